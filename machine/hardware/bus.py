@@ -1,0 +1,205 @@
+"""Who answers a physical address: RAM, device memory, a register block, or nobody.
+
+The guest's own accesses to RAM and device memory never come here: the engine makes them.  Register blocks are
+reached through here by everyone (the kernel's trap, `readl`, copies between user and kernel), so
+every access is seen once, and told to whoever listens to ``events.register``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+
+from machine.events import Events, RegisterAccess
+from machine.hardware.ram import PAGE_SIZE, Ram
+from machine.hardware.registers import RegisterBlock, Touch
+
+if TYPE_CHECKING:
+    from machine.hardware.cpu import Cpu
+
+
+class Attachment(NamedTuple):
+    """A register block on the bus, at [start, start + block.size)."""
+
+    block: RegisterBlock
+    start: int
+    recorded: bool = False
+    """Whether its accesses are kept in `Bus.record`."""
+
+    @property
+    def end(self) -> int:
+        """One past its last physical address."""
+        return self.start + self.block.size
+
+
+class DeviceMemory(NamedTuple):
+    """Memory of a device (a frame buffer) on the bus, at [start, start + len(data))."""
+
+    data: memoryview
+    start: int
+
+
+class BusConflict(ValueError):
+    """Two devices want the same physical address."""
+
+
+class Bus:
+    """Physical addresses of one machine.  `cpu` None: no engine that must see device memory (tests)."""
+
+    def __init__(self, cpu: Optional[Cpu], ram: Ram) -> None:
+        self.cpu = cpu
+        self.ram = ram
+        self.events = Events()
+        """The stream that hears of register accesses; the kernel puts its own here."""
+        self.clock: Callable[[], int] = lambda: 0
+        """The machine's time in nanoseconds, for the events."""
+        self.on_access: Callable[[], None] = lambda: None
+        """Called at every register access: the virtual clock moves."""
+        self.current_pid: Callable[[], int] = lambda: 0
+        """Whose system call makes an access that no instruction of a program made."""
+        self.record: list[RegisterAccess] = []
+        """Every access to the blocks that were attached with ``recorded=True``, in order."""
+        self.blocks: list[Attachment] = []
+        self.memories: list[DeviceMemory] = []
+        self._pages: dict[int, Attachment] = {}
+        self._pid = self._rip = 0
+
+    # -- who is there ------------------------------------------------------------------------
+
+    def attach(self, block: RegisterBlock, physical: int, recorded: bool = False) -> Attachment:
+        """Put `block` at `physical`.  ValueError unless page-aligned and outside RAM; BusConflict when taken."""
+        self._check(physical, block.size, block.name)
+        made = Attachment(block, physical, recorded)
+        self.blocks.append(made)
+        for page in range(physical, made.end, PAGE_SIZE):
+            self._pages[page] = made
+        return made
+
+    def detach(self, block: RegisterBlock) -> None:
+        """Take a block off; ValueError when it is on no address."""
+        mine = [each for each in self.blocks if each.block is block]
+        if not mine:
+            raise ValueError(f"{block.name} is not on the bus")
+        for each in mine:
+            self.blocks.remove(each)
+            for page in range(each.start, each.end, PAGE_SIZE):
+                del self._pages[page]
+
+    def attach_memory(self, buffer: Any, physical: int) -> None:
+        """Put device memory at `physical`: `buffer`, writable and whole pages long, is what guest and kernel see."""
+        data = memoryview(buffer).cast("B")
+        self._check(physical, len(data), "device memory")
+        if self.cpu is not None:
+            self.cpu.map_memory(physical, len(data), ctypes.addressof(ctypes.c_char.from_buffer(buffer)))
+        self.memories.append(DeviceMemory(data, physical))
+
+    def _check(self, physical: int, size: int, name: str) -> None:
+        if physical % PAGE_SIZE:
+            raise ValueError(f"{name} can't be at {physical:#x}: not the start of a page")
+        end = physical + size
+        if any(start < end and physical < stop for start, stop in self.ram.pieces):
+            raise ValueError(f"{name} can't be at {physical:#x}: there is RAM")
+        for each in self.blocks:
+            if each.start < end and physical < each.end:
+                raise BusConflict(f"{name} can't be at {physical:#x}: {each.block.name} is at {each.start:#x}")
+        for memory in self.memories:
+            if memory.start < end and physical < memory.start + len(memory.data):
+                raise BusConflict(f"{name} can't be at {physical:#x}: device memory is at {memory.start:#x}")
+
+    def find(self, physical: int) -> Optional[Attachment]:
+        """The register block that answers `physical`, or None."""
+        return self._pages.get(physical & -PAGE_SIZE)
+
+    # -- accesses -----------------------------------------------------------------------------
+
+    @contextmanager
+    def initiator(self, pid: int, rip: int) -> Iterator[None]:
+        """Accesses inside are made by the instruction at `rip` of process `pid`; elsewhere `rip` is 0."""
+        before = self._pid, self._rip
+        self._pid, self._rip = pid, rip
+        try:
+            yield
+        finally:
+            self._pid, self._rip = before
+
+    def read(self, physical: int, width: int) -> int:
+        """One read of `width` bytes; ones where nobody answers (master abort)."""
+        where = self.find(physical)
+        if where is None:
+            return int.from_bytes(self._memory_read(physical, width), "little")
+        self.on_access()
+        offset = physical - where.start
+        value, touches = where.block.read(offset, width)
+        self._tell(where, offset, width, False, value, touches)
+        return value
+
+    def write(self, physical: int, width: int, value: int) -> None:
+        """One write of `width` bytes; dropped where nobody answers."""
+        where = self.find(physical)
+        if where is None:
+            self._memory_write(physical, value.to_bytes(width, "little"))
+            return
+        self.on_access()
+        offset = physical - where.start
+        touches = where.block.write(offset, width, value)
+        self._tell(where, offset, width, True, value, touches)
+
+    def read_bytes(self, physical: int, count: int) -> bytes:
+        """`count` bytes; registers are read in aligned words of 4 where they fit, as `memcpy_fromio` does."""
+        if self.find(physical) is None:
+            return self._memory_read(physical, count)
+        return b"".join(self.read(at, n).to_bytes(n, "little") for at, n in _words(physical, count))
+
+    def write_bytes(self, physical: int, data: bytes) -> None:
+        """Write `data`, in the same pieces as `read_bytes`."""
+        if self.find(physical) is None:
+            self._memory_write(physical, data)
+            return
+        for at, n in _words(physical, len(data)):
+            self.write(at, n, int.from_bytes(data[at - physical : at - physical + n], "little"))
+
+    def _memory_read(self, physical: int, count: int) -> bytes:
+        if physical + count <= self.ram.limit and self._backed(physical):
+            return bytes(self.ram.view[physical : physical + count])
+        for data, start in self.memories:
+            if start <= physical and physical + count <= start + len(data):
+                return bytes(data[physical - start : physical - start + count])
+        return b"\xff" * count
+
+    def _memory_write(self, physical: int, data: bytes) -> None:
+        if physical + len(data) <= self.ram.limit and self._backed(physical):
+            self.ram.view[physical : physical + len(data)] = data
+            return
+        for memory, start in self.memories:
+            if start <= physical and physical + len(data) <= start + len(memory):
+                memory[physical - start : physical - start + len(data)] = data
+                return
+
+    def _backed(self, physical: int) -> bool:
+        """Whether the RAM buffer stands behind the address: RAM, and the ISA hole with its video memory and ROMs."""
+        return self.ram.is_ram(physical) or physical < self.ram.pieces[1][0]
+
+    def _tell(
+        self, where: Attachment, offset: int, width: int, write: bool, value: int, touches: list[Touch]
+    ) -> None:
+        listener = self.events.register
+        if listener is None and not where.recorded:
+            return
+        pid, rip, now, name = self._pid or self.current_pid(), self._rip, self.clock(), where.block.name
+        told = [RegisterAccess(name, t.name, t.offset, width, write, t.value, rip, pid, now) for t in touches]
+        for access in told or [RegisterAccess(name, "", offset, width, write, value, rip, pid, now)]:
+            if where.recorded:
+                self.record.append(access)
+            if listener is not None:
+                listener(access)
+
+
+def _words(physical: int, count: int) -> Iterator[tuple[int, int]]:
+    """(address, width): aligned words of 4, single bytes at the ends."""
+    end = physical + count
+    while physical < end:
+        width = 4 if physical % 4 == 0 and end - physical >= 4 else 1
+        yield physical, width
+        physical += width

@@ -1,0 +1,255 @@
+"""`struct inode`, `struct file`, `struct file_operations`: what every kind of file is made of.
+
+Two families of read and write live side by side, as in Linux:
+
+* `read` / `write` take a *user address*.  Character drivers implement them (LDD3 ch. 3).
+* `read_iter` / `write_iter` take and give bytes.  The kernel's own files implement them, and the
+  kernel itself uses them (exec, sendfile, core dumps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.kernel.abi.errno import EINVAL, ENOTDIR, EOPNOTSUPP, EPERM, Errno
+
+if TYPE_CHECKING:
+    from machine.kernel.mm.vma import vm_area_struct
+
+# i_mode (include/uapi/linux/stat.h)
+S_IFMT, S_IFSOCK, S_IFLNK, S_IFREG, S_IFBLK, S_IFDIR, S_IFCHR, S_IFIFO = (
+    0o170000, 0o140000, 0o120000, 0o100000, 0o060000, 0o040000, 0o020000, 0o010000,
+)  # fmt: skip
+
+# f_flags (include/uapi/asm-generic/fcntl.h)
+O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR = 0o3, 0o0, 0o1, 0o2
+O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC = 0o100, 0o200, 0o400, 0o1000
+O_APPEND, O_NONBLOCK, O_DSYNC = 0o2000, 0o4000, 0o10000
+O_DIRECT, O_LARGEFILE, O_DIRECTORY, O_NOFOLLOW = 0o40000, 0o100000, 0o200000, 0o400000
+O_NOATIME, O_CLOEXEC, O_SYNC, O_PATH, O_TMPFILE = 0o1000000, 0o2000000, 0o4010000, 0o10000000, 0o20200000
+
+FMODE_READ, FMODE_WRITE = 1, 2
+
+Ptr = list[int]
+"""A C pointer to one integer, as the book's drivers use it: ``*f_pos`` is ``f_pos[0]``; NULL is None."""
+
+
+class file_operations:
+    """`struct file_operations`.  A method that is None is not supported.
+
+    A driver fills one in by keyword, as the book does with ``.read = scullp_read``; the kernel's own
+    files are subclasses that define the methods they have.
+    """
+
+    owner: Any = None
+    """The driver's module; its name is what `--faults` prints."""
+    llseek: Optional[Callable[[file, int, int], int]] = None
+    """(filp, offset, whence) -> new position or -errno.  None: the generic lseek on f_pos."""
+    read: Optional[Callable[[file, int, int, Ptr], int]] = None
+    """(filp, user address, count, f_pos) -> bytes read, 0 at the end, or -errno."""
+    write: Optional[Callable[[file, int, int, Ptr], int]] = None
+    read_iter: Optional[Callable[[file, int, int], bytes]] = None
+    """(filp, count, position) -> bytes, b"" at the end; raises Errno.  Streams ignore the position."""
+    write_iter: Optional[Callable[[file, bytes, int], int]] = None
+    """(filp, data, position) -> bytes written; raises Errno."""
+    iterate: Optional[Callable[[file], list[tuple[str, int, int]]]] = None
+    """(filp) -> the whole directory as (name, inode number, d_type), "." and ".." included."""
+    poll: Optional[Callable[[file, Any], int]] = None
+    """(filp, poll_table or None) -> mask of POLLIN...; calls `poll_wait` on its queues.  None: always ready."""
+    ioctl: Optional[Callable[[inode, file, int, int], int]] = None
+    mmap: Optional[Callable[[file, vm_area_struct], int]] = None
+    open: Optional[Callable[[inode, file], int]] = None
+    flush: Optional[Callable[[file], int]] = None
+    release: Optional[Callable[[inode, file], int]] = None
+    """The last reference to the open file is gone."""
+    fsync: Optional[Callable[[file, int], int]] = None
+
+    def __init__(self, **operations: Any) -> None:
+        for name, value in operations.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"struct file_operations has no member '{name}'")
+            setattr(self, name, value)
+
+
+class super_block:
+    """One mounted file system: its device number and its statfs figures."""
+
+    __slots__ = ("read_only", "s_dev", "s_magic", "s_type")
+
+    def __init__(self, s_type: str, s_dev: int, s_magic: int, read_only: bool = False) -> None:
+        self.s_type = s_type
+        self.s_dev = s_dev
+        """(major << 8 | minor) in the kernel's `new_encode_dev` form."""
+        self.s_magic = s_magic
+        self.read_only = read_only
+
+
+class inode:
+    """`struct inode`: an object of a file system, whatever its kind.
+
+    Times are nanoseconds since the epoch.  The directory methods raise ENOTDIR here, the
+    mutating ones EPERM; file systems override what they support.
+    """
+
+    i_fop: file_operations
+    i_mapping: Any = None
+    """The page cache of a regular file (`mm/filemap.py: address_space`), None where there is none."""
+    i_cdev: Any = None
+    i_target: str = ""
+
+    def __init__(self, i_sb: super_block, i_ino: int, i_mode: int, i_fop: file_operations, i_rdev: int = 0) -> None:
+        self.i_sb = i_sb
+        self.i_ino = i_ino
+        self.i_mode = i_mode
+        self.i_fop = i_fop
+        self.i_rdev = i_rdev
+        self.i_uid = 0
+        self.i_gid = 0
+        self.i_nlink = 1
+        self.i_size = 0
+        self.i_atime = self.i_mtime = self.i_ctime = 0
+
+    # directories ---------------------------------------------------------------------------
+    def lookup(self, name: str) -> Optional[inode]:
+        """The entry `name`, or None where there is none.  ENOTDIR unless a directory."""
+        raise Errno(ENOTDIR)
+
+    def create(self, name: str, mode: int, rdev: int = 0) -> inode:
+        """Make a regular file, FIFO, socket or device node (by the type bits of `mode`)."""
+        raise Errno(EPERM)
+
+    def mkdir(self, name: str, mode: int) -> inode:
+        raise Errno(EPERM)
+
+    def symlink(self, name: str, target: str) -> inode:
+        raise Errno(EPERM)
+
+    def link(self, name: str, existing: inode) -> None:
+        raise Errno(EPERM)
+
+    def unlink(self, name: str) -> None:
+        raise Errno(EPERM)
+
+    def rmdir(self, name: str) -> None:
+        raise Errno(EPERM)
+
+    def rename(self, name: str, new_dir: inode, new_name: str, flags: int = 0) -> None:
+        raise Errno(EPERM)
+
+    def list(self) -> list[tuple[str, int, int]]:
+        """(name, inode number, d_type) of each entry, without "." and ".."."""
+        raise Errno(ENOTDIR)
+
+    # all kinds --------------------------------------------------------------------------------
+    def readlink(self) -> str:
+        raise Errno(EINVAL)
+
+    def follow(self) -> Optional[tuple[inode, str]]:
+        """For magic links of /proc (fd/N, exe, cwd): where they lead; None: follow `readlink` as text."""
+        return None
+
+    def truncate(self, length: int) -> None:
+        """Set the size; mapped pages beyond it go (SIGBUS from then on)."""
+        raise Errno(EINVAL)
+
+    def setattr(self, **attributes: int) -> None:
+        """Change i_mode (permission bits), i_uid, i_gid, i_atime, i_mtime."""
+        raise Errno(EPERM)
+
+    def getattr(self) -> None:
+        """Refresh the fields above from where they really live, before a stat."""
+
+    def getxattr(self, name: str) -> bytes:
+        raise Errno(EOPNOTSUPP)
+
+
+class dentry:
+    """`struct dentry`, as much as drivers use: ``filp->f_dentry->d_inode``."""
+
+    __slots__ = ("d_inode", "d_name", "d_parent")
+
+    def __init__(self, d_inode: inode, d_name: str, d_parent: Optional[dentry]) -> None:
+        self.d_inode = d_inode
+        self.d_name = d_name
+        self.d_parent = d_parent
+
+    def path(self) -> str:
+        """The absolute path inside the guest's root."""
+        parts: list[str] = []
+        here: Optional[dentry] = self
+        while here is not None and here.d_parent is not None:
+            parts.append(here.d_name)
+            here = here.d_parent
+        return "/" + "/".join(reversed(parts))
+
+
+class file:
+    """`struct file`: one open file, shared by every descriptor that dup or fork made of it."""
+
+    __slots__ = ("f_count", "f_dentry", "f_flags", "f_mode", "f_op", "f_path", "f_pos", "private_data")
+
+    def __init__(self, f_dentry: dentry, f_flags: int, f_op: file_operations, f_path: str) -> None:
+        self.f_dentry = f_dentry
+        self.f_flags = f_flags
+        self.f_op = f_op
+        self.f_path = f_path
+        """What /proc/PID/maps and /proc/PID/fd show: a path, ``pipe:[123]``, ``anon_inode:[eventfd]``."""
+        self.f_pos = 0
+        self.f_count = 1
+        self.f_mode = ((f_flags & O_ACCMODE) + 1) & 3
+        self.private_data: Any = None
+
+    @property
+    def f_inode(self) -> inode:
+        return self.f_dentry.d_inode
+
+    def get(self) -> file:
+        """One more reference (`get_file`)."""
+        self.f_count += 1
+        return self
+
+    def put(self) -> None:
+        """One reference less (`fput`); the last one calls the `release` method."""
+        self.f_count -= 1
+        if self.f_count == 0 and self.f_op.release is not None:
+            self.f_op.release(self.f_inode, self)
+
+
+class vm_operations_struct:
+    """`struct vm_operations_struct`: what a driver may do for its areas (LDD3 §15.1.4)."""
+
+    owner: Any = None
+    open: Optional[Callable[[vm_area_struct], None]] = None
+    close: Optional[Callable[[vm_area_struct], None]] = None
+    nopage: Optional[Callable[[vm_area_struct, int, Optional[Ptr]], Any]] = None
+    """(vma, page address, type) -> a `Page` with its count raised, NOPAGE_SIGBUS or NOPAGE_OOM."""
+
+    def __init__(self, **operations: Any) -> None:
+        for name, value in operations.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"struct vm_operations_struct has no member '{name}'")
+            setattr(self, name, value)
+
+
+def MKDEV(major: int, minor: int) -> int:
+    """A `dev_t` in the form that stat shows: minor in bits 0-7 and 20-31, major in bits 8-19."""
+    return (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12
+
+
+def MAJOR(dev: int) -> int:
+    return dev >> 8 & 0xFFF
+
+
+def MINOR(dev: int) -> int:
+    return (dev & 0xFF) | (dev >> 12 & 0xFFF00)
+
+
+def imajor(node: inode) -> int:
+    """The major number of the device that `node` stands for."""
+    return MAJOR(node.i_rdev)
+
+
+def iminor(node: inode) -> int:
+    """The minor number of the device that `node` stands for."""
+    return MINOR(node.i_rdev)

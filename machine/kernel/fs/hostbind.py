@@ -1,0 +1,307 @@
+"""``--bind HOST:GUEST``: a file or directory of the host at a place of the guest's tree.
+
+With ``:rw`` the guest's changes are made on the host, at once: names, attributes and data.  What a shared
+mapping wrote goes there with msync, fsync, the end of the mapping or of the machine.  Without it the mount
+is read-only (EROFS).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.kernel.abi.errno import EEXIST, EINVAL, EIO, ENOENT, EOPNOTSUPP, EPERM, EXDEV, Errno
+from machine.kernel.fs.file import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, inode
+from machine.kernel.fs.hostfs import HostTree, host_error
+from machine.kernel.fs.overlay import HostData, overlay_dir, overlay_file, overlay_special, overlay_super, overlay_symlink
+from machine.kernel.fs.tmpfs import RENAME_EXCHANGE, RENAME_NOREPLACE, memory_super
+from machine.kernel.mm.filemap import address_space
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+
+_TIMES = ("i_atime", "i_mtime")
+
+
+class bind_super(overlay_super):
+    """A bind mount: no layer of its own."""
+
+    __slots__ = ()
+
+    def __init__(self, kernel: Kernel, s_dev: int, writable: bool) -> None:
+        super().__init__(kernel, s_dev)
+        self.s_type = "bind"
+        self.s_magic = 0xEF53  # what programs expect of a disk (EXT4_SUPER_MAGIC)
+        self.read_only = not writable
+
+
+def _leaf(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+class _passed_through:
+    """Attributes that are set on the host's object."""
+
+    tree: HostTree
+    path: str
+
+    def setattr(self, **attributes: int) -> None:
+        """chmod, chown and utimens on the host, through a descriptor: a link is never followed."""
+        node: Any = self
+        with self.tree.handle(self.path) as fd:
+            there = f"/proc/self/fd/{fd}"
+            if "i_uid" in attributes or "i_gid" in attributes:
+                os.chown(there, attributes.get("i_uid", -1), attributes.get("i_gid", -1))
+            if "i_mode" in attributes:
+                os.chmod(there, attributes["i_mode"] & 0o7777)
+            if any(name in attributes for name in _TIMES):
+                node.getattr()
+                os.utime(there, ns=(attributes.get("i_atime", node.i_atime), attributes.get("i_mtime", node.i_mtime)))
+        node.getattr()
+
+    def prepare_change(self) -> None:
+        """Nothing is taken over: the host's object itself changes."""
+
+
+class bind_file(_passed_through, overlay_file):
+    """A regular file, written through."""
+
+    def __init__(self, sb: overlay_super, tree: HostTree, path: str, info: os.stat_result) -> None:
+        super().__init__(sb, tree, path, info)
+        self.data.write = tree.writable
+
+    def _mapping(self, sb: memory_super, backing: object = None) -> address_space:
+        return address_space(sb.kernel, self, self.data, None, write_through=True)
+
+    def opened(self) -> None:
+        """A file that only root of the host may write is opened for reading."""
+        if self.data.write and self.data.fd < 0:
+            try:
+                self.data.open()
+            except Errno:
+                self.data.write = False
+        super().opened()
+
+    def modified(self, kill_suid: bool = False) -> None:
+        self.getattr()
+
+    def getattr(self) -> None:
+        """The size here is never behind what a mapping or a write has just made it."""
+        info = self.host_stat()
+        if info is not None and (info.st_dev, info.st_ino) == self.data.identity:
+            self._refresh(info)
+
+    def truncate(self, length: int) -> None:
+        fd = self.data.open()
+        try:
+            os.ftruncate(fd, length)
+        except OSError as failure:
+            raise host_error(failure) from None
+        self.i_mapping.truncate(length)
+        self.getattr()
+
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        """Only plain allocation is passed on; EOPNOTSUPP for the other modes."""
+        if mode:
+            raise Errno(EOPNOTSUPP)
+        try:
+            os.posix_fallocate(self.data.open(), offset, length)
+        except OSError as failure:
+            raise host_error(failure) from None
+        if offset + length > self.i_size:
+            self.i_mapping.truncate(offset + length)
+        self.getattr()
+
+    def dropped(self) -> None:
+        """A name is gone on the host already."""
+        self.i_nlink -= 1
+        self._free_if_unused()
+
+    def _free_if_unused(self) -> None:
+        if self.opens <= 0:
+            self.i_mapping.writeback()
+        super()._free_if_unused()
+
+
+class bind_symlink(_passed_through, overlay_symlink):
+    """A symbolic link of the host, for the guest's walk to follow inside the guest."""
+
+    def setattr(self, **attributes: int) -> None:
+        raise Errno(EOPNOTSUPP if "i_mode" in attributes else EPERM)
+
+    def dropped(self) -> None:
+        self.i_nlink -= 1
+
+
+class bind_special(_passed_through, overlay_special):
+    """A FIFO or socket: the name is the host's, what flows through it is the guest's."""
+
+    def dropped(self) -> None:
+        self.i_nlink -= 1
+
+
+class bind_dir(_passed_through, overlay_dir):
+    """A directory whose names are made and removed on the host."""
+
+    tree: HostTree
+
+    def _from_host(self, path: str, info: os.stat_result) -> inode:
+        kind = stat.S_IFMT(info.st_mode)
+        sb, tree = self.i_sb, self.tree
+        if kind == S_IFDIR:
+            return bind_dir(sb, info.st_mode, tree, path, info)
+        if kind == S_IFLNK:
+            return bind_symlink(sb, tree, path, info)
+        identity = (info.st_dev, info.st_ino)
+        node = sb.by_host.get(identity)
+        if node is None:
+            node = (bind_file if kind == S_IFREG else bind_special)(sb, tree, path, info)
+            if info.st_nlink > 1:
+                sb.by_host[identity] = node
+        return node
+
+    def lookup(self, name: str) -> Optional[inode]:
+        """Looked up on the host every time: others may change it too.  An unchanged object is the same inode."""
+        path = self._below(name)
+        info = self.tree.try_lstat(path)
+        known = self.children.get(name)
+        if info is None:
+            self.children.pop(name, None)
+            return None
+        if known is not None and known.i_ino == self.i_sb.number_of(info.st_dev, info.st_ino):
+            return known
+        node = self.children[name] = self._from_host(path, info)
+        return node
+
+    def list(self) -> list[tuple[str, int, int]]:
+        self.children = {name: node for name, node in self.children.items() if self.tree.try_lstat(self._below(name))}
+        return super().list()
+
+    def _at(self, directory: bind_dir) -> int:
+        """A host descriptor of a directory, for the calls that take a name in it."""
+        return self.tree.open(directory.path, os.O_PATH | os.O_DIRECTORY)
+
+    def _on_host(self, name: str, action: Any) -> Optional[inode]:
+        """Do `action(dir_fd)`, then forget what was known of `name` and look again."""
+        fd = self._at(self)
+        try:
+            action(fd)
+        except OSError as failure:
+            raise host_error(failure) from None
+        finally:
+            os.close(fd)
+        self.children.pop(name, None)
+        return self.lookup(name)
+
+    def create(self, name: str, mode: int, rdev: int = 0) -> inode:
+        kind = mode & S_IFMT
+        if kind in (0, S_IFREG):
+            path = self._below(name)
+            os.close(self.tree.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode & 0o7777))
+            self.children.pop(name, None)
+            made = self.lookup(name)
+        elif kind == S_IFIFO:
+            made = self._on_host(name, lambda fd: os.mkfifo(name, mode & 0o7777, dir_fd=fd))
+        else:
+            raise Errno(EPERM)
+        return self._must(made)
+
+    @staticmethod
+    def _must(made: Optional[inode]) -> inode:
+        if made is None:
+            raise Errno(EIO)
+        return made
+
+    def mkdir(self, name: str, mode: int) -> inode:
+        return self._must(self._on_host(name, lambda fd: os.mkdir(name, mode & 0o7777, dir_fd=fd)))
+
+    def symlink(self, name: str, target: str) -> inode:
+        return self._must(self._on_host(name, lambda fd: os.symlink(target, name, dir_fd=fd)))
+
+    def link(self, name: str, existing: inode) -> None:
+        if not isinstance(existing, bind_file) or existing.tree is not self.tree:
+            raise Errno(EXDEV)
+        source, leaf = self._parent(existing.path), _leaf(existing.path)
+        try:
+            self._on_host(name, lambda fd: os.link(leaf, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False))
+        finally:
+            os.close(source)
+        self.i_sb.by_host[existing.data.identity] = existing
+        self.children[name] = existing
+        existing.getattr()
+
+    def _parent(self, path: str) -> int:
+        return self.tree.open(path.rpartition("/")[0], os.O_PATH | os.O_DIRECTORY)
+
+    def unlink(self, name: str) -> None:
+        node = self.lookup(name)
+        if isinstance(node, bind_file):
+            self._keep_data(node)
+        self._on_host(name, lambda fd: os.unlink(name, dir_fd=fd))
+        if node is not None:
+            node.dropped()  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _keep_data(node: bind_file) -> None:
+        """A file that is open stays usable: hold its descriptor, the name will be gone."""
+        if node.opens > 0:
+            node.data.open()
+            node.i_sb.fds.pop(node.data, None)
+
+    def rmdir(self, name: str) -> None:
+        self._on_host(name, lambda fd: os.rmdir(name, dir_fd=fd))
+
+    def rename(self, name: str, new_dir: inode, new_name: str, flags: int = 0) -> None:
+        """rename(2) on the host, inside the same tree.  RENAME_EXCHANGE: EINVAL."""
+        if not isinstance(new_dir, bind_dir) or new_dir.tree is not self.tree:
+            raise Errno(EXDEV)
+        if flags & ~RENAME_NOREPLACE or flags & RENAME_EXCHANGE:
+            raise Errno(EINVAL)
+        node, replaced = self.lookup(name), new_dir.lookup(new_name)
+        if node is None:
+            raise Errno(ENOENT)
+        if replaced is not None and flags & RENAME_NOREPLACE:
+            raise Errno(EEXIST)
+        if isinstance(replaced, bind_file):
+            self._keep_data(replaced)
+        target = self._at(new_dir)
+        try:
+            self._on_host(name, lambda fd: os.rename(name, new_name, src_dir_fd=fd, dst_dir_fd=target))
+        finally:
+            os.close(target)
+        if replaced is not None and replaced is not node and isinstance(replaced, bind_file):
+            replaced.dropped()
+        new_dir.children[new_name] = node
+        _moved(node, new_dir._below(new_name))
+
+
+def _moved(node: inode, path: str) -> None:
+    """The inode has another place on the host now, and so has everything known below it."""
+    node.path = path  # type: ignore[attr-defined]
+    if isinstance(node, bind_file):
+        node.data.path = path
+    elif isinstance(node, bind_dir):
+        for name, child in node.children.items():
+            _moved(child, f"{path}/{name}")
+
+
+def bind_root(kernel: Kernel, s_dev: int, host: str, writable: bool, force_fallback: bool = False) -> tuple[inode, HostTree]:
+    """The inode to be mounted for the host's `host` (a file or a directory), and its tree.
+
+    OSError where the host has no such path.
+    """
+    sb = bind_super(kernel, s_dev, writable)
+    host = os.path.realpath(host)
+    if os.path.isdir(host):
+        tree = HostTree(host, writable, force_fallback)
+        info = tree.lstat("")
+        return bind_dir(sb, info.st_mode, tree, "", info), tree
+    tree = HostTree(os.path.dirname(host), writable, force_fallback)
+    name = os.path.basename(host)
+    info = tree.lstat(name)
+    kind = bind_file if stat.S_ISREG(info.st_mode) else bind_special
+    return kind(sb, tree, name, info), tree
+
+
+__all__ = ["HostData", "bind_root"]

@@ -1,0 +1,128 @@
+"""/proc/sys: the kernel's settings (kernel/sysctl.c).
+
+Values that nothing in the machine changes are constants; those that it obeys live in
+``kernel.sysctl`` and can be written by root: a decimal number, EINVAL for anything else or out of range.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from machine.kernel.abi.errno import EINVAL, EPERM, Errno
+from machine.kernel.fs.proc import Entry, Text
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+
+DEFAULTS: dict[str, int] = {
+    "kernel/pid_max": 32768,
+    "kernel/randomize_va_space": 2,
+    "vm/overcommit_memory": 0,
+    "vm/overcommit_ratio": 50,
+    "vm/max_map_count": 65530,
+    "vm/mmap_min_addr": 65536,
+    "vm/min_free_kbytes": 1024,
+    "fs/pipe-max-size": 1048576,
+    "fs/nr_open": 1048576,
+    "fs/file-max": 9223372036854775807,
+}
+"""Settings at boot, by their path below /proc/sys."""
+
+_RANGES: dict[str, tuple[int, int]] = {
+    "kernel/pid_max": (301, 4194304),
+    "kernel/randomize_va_space": (0, 2),
+    "vm/overcommit_memory": (0, 2),
+    "vm/overcommit_ratio": (0, 100),
+    "vm/max_map_count": (0, 2147483647),
+    "fs/pipe-max-size": (4096, 2147483648),
+    "fs/nr_open": (8, 1073741816),
+}
+
+
+def sysctl(kernel: Kernel, name: str) -> int:
+    """The value of a setting of `DEFAULTS`."""
+    return kernel.sysctl.get(name, DEFAULTS[name])
+
+
+def _setting(name: str) -> Entry:
+    low, high = _RANGES.get(name, (0, (1 << 63) - 1))
+
+    def show(kernel: Kernel) -> Text:
+        return f"{sysctl(kernel, name)}\n"
+
+    def store(kernel: Kernel, data: bytes) -> None:
+        text = data.strip(b" \t\n\0")
+        if kernel.current is not None and kernel.current.euid:
+            raise Errno(EPERM)
+        if not text.isdigit() or not low <= int(text) <= high:
+            raise Errno(EINVAL)
+        kernel.sysctl[name] = int(text)
+
+    return Entry(0o644, show, store)
+
+
+def _hostname(kernel: Kernel, data: bytes) -> None:
+    """At most 64 bytes, up to the newline (proc_do_uts_string)."""
+    kernel.hostname = os.fsdecode(data.split(b"\n")[0][:64])
+
+
+def _uuid(raw: bytes) -> str:
+    """A random UUID (version 4, RFC 9562) out of 16 bytes."""
+    value = bytearray(raw)
+    value[6] = value[6] & 0x0F | 0x40
+    value[8] = value[8] & 0x3F | 0x80
+    text = value.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])) + "\n"
+
+
+def _fresh_uuid(kernel: Kernel) -> Text:
+    return _uuid(kernel.random_bytes(16))
+
+
+def _boot_id(kernel: Kernel) -> Text:
+    return _uuid(kernel.boot_id)
+
+
+def _ostype(_kernel: Kernel) -> Text:
+    from machine.kernel.fs.proc_misc import UTS_SYSNAME
+
+    return UTS_SYSNAME + "\n"
+
+
+def _osrelease(_kernel: Kernel) -> Text:
+    from machine.kernel.fs.proc_misc import UTS_RELEASE
+
+    return UTS_RELEASE + "\n"
+
+
+def _version(_kernel: Kernel) -> Text:
+    from machine.kernel.fs.proc_misc import UTS_VERSION
+
+    return UTS_VERSION + "\n"
+
+
+def _threads_max(kernel: Kernel) -> Text:
+    """An eighth of memory in thread structures of 16 KiB (kernel/fork.c: set_max_threads)."""
+    return f"{max(20, kernel.mem.total_frames() // 32)}\n"
+
+
+def _constant(text: str) -> Callable[[Kernel], Text]:
+    return lambda _kernel: text + "\n"
+
+
+SYSCTLS: dict[str, Entry] = {
+    **{f"sys/{name}": _setting(name) for name in DEFAULTS},
+    "sys/kernel/cap_last_cap": Entry(0o444, _constant("40")),
+    "sys/kernel/domainname": Entry(0o444, _constant("(none)")),
+    "sys/kernel/hostname": Entry(0o644, lambda kernel: kernel.hostname + "\n", _hostname),
+    "sys/kernel/ngroups_max": Entry(0o444, _constant("65536")),
+    "sys/kernel/osrelease": Entry(0o444, _osrelease),
+    "sys/kernel/ostype": Entry(0o444, _ostype),
+    "sys/kernel/random/boot_id": Entry(0o444, _boot_id),
+    "sys/kernel/random/entropy_avail": Entry(0o444, _constant("256")),
+    "sys/kernel/random/uuid": Entry(0o444, _fresh_uuid),
+    "sys/kernel/threads-max": Entry(0o444, _threads_max),
+    "sys/kernel/version": Entry(0o444, _version),
+}

@@ -1,0 +1,119 @@
+"""The operations of regular files and directories that a file system keeps in memory or on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from machine.hardware.ram import PAGE_SHIFT
+from machine.kernel.abi.errno import EFBIG, EINVAL, ENXIO, EPERM, Errno
+from machine.kernel.fs.file import O_NOATIME, S_IFMT, file, file_operations, inode
+from machine.kernel.mm.filemap import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, generic_file_mmap
+
+SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE = 0, 1, 2, 3, 4
+MAX_LFS_FILESIZE = (1 << 63) - 1
+F_SEAL_SHRINK, F_SEAL_GROW = 0x2, 0x4
+
+_KIND_TO_DTYPE = {0o010000: 1, 0o020000: 2, 0o040000: 4, 0o060000: 6, 0o100000: 8, 0o120000: 10, 0o140000: 12}
+
+
+def d_type(mode: int) -> int:
+    """DT_* for the type bits of `mode`; DT_UNKNOWN (0) for none."""
+    return _KIND_TO_DTYPE.get(mode & S_IFMT, 0)
+
+
+class RegularOperations(file_operations):
+    """Reads and writes go through the page cache (mm/filemap.c: generic_file_read_iter and friends)."""
+
+    def __init__(self) -> None:
+        super().__init__(mmap=generic_file_mmap)
+
+    def open(self, node: inode, filp: file) -> int:  # type: ignore[override]
+        node.opened()  # type: ignore[attr-defined]
+        return 0
+
+    def release(self, node: inode, filp: file) -> int:  # type: ignore[override]
+        node.closed()  # type: ignore[attr-defined]
+        return 0
+
+    def read_iter(self, filp: file, count: int, position: int) -> bytes:  # type: ignore[override]
+        node = filp.f_inode
+        data: bytes = node.i_mapping.read(position, count)
+        if not filp.f_flags & O_NOATIME:
+            node.touch_atime()  # type: ignore[attr-defined]
+        return data
+
+    def write_iter(self, filp: file, data: bytes, position: int) -> int:  # type: ignore[override]
+        node: Any = filp.f_inode
+        check_seals(node, position + len(data), write=True)
+        if position + len(data) > MAX_LFS_FILESIZE:
+            raise Errno(EFBIG)
+        node.prepare_write()
+        done: int = node.i_mapping.write(position, data)
+        node.modified(kill_suid=True)
+        return done
+
+    def llseek(self, filp: file, offset: int, whence: int) -> int:  # type: ignore[override]
+        """SEEK_DATA and SEEK_HOLE too: ENXIO beyond the end (mm/shmem.c: shmem_file_llseek)."""
+        node = filp.f_inode
+        if whence in (SEEK_DATA, SEEK_HOLE):
+            if not 0 <= offset < node.i_size:
+                return -ENXIO
+            offset = _next_hole_or_data(node, offset, whence)
+            if offset < 0:
+                return -ENXIO
+        elif whence == SEEK_CUR:
+            offset += filp.f_pos
+        elif whence == SEEK_END:
+            node.getattr()
+            offset += node.i_size
+        elif whence != SEEK_SET:
+            return -EINVAL
+        if not 0 <= offset <= MAX_LFS_FILESIZE:
+            return -EINVAL
+        filp.f_pos = offset
+        return offset
+
+    def fsync(self, filp: file, datasync: int) -> int:  # type: ignore[override]
+        filp.f_inode.i_mapping.writeback()
+        return 0
+
+
+def check_seals(node: Any, end: int, write: bool = False) -> None:
+    """EPERM where a seal of a memfd forbids writing, or growing to `end`."""
+    seals = getattr(node, "seals", 0)
+    if seals and (
+        (write and seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) or (seals & F_SEAL_GROW and end > node.i_size)
+    ):
+        raise Errno(EPERM)
+
+
+def _next_hole_or_data(node: Any, offset: int, whence: int) -> int:
+    """Pages that exist are data, and all of a host file is; -1 when no data follows."""
+    mapping = node.i_mapping
+    size: int = node.i_size
+    if whence == SEEK_DATA:
+        if offset < mapping.backing_size:
+            return offset
+        later = [index for index in mapping.pages if index >= offset >> PAGE_SHIFT and index << PAGE_SHIFT < size]
+        return max(offset, min(later) << PAGE_SHIFT) if later else -1
+    offset = max(offset, min(size, mapping.backing_size))
+    while offset < size and offset >> PAGE_SHIFT in mapping.pages:
+        offset = ((offset >> PAGE_SHIFT) + 1) << PAGE_SHIFT
+    return min(offset, size)
+
+
+class DirectoryOperations(file_operations):
+    """Reading a directory is `iterate`; `read` on it is EISDIR (the system call says so)."""
+
+    def iterate(self, filp: file) -> list[tuple[str, int, int]]:  # type: ignore[override]
+        node = filp.f_inode
+        parent = filp.f_dentry.d_parent
+        above = node.i_ino if parent is None else parent.d_inode.i_ino
+        return [(".", node.i_ino, 4), ("..", above, 4), *node.list()]
+
+    def fsync(self, filp: file, datasync: int) -> int:  # type: ignore[override]
+        return 0
+
+
+regular_operations = RegularOperations()
+directory_operations = DirectoryOperations()

@@ -1,0 +1,177 @@
+"""The sorted set of areas of one address space.
+
+Blocks of at most `_BLOCK` areas, each with its areas' starts beside them for bisection and its
+largest inner gap cached: finding, inserting and searching for room stay cheap with 100,000 areas.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import Optional
+
+from machine.kernel.mm.vma import vm_area_struct
+
+_BLOCK = 128
+
+
+class _Block:
+    __slots__ = ("areas", "gap", "starts")
+
+    def __init__(self, areas: list[vm_area_struct], starts: list[int]) -> None:
+        self.areas = areas
+        self.starts = starts
+        self.gap = -1
+        """Largest gap between two neighbours of this block; -1: not known."""
+
+    def largest_gap(self) -> int:
+        if self.gap < 0:
+            gap = 0
+            areas = self.areas
+            for i in range(1, len(areas)):
+                room = areas[i].vm_start - areas[i - 1].vm_end
+                if room > gap:
+                    gap = room
+            self.gap = gap
+        return self.gap
+
+
+class AreaList:
+    """Areas in the order of their addresses, never overlapping."""
+
+    __slots__ = ("_blocks", "_firsts", "count")
+
+    def __init__(self) -> None:
+        self._blocks: list[_Block] = []
+        self._firsts: list[int] = []
+        self.count = 0
+        """`mm->map_count`."""
+
+    def __iter__(self) -> Iterator[vm_area_struct]:
+        for block in self._blocks:
+            yield from block.areas
+
+    def __len__(self) -> int:
+        return self.count
+
+    def find(self, address: int) -> Optional[vm_area_struct]:
+        """The first area that ends above `address` (mm/mmap.c: find_vma), or None."""
+        i = bisect_right(self._firsts, address) - 1
+        if i < 0:
+            return self._blocks[0].areas[0] if self._blocks else None
+        block = self._blocks[i]
+        j = bisect_right(block.starts, address) - 1
+        vma = block.areas[j]
+        if vma.vm_end > address:
+            return vma
+        j += 1
+        if j < len(block.areas):
+            return block.areas[j]
+        i += 1
+        return self._blocks[i].areas[0] if i < len(self._blocks) else None
+
+    def before(self, address: int) -> Optional[vm_area_struct]:
+        """The last area that starts below `address`, or None."""
+        i = bisect_left(self._firsts, address) - 1
+        if i < 0:
+            return None
+        block = self._blocks[i]
+        return block.areas[bisect_left(block.starts, address) - 1]
+
+    def within(self, start: int, end: int) -> list[vm_area_struct]:
+        """The areas that overlap [start, end), in order."""
+        found: list[vm_area_struct] = []
+        i = max(bisect_right(self._firsts, start) - 1, 0)
+        while i < len(self._blocks) and self._firsts[i] < end:
+            block = self._blocks[i]
+            j = max(bisect_right(block.starts, start) - 1, 0)
+            for vma in block.areas[j:]:
+                if vma.vm_start >= end:
+                    return found
+                if vma.vm_end > start:
+                    found.append(vma)
+            i += 1
+        return found
+
+    def insert(self, vma: vm_area_struct) -> None:
+        start = vma.vm_start
+        self.count += 1
+        i = bisect_right(self._firsts, start) - 1
+        if i < 0:
+            if not self._blocks:
+                self._blocks.append(_Block([vma], [start]))
+                self._firsts.append(start)
+                return
+            i = 0
+        block = self._blocks[i]
+        j = bisect_right(block.starts, start)
+        block.areas.insert(j, vma)
+        block.starts.insert(j, start)
+        block.gap = -1
+        if j == 0:
+            self._firsts[i] = start
+        if len(block.areas) > _BLOCK:
+            self._split(i)
+
+    def _split(self, i: int) -> None:
+        block, half = self._blocks[i], _BLOCK // 2
+        upper = _Block(block.areas[half:], block.starts[half:])
+        del block.areas[half:], block.starts[half:]
+        block.gap = -1
+        self._blocks.insert(i + 1, upper)
+        self._firsts.insert(i + 1, upper.starts[0])
+
+    def _place(self, vma: vm_area_struct) -> tuple[int, int]:
+        i = bisect_right(self._firsts, vma.vm_start) - 1
+        j = bisect_left(self._blocks[i].starts, vma.vm_start)
+        return i, j
+
+    def remove(self, vma: vm_area_struct) -> None:
+        i, j = self._place(vma)
+        block = self._blocks[i]
+        del block.areas[j], block.starts[j]
+        block.gap = -1
+        self.count -= 1
+        if not block.areas:
+            del self._blocks[i], self._firsts[i]
+        elif j == 0:
+            self._firsts[i] = block.starts[0]
+
+    def resize(self, vma: vm_area_struct, vm_start: int, vm_end: int) -> None:
+        """Change the bounds of an area without changing its place in the order."""
+        i, j = self._place(vma)
+        block = self._blocks[i]
+        vma.vm_start, vma.vm_end = vm_start, vm_end
+        block.starts[j] = vm_start
+        block.gap = -1
+        if j == 0:
+            self._firsts[i] = vm_start
+
+    def highest_gap(self, length: int, low: int, high: int) -> int:
+        """Highest address of `length` free bytes inside [low, high), or -1."""
+        end = high
+        i = bisect_left(self._firsts, high) - 1
+        while i >= 0 and end - low >= length:
+            block = self._blocks[i]
+            last = block.areas[-1]
+            if last.vm_start < end and end - last.vm_end < length and block.largest_gap() < length:
+                end = min(end, block.starts[0])
+                i -= 1
+                continue
+            for vma in reversed(block.areas):
+                if vma.vm_start >= end:
+                    continue
+                if end - vma.vm_end >= length:
+                    return end - length if end - length >= low else -1
+                end = vma.vm_start
+            i -= 1
+        return end - length if end - length >= low else -1
+
+    def lowest_gap(self, length: int, low: int, high: int) -> int:
+        """Lowest address of `length` free bytes inside [low, high), or -1."""
+        start = low
+        for vma in self.within(low, high):
+            if vma.vm_start - start >= length:
+                return start
+            start = max(start, vma.vm_end)
+        return start if high - start >= length else -1

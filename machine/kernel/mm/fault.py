@@ -1,0 +1,298 @@
+"""Page faults: from the exception to the page (arch/x86/mm/fault.c, mm/memory.c of 2.6.10).
+
+`do_page_fault` is entered from the CPU's trap, `faultin` from the kernel's own copies; both meet in
+`handle_mm_fault`.  Handlers leave who answered in `kernel.fault_answer` and the frame in
+`kernel.fault_pfn` for whoever watches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.hardware.paging import NX, PF_FETCH, PF_PRESENT, PF_USER, PF_WRITE, RW, US, A, D, P
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.abi.errno import Errno
+from machine.kernel.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGKILL, SIGSEGV
+from machine.kernel.mm.page import (
+    NOPAGE_OOM,
+    VM_FAULT_MAJOR,
+    VM_FAULT_MINOR,
+    VM_FAULT_OOM,
+    VM_FAULT_SIGBUS,
+    Page,
+    PG_exec,
+    PG_reserved,
+)
+from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN
+from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct
+from machine.kernel.module import DRIVER_FAILED, call_driver
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.space import mm_struct
+    from machine.kernel.task.task import Task
+
+_ACCESS = VM_READ | VM_WRITE | VM_EXEC
+PAGE_FAULT_VECTOR = 14
+
+
+def do_page_fault(kernel: Kernel, task: Task, address: int, error_code: int) -> None:
+    """The guest's own access faulted: make the page present or send the signal."""
+    mm = task.mm
+    if address >= mm.task_size:
+        bad_area(kernel, task, SEGV_MAPERR, address, error_code | (PF_PRESENT if address >= 1 << 47 else 0))
+        return
+    vma = mm.find_vma(address)
+    if vma is None or (vma.vm_start > address and not expand_stack(mm, vma, address)):
+        bad_area(kernel, task, SEGV_MAPERR, address, error_code)
+        return
+    if access_error(vma, error_code):
+        bad_area(kernel, task, SEGV_ACCERR, address, error_code)
+        return
+    pte = mm.tables.get(address)
+    if pte & DEVICE and not pte & P:
+        kernel.fault_answer = "device registers"
+        if not kernel.mmio.access(task, vma, address, error_code, (pte & PTE_PFN) | (address & (PAGE_SIZE - 1))):
+            kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT_VECTOR, error_code)
+        return
+    outcome = handle_mm_fault(mm, vma, address, bool(error_code & PF_WRITE))
+    if outcome == VM_FAULT_MINOR:
+        task.min_flt += 1
+    elif outcome == VM_FAULT_MAJOR:
+        task.maj_flt += 1
+    elif outcome == VM_FAULT_SIGBUS:
+        kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT_VECTOR, error_code)
+    else:
+        kernel.printk(f"VM: killing process {task.comm}", 3)
+        kernel.force_sig_fault(task, SIGKILL, 0, 0, PAGE_FAULT_VECTOR, error_code)
+
+
+def bad_area(kernel: Kernel, task: Task, si_code: int, address: int, error_code: int) -> None:
+    kernel.fault_answer = "no area" if si_code == SEGV_MAPERR else "area does not allow it"
+    kernel.force_sig_fault(task, SIGSEGV, si_code, address, PAGE_FAULT_VECTOR, error_code)
+
+
+def access_error(vma: vm_area_struct, error_code: int) -> bool:
+    """Whether the area forbids the access (arch/x86/mm/fault.c: access_error)."""
+    flags = vma.vm_flags
+    if error_code & PF_WRITE:
+        return not flags & VM_WRITE
+    if error_code & PF_FETCH:
+        return not flags & VM_EXEC
+    return not flags & _ACCESS
+
+
+def faultin(mm: mm_struct, address: int, error_code: int) -> bool:
+    """The kernel wants to touch user memory at `address`: True when it may now (mm/gup.c: faultin_page)."""
+    vma = mm.find_vma(address)
+    if vma is None or (vma.vm_start > address and not expand_stack(mm, vma, address)):
+        return False
+    if access_error(vma, error_code):
+        return False
+    pte = mm.tables.get(address)
+    if pte & DEVICE and not pte & P:
+        return False
+    outcome = handle_mm_fault(mm, vma, address, bool(error_code & PF_WRITE))
+    current = mm.kernel.current
+    if outcome == VM_FAULT_MINOR:
+        if current is not None:
+            current.min_flt += 1
+        return True
+    if outcome == VM_FAULT_MAJOR:
+        if current is not None:
+            current.maj_flt += 1
+        return True
+    if outcome == VM_FAULT_OOM and current is not None:
+        mm.kernel.force_sig_fault(current, SIGKILL, 0, 0, PAGE_FAULT_VECTOR, error_code)
+    return False
+
+
+def handle_mm_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool) -> int:
+    """Make `address` present for this access.  Returns VM_FAULT_MINOR, _MAJOR, _SIGBUS or _OOM."""
+    kernel = mm.kernel
+    page = address & ~(PAGE_SIZE - 1)
+    try:
+        index = mm.tables.leaf(address)
+        pte = mm.ram.words[index]
+        if not pte:
+            if vma.vm_ops is not None and vma.vm_ops.nopage is not None:
+                outcome = do_no_page(mm, vma, page, write, index)
+            else:
+                outcome = do_anonymous_page(mm, vma, write, index)
+        elif write and not pte & RW:
+            outcome = do_wp_page(mm, vma, page, index, pte)
+        else:
+            kernel.fault_answer = "already present"
+            mm.ram.words[index] = pte | A
+            mm.flush_tlb()
+            outcome = VM_FAULT_MINOR
+    except Errno:
+        kernel.fault_answer = "out of memory"
+        return VM_FAULT_OOM
+    if kernel.check_invariants:
+        kernel.check_mm(mm)
+    return outcome
+
+
+def do_anonymous_page(mm: mm_struct, vma: vm_area_struct, write: bool, index: int) -> int:
+    """No object behind the area: the shared zero page for a read, a zeroed frame for a write."""
+    kernel = mm.kernel
+    if not write:
+        kernel.fault_answer = "zero page"
+        kernel.fault_pfn = kernel.zero_pfn
+        mm.ram.words[index] = (kernel.zero_pfn << PAGE_SHIFT | vma.vm_page_prot | A) & ~RW
+        return VM_FAULT_MINOR
+    mem = mm.mem
+    pfn = mem.alloc_zeroed("anonymous")
+    mem.mapcount[pfn] = 1
+    mm.rss_anon += 1
+    mm.ram.words[index] = pfn << PAGE_SHIFT | vma.vm_page_prot | RW | A | D
+    kernel.fault_answer = "stack" if vma.vm_flags & VM_GROWSDOWN else "anonymous"
+    kernel.fault_pfn = pfn
+    if vma.vm_flags & VM_EXEC:
+        mem.flags[pfn] |= PG_exec
+    return VM_FAULT_MINOR
+
+
+def answer_name(vma: vm_area_struct) -> str:
+    """How a report names the method that answers for `vma`: ``scullp.nopage``, ``file``."""
+    ops = vma.vm_ops
+    if ops is None or ops.owner is None:
+        return "file"
+    return f"{ops.owner.name}.nopage"
+
+
+def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index: int) -> int:
+    """First touch of a page that the area's `nopage` method provides (mm/memory.c: do_no_page)."""
+    kernel, mem, words = mm.kernel, mm.mem, mm.ram.words
+    ops = vma.vm_ops
+    assert ops is not None and ops.nopage is not None
+    driver = ops.owner is not None
+    kind = [VM_FAULT_MINOR]
+    if driver:
+        fresh = mem.fresh = set()
+        answer: Any = call_driver(kernel, ops.owner, "nopage", ops.nopage, vma, page, kind)
+        mem.fresh = None
+    else:
+        answer = ops.nopage(vma, page, kind)
+        fresh = None
+    kernel.fault_answer = answer_name(vma)
+    if not isinstance(answer, Page):
+        if answer is DRIVER_FAILED:
+            return VM_FAULT_SIGBUS
+        if answer is not None and not hasattr(answer, "name"):
+            kernel.driver_bug(ops.owner, f"nopage returned {answer!r}, which is no struct page")
+        return VM_FAULT_OOM if answer is NOPAGE_OOM else VM_FAULT_SIGBUS
+    pfn = answer.pfn
+    kernel.fault_pfn = pfn
+    if driver and not mem.flags[pfn] & PG_reserved:
+        _check_reference(kernel, vma, page, pfn, fresh)
+    if words[index]:  # somebody else mapped it while the method slept
+        mem.put_page(pfn)
+        return VM_FAULT_MINOR
+    if write and not vma.vm_flags & VM_SHARED:
+        new = copy_frame(mm, pfn)
+        mem.put_page(pfn)
+        kernel.fault_answer += ", copied"
+        kernel.fault_pfn = pfn = new
+        entry = pfn << PAGE_SHIFT | vma.vm_page_prot | RW | A | D
+        mm.rss_anon += 1
+        mem.mapcount[pfn] = 1
+    else:
+        entry = pfn << PAGE_SHIFT | vma.vm_page_prot | A
+        if write:
+            entry |= D
+        if not mem.flags[pfn] & PG_reserved:
+            mm.rss_file += 1
+            mem.mapcount[pfn] += 1
+    if vma.vm_flags & VM_EXEC:
+        mem.flags[pfn] |= PG_exec
+    words[index] = entry
+    return VM_FAULT_MAJOR if kind[0] == VM_FAULT_MAJOR else VM_FAULT_MINOR
+
+
+def _check_reference(kernel: Kernel, vma: vm_area_struct, page: int, pfn: int, fresh: Optional[set[int]]) -> None:
+    """Report a `nopage` that forgot `get_page` (MECHANISMS B9).
+
+    A driver's page has the driver's own reference besides one a mapping; a page that the method has just
+    allocated and hands over has none of its own.
+    """
+    mem = kernel.mem
+    if fresh is not None and pfn in fresh:
+        if mem.count[pfn] == 1:
+            mem.set_owner(pfn, "handed over by nopage")
+        return
+    owner = mem.owner_of(pfn)
+    if mem.count[pfn] <= 0 or (getattr(owner, "is_module", False) and mem.count[pfn] < mem.mapcount[pfn] + 2):
+        ops = vma.vm_ops
+        name = ops.owner.name if ops is not None and ops.owner is not None else "?"
+        mem.bad_page(
+            pfn,
+            f"{name}.nopage returned it for {page:#x} in {vma.maps_line().rstrip()} without get_page: "
+            "it would be freed at unmap while the driver still uses it",
+        )
+
+
+def copy_frame(mm: mm_struct, old: int) -> int:
+    """A new anonymous frame with the contents of frame `old` (cow_user_page)."""
+    mem = mm.mem
+    if old == mm.kernel.zero_pfn:
+        return mem.alloc_zeroed("anonymous")
+    new = mem.alloc_pages(owner="anonymous")
+    view = mm.ram.view
+    view[new << PAGE_SHIFT : (new + 1) << PAGE_SHIFT] = view[old << PAGE_SHIFT : (old + 1) << PAGE_SHIFT]
+    return new
+
+
+def do_wp_page(mm: mm_struct, vma: vm_area_struct, page: int, index: int, pte: int) -> int:
+    """A write to a present page whose entry is read-only (mm/memory.c: do_wp_page)."""
+    kernel, mem, words = mm.kernel, mm.mem, mm.ram.words
+    old = (pte & PTE_PFN) >> PAGE_SHIFT
+    if not mem.pfn_valid(old):
+        kernel.printk(f"do_wp_page: bogus page at address {page:08x}", 3)
+        kernel.fault_answer = "bogus page"
+        return VM_FAULT_OOM
+    kernel.fault_pfn = old
+    reserved = mem.flags[old] & PG_reserved
+    if vma.vm_flags & VM_SHARED:
+        words[index] = pte | RW | A | D
+        kernel.fault_answer = "write enabled"
+        return VM_FAULT_MINOR
+    if not reserved and mem.count[old] == 1 and mem.owner_of(old) == "anonymous":
+        words[index] = pte | RW | A | D
+        kernel.fault_answer = "copy-on-write, last user"
+        if not pte & NX:
+            mm.flush_tlb()
+        return VM_FAULT_MINOR
+    new = copy_frame(mm, old)
+    mem.mapcount[new] = 1
+    kernel.fault_answer = "copy-on-write"
+    kernel.fault_pfn = new
+    words[index] = new << PAGE_SHIFT | vma.vm_page_prot | RW | A | D
+    mm.rss_anon += 1
+    if not reserved:
+        if mem.owner_of(old) == "anonymous":
+            mm.rss_anon -= 1
+        else:
+            mm.rss_file -= 1
+        mem.mapcount[old] -= 1
+        mem.put_page(old)
+    if vma.vm_flags & VM_EXEC:
+        mem.flags[new] |= PG_exec
+        mm.flush_tlb()
+    return VM_FAULT_MINOR
+
+
+def expand_stack(mm: mm_struct, vma: vm_area_struct, address: int) -> bool:
+    """Grow a VM_GROWSDOWN area down to `address`, within the limits (mm/mmap.c: expand_downwards)."""
+    if not vma.vm_flags & VM_GROWSDOWN or address >= vma.vm_start:
+        return False
+    from machine.kernel.mm.mmap import grow_down
+
+    return grow_down(mm, vma, address & ~(PAGE_SIZE - 1))
+
+
+__all__ = [
+    "PF_USER", "PROTNONE", "US", "access_error", "bad_area", "do_anonymous_page", "do_no_page", "do_page_fault",
+    "do_wp_page", "faultin", "handle_mm_fault",
+]  # fmt: skip

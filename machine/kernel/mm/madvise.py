@@ -1,0 +1,265 @@
+"""madvise, mincore, msync and mlock (mm/madvise.c, mm/mincore.c, mm/msync.c, mm/mlock.c)."""
+
+from __future__ import annotations
+
+from machine.hardware.paging import D, P
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.abi.errno import EACCES, EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENOMEM, EPERM, Errno
+from machine.kernel.abi.mman import (
+    MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_DONTNEED_LOCKED,
+    MADV_FREE, MADV_HUGEPAGE, MADV_KEEPONFORK, MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT,
+    MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM, MADV_REMOVE, MADV_SEQUENTIAL, MADV_UNMERGEABLE,
+    MADV_WILLNEED, MADV_WIPEONFORK, MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, MS_ASYNC, MS_INVALIDATE, MS_SYNC,
+)  # fmt: skip
+from machine.kernel.abi.resource import RLIMIT_MEMLOCK
+from machine.kernel.mm.mmap import page_align, populate
+from machine.kernel.mm.mprotect import change_flags, change_range
+from machine.kernel.mm.space import DEVICE, PTE_PFN, mm_struct
+from machine.kernel.mm.vma import (
+    VM_DONTCOPY, VM_DONTDUMP, VM_IO, VM_LOCKED, VM_MAYWRITE, VM_PFNMAP, VM_RAND_READ, VM_SEQ_READ, VM_SHARED,
+    VM_WIPEONFORK, vm_area_struct,
+)  # fmt: skip
+
+_HINTS = {MADV_NORMAL: 0, MADV_RANDOM: VM_RAND_READ, MADV_SEQUENTIAL: VM_SEQ_READ}
+_KNOWN = {
+    *_HINTS, MADV_WILLNEED, MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MADV_DONTFORK, MADV_DOFORK, MADV_MERGEABLE,
+    MADV_UNMERGEABLE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_DODUMP, MADV_WIPEONFORK,
+    MADV_KEEPONFORK, MADV_COLD, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_DONTNEED_LOCKED,
+}  # fmt: skip
+
+
+def do_madvise(mm: mm_struct, start: int, length: int, advice: int) -> int:
+    """madvise(2).  EINVAL, ENOMEM (part not mapped; the rest is done), EBADF, EACCES, EFAULT."""
+    if advice not in _KNOWN or start & (PAGE_SIZE - 1):
+        raise Errno(EINVAL)
+    rounded = page_align(length)
+    if length and not rounded:
+        raise Errno(EINVAL)
+    end = start + rounded
+    if end > 1 << 64:
+        raise Errno(EINVAL)
+    if end == start:
+        return 0
+    if advice in (MADV_POPULATE_READ, MADV_POPULATE_WRITE):
+        return _populate(mm, start, end, advice == MADV_POPULATE_WRITE)
+    position = start
+    hole = False
+    for vma in mm.areas.within(start, end):
+        if vma.vm_start > position:
+            hole = True
+        low, high = max(start, vma.vm_start), min(end, vma.vm_end)
+        _advise(mm, vma, low, high, advice)
+        position = high
+    if hole or position < end:
+        raise Errno(ENOMEM)
+    if mm.kernel.check_invariants:
+        mm.kernel.check_mm(mm)
+    return 0
+
+
+def _advise(mm: mm_struct, vma: vm_area_struct, start: int, end: int, advice: int) -> None:
+    flags = vma.vm_flags
+    if advice in (MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE):
+        if flags & VM_PFNMAP or (flags & VM_LOCKED and advice != MADV_DONTNEED_LOCKED):
+            raise Errno(EINVAL)
+        if advice == MADV_FREE and vma.vm_file is not None:
+            raise Errno(EINVAL)
+        # MADV_FREE lets the kernel take the pages at any time: now is one.
+        mm.zap_range(start, end)
+    elif advice == MADV_REMOVE:
+        _remove(vma, start, end)
+    elif advice in (MADV_COLD, MADV_PAGEOUT):
+        if flags & (VM_LOCKED | VM_PFNMAP):
+            raise Errno(EINVAL)
+    elif advice == MADV_WILLNEED:
+        pass  # everything a file has is a read away
+    else:
+        change_flags(mm, vma, start, end, _advised_flags(vma, advice))
+
+
+def _advised_flags(vma: vm_area_struct, advice: int) -> int:
+    flags = vma.vm_flags
+    if advice in _HINTS:
+        return (flags & ~(VM_RAND_READ | VM_SEQ_READ)) | _HINTS[advice]
+    if advice == MADV_DONTFORK:
+        return flags | VM_DONTCOPY
+    if advice == MADV_DOFORK:
+        if flags & VM_IO:
+            raise Errno(EINVAL)
+        return flags & ~VM_DONTCOPY
+    if advice == MADV_DONTDUMP:
+        return flags | VM_DONTDUMP
+    if advice == MADV_DODUMP:
+        return flags & ~VM_DONTDUMP
+    if advice == MADV_WIPEONFORK:
+        if vma.vm_file is not None or flags & VM_SHARED:
+            raise Errno(EINVAL)
+        return flags | VM_WIPEONFORK
+    if advice == MADV_KEEPONFORK:
+        return flags & ~VM_WIPEONFORK
+    return flags  # huge and merged pages: advice about a form of storage that this machine does not have
+
+
+def _remove(vma: vm_area_struct, start: int, end: int) -> None:
+    """Punch a hole into the shared file behind the area."""
+    if vma.vm_flags & VM_LOCKED or vma.vm_file is None:
+        raise Errno(EINVAL)
+    mapping = vma.vm_file.f_inode.i_mapping
+    if mapping is None:
+        raise Errno(EINVAL)
+    if vma.vm_flags & (VM_SHARED | VM_MAYWRITE) != VM_SHARED | VM_MAYWRITE:
+        raise Errno(EACCES)
+    first = vma.vm_pgoff + ((start - vma.vm_start) >> PAGE_SHIFT)
+    mapping.punch_hole(first << PAGE_SHIFT, end - start)
+
+
+def _populate(mm: mm_struct, start: int, end: int, write: bool) -> int:
+    position = start
+    for vma in mm.areas.within(start, end):
+        if vma.vm_start > position:
+            raise Errno(ENOMEM)
+        if vma.vm_flags & (VM_IO | VM_PFNMAP):
+            raise Errno(EINVAL)
+        for page in range(max(start, vma.vm_start), min(end, vma.vm_end), PAGE_SIZE):
+            if not mm.kernel.faultin(mm, page, 2 if write else 0):
+                raise Errno(EFAULT)
+        position = vma.vm_end
+    if position < end:
+        raise Errno(ENOMEM)
+    return 0
+
+
+def do_mincore(mm: mm_struct, start: int, length: int, vec: int) -> int:
+    """mincore(2): one byte a page, bit 0 resident.  EINVAL, ENOMEM, EFAULT."""
+    if start & (PAGE_SIZE - 1):
+        raise Errno(EINVAL)
+    if start >= mm.task_size or length > mm.task_size - start:
+        raise Errno(ENOMEM)
+    pages = (length + PAGE_SIZE - 1) >> PAGE_SHIFT
+    if vec >= mm.task_size or pages > mm.task_size - vec:
+        raise Errno(EFAULT)
+    done = 0
+    while done < pages:
+        chunk = min(pages - done, PAGE_SIZE)
+        mm.copy_to_user(vec + done, bytes(_resident(mm, start + (done << PAGE_SHIFT), chunk)))
+        done += chunk
+    return 0
+
+
+def _resident(mm: mm_struct, start: int, pages: int) -> list[int]:
+    result = []
+    for address in range(start, start + (pages << PAGE_SHIFT), PAGE_SIZE):
+        vma = mm.vma_at(address)
+        if vma is None:
+            raise Errno(ENOMEM)
+        resident = bool(mm.tables.get(address) & ~DEVICE)
+        if not resident and vma.vm_file is not None and vma.vm_file.f_inode.i_mapping is not None:
+            index = vma.vm_pgoff + ((address - vma.vm_start) >> PAGE_SHIFT)
+            resident = index in vma.vm_file.f_inode.i_mapping.pages
+        result.append(int(resident))
+    return result
+
+
+def do_msync(mm: mm_struct, start: int, length: int, flags: int) -> int:
+    """msync(2): what was stored through shared mappings reaches the file.  EINVAL, ENOMEM, EBUSY, EIO."""
+    if flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC) or start & (PAGE_SIZE - 1):
+        raise Errno(EINVAL)
+    if flags & MS_ASYNC and flags & MS_SYNC:
+        raise Errno(EINVAL)
+    end = start + page_align(length)
+    if end < start or end > 1 << 64:
+        raise Errno(ENOMEM)
+    position = start
+    hole = False
+    for vma in mm.areas.within(start, end):
+        if vma.vm_start > position:
+            hole = True
+        if flags & MS_INVALIDATE and vma.vm_flags & VM_LOCKED:
+            raise Errno(EBUSY)
+        low, high = max(start, vma.vm_start), min(end, vma.vm_end)
+        if flags & MS_SYNC and vma.vm_flags & VM_SHARED and vma.vm_file is not None:
+            sync_area(mm, vma, low, high)
+        position = high
+    if start != end and (hole or position < end):
+        raise Errno(ENOMEM)
+    return 0
+
+
+def sync_area(mm: mm_struct, vma: vm_area_struct, start: int, end: int) -> None:
+    """Move the dirty bits of the entries to the page cache and have it written back."""
+    mapping = vma.vm_file.f_inode.i_mapping if vma.vm_file is not None else None
+    if mapping is None:
+        return
+    words = mm.ram.words
+    cleaned = False
+    for _va, index, number in mm.tables.runs(start, end):
+        for i in range(index, index + number):
+            pte = words[i]
+            if pte & P and pte & D:
+                mm.kernel.set_page_dirty((pte & PTE_PFN) >> PAGE_SHIFT)
+                words[i] = pte & ~D
+                cleaned = True
+    if cleaned:
+        mm.flush_tlb()
+    first = vma.vm_pgoff + ((start - vma.vm_start) >> PAGE_SHIFT)
+    try:
+        mapping.writeback(first, first + ((end - start) >> PAGE_SHIFT))
+    except OSError as error:
+        raise Errno(error.errno or EIO) from None
+
+
+def do_mlock(mm: mm_struct, start: int, length: int, lock: bool, onfault: bool = False) -> int:
+    """mlock and munlock.  ENOMEM: part not mapped, or beyond RLIMIT_MEMLOCK; EPERM: no right to lock."""
+    end = page_align(length + (start & (PAGE_SIZE - 1))) + (start & ~(PAGE_SIZE - 1))
+    start &= ~(PAGE_SIZE - 1)
+    if end < start or end > 1 << 64:
+        raise Errno(EINVAL)
+    if lock and not mm.kernel.capable():
+        limit = mm.kernel.rlimit(RLIMIT_MEMLOCK)
+        if not limit:
+            raise Errno(EPERM)
+        if mm.locked_vm + ((end - start) >> PAGE_SHIFT) > limit >> PAGE_SHIFT:
+            raise Errno(ENOMEM)
+    if start == end:
+        return 0
+    whole = change_range(mm, start, end, lambda vma: _locked(vma, lock))
+    if lock and not onfault:
+        populate(mm, start, end)
+    if not whole:
+        raise Errno(ENOMEM)
+    return 0
+
+
+def _locked(vma: vm_area_struct, lock: bool) -> int:
+    if lock and not vma.vm_flags & (VM_IO | VM_PFNMAP):
+        return vma.vm_flags | VM_LOCKED
+    return vma.vm_flags & ~VM_LOCKED
+
+
+def do_mlockall(mm: mm_struct, flags: int) -> int:
+    """mlockall(2).  EINVAL for unknown flags or ONFAULT alone; EPERM; ENOMEM beyond the limit."""
+    if not flags or flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) or flags == MCL_ONFAULT:
+        raise Errno(EINVAL)
+    if not mm.kernel.capable():
+        limit = mm.kernel.rlimit(RLIMIT_MEMLOCK)
+        if not limit:
+            raise Errno(EPERM)
+        if flags & MCL_CURRENT and mm.total_vm > limit >> PAGE_SHIFT:
+            raise Errno(ENOMEM)
+    mm.def_flags = VM_LOCKED if flags & MCL_FUTURE else 0
+    if flags & MCL_CURRENT:
+        for vma in list(mm.areas):
+            change_flags(mm, vma, vma.vm_start, vma.vm_end, _locked(vma, True))
+        if not flags & MCL_ONFAULT:
+            populate(mm, 0, mm.task_size)
+    return 0
+
+
+def do_munlockall(mm: mm_struct) -> int:
+    mm.def_flags = 0
+    for vma in list(mm.areas):
+        change_flags(mm, vma, vma.vm_start, vma.vm_end, _locked(vma, False))
+    return 0
+
+
+__all__ = ["EAGAIN", "do_madvise", "do_mincore", "do_mlock", "do_mlockall", "do_msync", "do_munlockall"]

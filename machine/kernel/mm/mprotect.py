@@ -1,0 +1,133 @@
+"""mprotect and the flag changes of mlock and madvise: split, change, merge (mm/mprotect.c, mm/mlock.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from machine.hardware.paging import NX, PCD, PWT, RW, US, A, D, P
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.abi.errno import EACCES, EINVAL, ENOMEM, Errno
+from machine.kernel.abi.mman import PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM, PROT_WRITE
+from machine.kernel.mm.mmap import (
+    _account, _emit, enough_memory, may_expand_vm, merge_around, page_align, split_vma,
+)  # fmt: skip
+from machine.kernel.mm.page import PG_exec
+from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, mm_struct, vm_get_page_prot
+from machine.kernel.mm.vma import (
+    VM_ACCOUNT, VM_EXEC, VM_GROWSDOWN, VM_NORESERVE, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct,
+)  # fmt: skip
+
+_PROT = VM_READ | VM_WRITE | VM_EXEC
+_KEPT = PTE_PFN | A | D | PCD | PWT
+
+
+def change_flags(mm: mm_struct, vma: vm_area_struct, start: int, end: int, flags: int) -> vm_area_struct:
+    """Give the part [start, end) of `vma` other flags; returns the area that holds it then."""
+    if flags == vma.vm_flags:
+        return vma
+    if start > vma.vm_start:
+        split_vma(mm, vma, start, True)
+    if end < vma.vm_end:
+        split_vma(mm, vma, end, False)
+    cached = vma.vm_page_prot & (PCD | PWT)
+    _account(mm, vma, -1)
+    vma.vm_flags = flags
+    vma.vm_page_prot = vm_get_page_prot(flags) | cached
+    _account(mm, vma, +1)
+    _emit(mm, "change", vma)
+    return merge_around(mm, vma)
+
+
+def change_protection(mm: mm_struct, vma: vm_area_struct, start: int, end: int) -> None:
+    """Rewrite the entries of [start, end) for the area's new protection."""
+    mem, words, prot, flags = mm.mem, mm.ram.words, vma.vm_page_prot, vma.vm_flags
+    writable = flags & (VM_WRITE | VM_SHARED) == VM_WRITE
+    changed = False
+    for _va, index, number in mm.tables.runs(start, end):
+        for i in range(index, index + number):
+            pte = words[i]
+            if not pte:
+                continue
+            if pte & DEVICE and not pte & P:
+                words[i] = (pte & (_KEPT | DEVICE)) | (prot & ~P)
+                continue
+            new = (pte & _KEPT) | prot
+            pfn = (pte & PTE_PFN) >> PAGE_SHIFT
+            if writable and mem.pfn_valid(pfn) and mem.count[pfn] == 1 and mem.owner_of(pfn) == "anonymous":
+                new |= RW
+            if flags & VM_EXEC and mem.pfn_valid(pfn):
+                mem.flags[pfn] |= PG_exec
+            words[i] = new
+            changed = True
+    if changed:
+        mm.flush_tlb()
+
+
+def do_mprotect(mm: mm_struct, start: int, length: int, prot: int) -> int:
+    """mprotect(2).  ENOMEM: a page is not mapped (those before it are changed); EACCES: not permitted."""
+    grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP)
+    prot &= ~(PROT_GROWSDOWN | PROT_GROWSUP)
+    if grows == (PROT_GROWSDOWN | PROT_GROWSUP) or start & (PAGE_SIZE - 1):
+        raise Errno(EINVAL)
+    if not length:
+        return 0
+    end = start + page_align(length)
+    if end <= start or end > 1 << 64:
+        raise Errno(ENOMEM)
+    if prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM):
+        raise Errno(EINVAL)
+    areas = mm.areas.within(start, end)
+    if not areas:
+        raise Errno(ENOMEM)
+    if grows & PROT_GROWSUP:
+        raise Errno(EINVAL)
+    if grows & PROT_GROWSDOWN:
+        if not areas[0].vm_flags & VM_GROWSDOWN:
+            raise Errno(EINVAL)
+        start = areas[0].vm_start
+    position = start
+    for vma in areas:
+        if vma.vm_start > position:
+            raise Errno(ENOMEM)
+        stop = min(end, vma.vm_end)
+        _protect_one(mm, vma, position, stop, prot)
+        position = stop
+    if position < end:
+        raise Errno(ENOMEM)
+    if mm.kernel.check_invariants:
+        mm.kernel.check_mm(mm)
+    return 0
+
+
+def _protect_one(mm: mm_struct, vma: vm_area_struct, start: int, end: int, prot: int) -> None:
+    flags = (vma.vm_flags & ~_PROT) | (prot & _PROT)
+    if (flags & ~(flags >> 4)) & _PROT:
+        raise Errno(EACCES)
+    if flags == vma.vm_flags:
+        return
+    pages = (end - start) >> PAGE_SHIFT
+    if flags & (VM_WRITE | VM_SHARED) == VM_WRITE and vma.vm_flags & (VM_WRITE | VM_SHARED) != VM_WRITE:
+        if not may_expand_vm(mm, flags, 0) or not enough_memory(mm, pages):
+            raise Errno(ENOMEM)
+        if not vma.vm_flags & (VM_ACCOUNT | VM_NORESERVE | VM_SHARED):
+            flags |= VM_ACCOUNT
+    area = change_flags(mm, vma, start, end, flags)
+    change_protection(mm, area, start, end)
+
+
+def change_range(
+    mm: mm_struct, start: int, end: int, flags_of: Callable[[vm_area_struct], int]
+) -> bool:
+    """Apply `flags_of` to every area in the range; False when part of the range is not mapped."""
+    position = start
+    whole = True
+    for vma in mm.areas.within(start, end):
+        if vma.vm_start > position:
+            whole = False
+        low, high = max(start, vma.vm_start), min(end, vma.vm_end)
+        change_flags(mm, vma, low, high, flags_of(vma))
+        position = high
+    return whole and position >= end
+
+
+__all__ = ["NX", "PROTNONE", "US", "change_flags", "change_protection", "change_range", "do_mprotect"]

@@ -1,0 +1,365 @@
+"""Page frames: `mem_map`, reference counts, and the buddy allocator (mm/page_alloc.c).
+
+A `struct page` is an index into arrays (count, mapcount, flags, order, owner); `Page` is a light
+handle on it.  The arrays live in anonymous memory of the host, so 16 GiB of RAM cost nothing
+until frames are used.
+
+Counting follows 2.6.10: `get_page` always counts, `put_page` leaves reserved pages alone, and the
+pages of a high-order block are counted on its first page only.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from typing import Any, Optional, Union
+
+from machine.hardware.ram import ISA_HOLE_END, ISA_HOLE_START, PAGE_SHIFT, PAGE_SIZE, Ram
+from machine.kernel.abi.errno import ENOMEM, Errno
+
+MAX_ORDER = 11
+"""Orders 0 to 10: a block is at most 4 MiB."""
+
+PG_reserved, PG_dirty, PG_poison, PG_exec, PG_used = 1, 2, 4, 8, 16
+"""Reserved; written since read in; filled with poison; was mapped executable; was ever allocated."""
+
+POISON = 0xAA
+"""Byte that fills a freed frame (include/linux/poison.h: PAGE_POISON)."""
+
+# include/linux/gfp.h of 2.6.10
+GFP_DMA, GFP_HIGHMEM = 0x01, 0x02
+GFP_WAIT, GFP_HIGH, GFP_IO, GFP_FS = 0x10, 0x20, 0x40, 0x80
+GFP_ATOMIC = GFP_HIGH
+GFP_KERNEL = GFP_WAIT | GFP_IO | GFP_FS
+GFP_USER = GFP_WAIT | GFP_IO | GFP_FS
+GFP_HIGHUSER = GFP_USER | GFP_HIGHMEM
+GFP_ZERO = 0x8000
+
+# Outcomes of a fault (include/linux/mm.h of 2.6.10).
+VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_MINOR, VM_FAULT_MAJOR = -1, 0, 1, 2
+
+DMA_LIMIT = 16 << 20 >> PAGE_SHIFT
+"""First frame that ISA DMA can't reach."""
+
+_ZEROS = bytes(PAGE_SIZE)
+_POISONED = bytes([POISON]) * PAGE_SIZE
+
+
+class Page:
+    """`struct page`: a handle on one frame.  Two handles of one frame are equal."""
+
+    __slots__ = ("mem", "pfn")
+
+    def __init__(self, mem: Memory, pfn: int) -> None:
+        self.mem = mem
+        self.pfn = pfn
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Page) and other.pfn == self.pfn and other.mem is self.mem
+
+    def __hash__(self) -> int:
+        return hash(self.pfn)
+
+    def __repr__(self) -> str:
+        return f"<page {self.pfn:#x} count {self.mem.count[self.pfn]} {self.mem.owner_of(self.pfn)}>"
+
+
+class _Answer:
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __bool__(self) -> bool:
+        return False
+
+
+NOPAGE_SIGBUS = _Answer("NOPAGE_SIGBUS")
+"""A `nopage` method has no page for this address: SIGBUS.  (NULL in the kernel: None counts as this too.)"""
+NOPAGE_OOM = _Answer("NOPAGE_OOM")
+"""A `nopage` method found no memory: the process is killed."""
+
+NopageResult = Union[Page, _Answer, None]
+
+
+def _array(frames: int, code: str, width: int) -> memoryview:
+    return memoryview(mmap.mmap(-1, frames * width, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)).cast(code)  # type: ignore[call-overload,no-any-return]
+
+
+class Zone:
+    """A zone of the buddy allocator: its free blocks by order, newest last."""
+
+    __slots__ = ("first", "free", "last", "name", "present", "remaining")
+
+    def __init__(self, name: str, first: int, last: int) -> None:
+        self.name = name
+        self.first = first
+        self.last = last
+        self.free: list[dict[int, None]] = [{} for _ in range(MAX_ORDER)]
+        self.remaining = 0
+        """Free frames."""
+        self.present = 0
+
+
+class Memory:
+    """All frames of the machine.  `report` is told of misuse, in the kernel's words."""
+
+    def __init__(self, ram: Ram, report: Callable[[str], None]) -> None:
+        self.ram = ram
+        self.report = report
+        self.max_pfn = ram.limit >> PAGE_SHIFT
+        self.count = _array(self.max_pfn, "i", 4)
+        """References a frame; 0 for a free one (`page_count`)."""
+        self.mapcount = _array(self.max_pfn, "i", 4)
+        """Page-table entries that map the frame."""
+        self.flags = _array(self.max_pfn, "B", 1)
+        self.order = _array(self.max_pfn, "B", 1)
+        """Order of the block that starts here, free or allocated."""
+        self._owner = _array(self.max_pfn, "H", 2)
+        self._owner_names: list[Any] = [None]
+        self._owner_index: dict[Any, int] = {None: 0}
+        self.zones = [Zone("DMA", 0, DMA_LIMIT), Zone("Normal", DMA_LIMIT, self.max_pfn)]
+        self.on_exec_freed: Callable[[], None] = lambda: None
+        self.shrinkers: list[Callable[[int], int]] = []
+        """Called when memory is short with a number of frames wanted; they return how many they freed."""
+        self.min_free = 0
+        self.fresh: Optional[set[int]] = None
+        """Frames allocated since a driver's `nopage` was called; None outside one."""
+        self._reserve_holes()
+
+    def _reserve_holes(self) -> None:
+        for pfn in range(ISA_HOLE_START >> PAGE_SHIFT, ISA_HOLE_END >> PAGE_SHIFT):
+            self.flags[pfn] = PG_reserved
+            self.count[pfn] = 1
+
+    # -- building the free lists -------------------------------------------------------------
+
+    def release_range(self, start: int, end: int) -> None:
+        """At boot: give the frames [start, end) to the free lists in the largest aligned blocks."""
+        while start < end:
+            order = min(MAX_ORDER - 1, (start & -start).bit_length() - 1 if start else MAX_ORDER - 1)
+            while start + (1 << order) > end:
+                order -= 1
+            zone = self.zones[0] if start < DMA_LIMIT else self.zones[1]
+            zone.free[order][start] = None
+            zone.remaining += 1 << order
+            zone.present += 1 << order
+            start += 1 << order
+
+    def reserve(self, pfn: int, owner: str) -> None:
+        """At boot: mark a frame as the kernel's own (reserved, never freed)."""
+        self.flags[pfn] |= PG_reserved
+        self.count[pfn] = 1
+        self.set_owner(pfn, owner)
+
+    # -- allocation ---------------------------------------------------------------------------
+
+    def alloc_pages(self, gfp: int = GFP_KERNEL, order: int = 0, owner: Any = "kernel") -> int:
+        """First frame of a block of 2**order frames, count 1.  Errno(ENOMEM) when there is none.
+
+        Not zeroed unless `gfp` has `GFP_ZERO`; what was freed before holds `POISON` (mm/page_alloc.c:
+        __alloc_pages).
+        """
+        if not 0 <= order < MAX_ORDER:
+            raise Errno(ENOMEM)
+        pfn = self._take(gfp, order)
+        self.count[pfn] = 1
+        self.order[pfn] = order
+        index = self._owner_index.get(owner)
+        if index is None:
+            index = self._new_owner(owner)
+        flags, owners = self.flags, self._owner
+        zero = gfp & GFP_ZERO
+        for each in range(pfn, pfn + (1 << order)):
+            owners[each] = index
+            if zero and flags[each] & PG_poison:
+                self.ram.view[each << PAGE_SHIFT : (each + 1) << PAGE_SHIFT] = _ZEROS
+                flags[each] = PG_used
+            else:
+                flags[each] |= PG_used
+        if self.fresh is not None:
+            self.fresh.add(pfn)
+        return pfn
+
+    def alloc_zeroed(self, owner: Any) -> int:
+        """One zeroed frame for a page fault: `alloc_pages` of order 0 on the shortest path."""
+        free = self.zones[1].free[0]
+        if not free or self.zones[1].remaining <= self.min_free:
+            return self.alloc_pages(GFP_HIGHUSER | GFP_ZERO, 0, owner)
+        pfn, _ = free.popitem()
+        self.zones[1].remaining -= 1
+        self.count[pfn] = 1
+        self.order[pfn] = 0
+        index = self._owner_index.get(owner)
+        self._owner[pfn] = self._new_owner(owner) if index is None else index
+        if self.flags[pfn] & PG_poison:
+            self.ram.view[pfn << PAGE_SHIFT : (pfn + 1) << PAGE_SHIFT] = _ZEROS
+        self.flags[pfn] = PG_used
+        return pfn
+
+    def _take(self, gfp: int, order: int) -> int:
+        zones = self.zones[:1] if gfp & GFP_DMA else self.zones[::-1]
+        reserve = 0 if gfp & GFP_HIGH else self.min_free
+        for attempt in range(2):
+            for zone in zones:
+                if zone.remaining - (1 << order) < (reserve if zone is zones[0] else reserve >> 2):
+                    continue
+                pfn = self._take_from(zone, order)
+                if pfn is not None:
+                    return pfn
+            if attempt or not gfp & GFP_WAIT or not sum(shrink(64 << order) for shrink in self.shrinkers):
+                break
+        raise Errno(ENOMEM)
+
+    @staticmethod
+    def _take_from(zone: Zone, order: int) -> Optional[int]:
+        for have in range(order, MAX_ORDER):
+            if not zone.free[have]:
+                continue
+            pfn, _ = zone.free[have].popitem()
+            while have > order:
+                have -= 1
+                zone.free[have][pfn + (1 << have)] = None
+            zone.remaining -= 1 << order
+            return pfn
+        return None
+
+    # -- release --------------------------------------------------------------------------------
+
+    def free_pages(self, pfn: int, order: int = 0) -> None:
+        """Give back a block that `alloc_pages` gave: drops one reference, frees at 0 (free_pages)."""
+        if self.flags[pfn] & PG_reserved:
+            return
+        if self.count[pfn] <= 0:
+            self.bad_page(pfn, "freed, but it is free already")
+            return
+        if self.order[pfn] != order:
+            self.report(
+                f"free_pages: frame {pfn:#x} was allocated with order {self.order[pfn]} and is freed with order {order}"
+            )
+            order = self.order[pfn]
+        self.count[pfn] -= 1
+        if self.count[pfn] == 0:
+            self._free(pfn, order)
+
+    def get_page(self, pfn: int) -> None:
+        """One more reference.  Of a free frame: reported."""
+        if self.count[pfn] <= 0 and self._owner[pfn] == 0 and not self.flags[pfn] & PG_reserved:
+            self.bad_page(pfn, "get_page of a free page")
+        self.count[pfn] += 1
+
+    def put_page(self, pfn: int) -> None:
+        """One reference less; at 0 the frame is free.  Reserved pages are left alone (2.6.10 `put_page`)."""
+        if self.flags[pfn] & PG_reserved:
+            return
+        count = self.count[pfn] - 1
+        if count < 0:
+            self.bad_page(pfn, "put_page of a free page")
+            return
+        self.count[pfn] = count
+        if count == 0:
+            self._free(pfn, self.order[pfn])
+
+    def _free(self, pfn: int, order: int) -> None:
+        flags, owners, view = self.flags, self._owner, self.ram.view
+        for each in range(pfn, pfn + (1 << order)):
+            if self.mapcount[each]:
+                self.bad_page(each, f"freed while {self.mapcount[each]} page-table entries map it")
+                self.mapcount[each] = 0
+            if flags[each] & PG_exec:
+                self.on_exec_freed()
+            owners[each] = 0
+            flags[each] = PG_used | PG_poison
+            view[each << PAGE_SHIFT : (each + 1) << PAGE_SHIFT] = _POISONED
+        zone = self.zones[0] if pfn < DMA_LIMIT else self.zones[1]
+        zone.remaining += 1 << order
+        free = zone.free
+        while order < MAX_ORDER - 1:
+            buddy = pfn ^ (1 << order)
+            if buddy not in free[order]:
+                break
+            del free[order][buddy]
+            pfn &= ~(1 << order)
+            order += 1
+        free[order][pfn] = None
+
+    def bad_page(self, pfn: int, why: str) -> None:
+        """Report as `Bad page state` does (mm/page_alloc.c: bad_page)."""
+        self.report(
+            f"Bad page state: frame {pfn:#x} count:{self.count[pfn]} mapcount:{self.mapcount[pfn]} "
+            f"flags:{self.flags[pfn]:#04x} owner:{self.owner_of(pfn)}: {why}"
+        )
+
+    # -- questions ---------------------------------------------------------------------------------
+
+    def _new_owner(self, owner: Any) -> int:
+        self._owner_names.append(owner)
+        self._owner_index[owner] = len(self._owner_names) - 1
+        return len(self._owner_names) - 1
+
+    def set_owner(self, pfn: int, owner: Any) -> None:
+        """Who the frame belongs to: a word ("anonymous", "page cache", "page table") or a driver's module."""
+        index = self._owner_index.get(owner)
+        self._owner[pfn] = self._new_owner(owner) if index is None else index
+
+    def owner_of(self, pfn: int) -> Any:
+        """Owner of the frame; None for a free one."""
+        return self._owner_names[self._owner[pfn]]
+
+    def page_count(self, pfn: int) -> int:
+        return self.count[pfn]
+
+    def pfn_valid(self, pfn: int) -> bool:
+        """Whether the frame has a `struct page`: below the end of RAM, the ISA hole included, the PCI hole not."""
+        if not 0 <= pfn < self.max_pfn:
+            return False
+        return pfn < self.ram.pieces[1][1] >> PAGE_SHIFT or self.ram.is_ram(pfn << PAGE_SHIFT)
+
+    def is_reserved(self, pfn: int) -> bool:
+        return bool(self.flags[pfn] & PG_reserved)
+
+    def free_frames(self) -> int:
+        return sum(zone.remaining for zone in self.zones)
+
+    def total_frames(self) -> int:
+        """Frames that the allocator was given at boot (`MemTotal`)."""
+        return sum(zone.present for zone in self.zones)
+
+    def used_frames(self) -> dict[Any, int]:
+        """Allocated frames by owner.  Walks everything: for tests and reports."""
+        tally: dict[Any, int] = {}
+        free = [False] * self.max_pfn
+        for zone in self.zones:
+            for order, blocks in enumerate(zone.free):
+                for first in blocks:
+                    free[first : first + (1 << order)] = [True] * (1 << order)
+        for start, end in self.ram.pieces:
+            for pfn in range(start >> PAGE_SHIFT, end >> PAGE_SHIFT):
+                if not free[pfn] and not self.flags[pfn] & PG_reserved:
+                    owner = self.owner_of(pfn)
+                    tally[owner] = tally.get(owner, 0) + 1
+        return tally
+
+    def check_free_lists(self) -> list[str]:
+        """Whether the free list is whole: no overlap, counts zero, sums right, nothing unmerged."""
+        complaints = []
+        for zone in self.zones:
+            seen: set[int] = set()
+            for order, blocks in enumerate(zone.free):
+                for first in blocks:
+                    frames = range(first, first + (1 << order))
+                    if first & ((1 << order) - 1):
+                        complaints.append(f"free block {first:#x} of order {order} is not aligned")
+                    if not seen.isdisjoint(frames):
+                        complaints.append(f"free block {first:#x} of order {order} overlaps another")
+                    seen.update(frames)
+                    if self.count[first]:
+                        complaints.append(f"free frame {first:#x} has count {self.count[first]}")
+                    if order < MAX_ORDER - 1 and first ^ (1 << order) in blocks:
+                        complaints.append(f"free buddies {first:#x} of order {order} are not merged")
+            if len(seen) != zone.remaining:
+                complaints.append(f"zone {zone.name} counts {zone.remaining} free frames and lists {len(seen)}")
+        return complaints

@@ -1,0 +1,234 @@
+"""`struct mm_struct`: the address space of a process.
+
+The areas (`AreaList`) say what may be where; the page tables, walked by the emulated MMU, say what
+is there now.  mmap.py, mremap.py, fault.py, remap.py and uaccess.py hold the operations on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.hardware.paging import NX, PCD, PWT, RW, US, A, D, P, PageTables
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.mm.areas import AreaList
+from machine.kernel.mm.page import GFP_KERNEL, GFP_ZERO, PG_reserved
+from machine.kernel.mm.uaccess import UserAccess
+from machine.kernel.mm.vma import VM_EXEC, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+
+TASK_SIZE = 0x7FFF_FFFF_F000
+TASK_SIZE32 = 0xFFFF_E000
+STACK_TOP, STACK_TOP32 = 0x7FFF_FFFF_F000, 0xFFFF_E000
+MMAP_MIN_ADDR = 0x10000
+"""Lowest address that a hint is moved to (vm.mmap_min_addr)."""
+MAX_MAP_COUNT = 65530
+"""vm.max_map_count."""
+
+PROTNONE = 1 << 10
+"""Software bit of an entry that is kept but not present: its area is PROT_NONE (`_PAGE_PROTNONE`)."""
+DEVICE = 1 << 9
+"""Software bit of a non-present entry: the address holds a device register block (mm/mmio.py)."""
+PTE_PFN = 0x000F_FFFF_FFFF_F000
+
+
+def vm_get_page_prot(vm_flags: int) -> int:
+    """Bits of a page-table entry for an area's flags (mm/mmap.c: protection_map).
+
+    Private areas have no RW: the first write is a fault that makes the private copy.
+    """
+    if not vm_flags & (VM_READ | VM_WRITE | VM_EXEC):
+        return PROTNONE | A
+    prot = P | US | A
+    if vm_flags & VM_WRITE and vm_flags & VM_SHARED:
+        prot |= RW
+    if not vm_flags & VM_EXEC:
+        prot |= NX
+    return prot
+
+
+class mm_struct(UserAccess):
+    """One address space.  `users` counts the tasks that share it; the last `put` frees everything."""
+
+    def __init__(self, kernel: Kernel, bits: int = 64) -> None:
+        self.kernel = kernel
+        self.mem = kernel.mem
+        self.ram = kernel.ram
+        self.bits = bits
+        self.task_size = TASK_SIZE if bits == 64 else TASK_SIZE32
+        self.mmap_base = self.task_size
+        """Top of the region that mmap fills downwards."""
+        self.free_area_cache = 0
+        """mmap need not search above this for holes larger than `cached_hole_size`; 0: not known."""
+        self.cached_hole_size = 0
+        self.areas = AreaList()
+        self.mmap_cache: Optional[vm_area_struct] = None
+        self.users = 1
+        self.tables = PageTables(kernel.ram, self._alloc_table, self._free_table, kernel.kernel_tables)
+        self.start_code = self.end_code = self.start_data = self.end_data = 0
+        self.start_brk = self.brk = self.start_stack = 0
+        self.arg_start = self.arg_end = self.env_start = self.env_end = 0
+        self.saved_auxv = b""
+        self.total_vm = self.locked_vm = self.data_vm = self.stack_vm = self.exec_vm = 0
+        """Pages."""
+        self.hiwater_rss = self.hiwater_vm = 0
+        self.rss_anon = self.rss_file = 0
+        self.def_flags = 0
+        self.dumpable = 1
+        self.closed = False
+        kernel.mms.add(self)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    # -- page tables ---------------------------------------------------------------------------
+
+    def _alloc_table(self) -> int:
+        return self.mem.alloc_pages(GFP_KERNEL | GFP_ZERO, 0, "page table") << PAGE_SHIFT
+
+    def _free_table(self, physical: int) -> None:
+        self.mem.put_page(physical >> PAGE_SHIFT)
+
+    def flush_tlb(self) -> None:
+        """A present entry was changed or removed: the MMU must forget it."""
+        if self.kernel.sched.loaded_mm is self:
+            self.kernel.cpu.flush_tlb()
+
+    # -- areas -----------------------------------------------------------------------------------
+
+    @property
+    def vmas(self) -> Iterator[vm_area_struct]:
+        return iter(self.areas)
+
+    @property
+    def map_count(self) -> int:
+        return self.areas.count
+
+    def each_vma(self) -> Iterator[vm_area_struct]:
+        """All areas, lowest first."""
+        return iter(self.areas)
+
+    def find_vma(self, address: int) -> Optional[vm_area_struct]:
+        """The first area that ends above `address`, or None (mm/mmap.c: find_vma)."""
+        vma = self.mmap_cache
+        if vma is not None and vma.vm_start <= address < vma.vm_end:
+            return vma
+        vma = self.areas.find(address)
+        if vma is not None:
+            self.mmap_cache = vma
+        return vma
+
+    def vma_at(self, address: int) -> Optional[vm_area_struct]:
+        """The area that covers `address`, or None."""
+        vma = self.find_vma(address)
+        return vma if vma is not None and vma.vm_start <= address else None
+
+    def do_mmap(self, filp: Any, address: int, length: int, prot: int, flags: int, pgoff: int) -> int:
+        """`mmap.do_mmap` on this space."""
+        from machine.kernel.mm.mmap import do_mmap
+
+        return do_mmap(self, filp, address, length, prot, flags, pgoff)
+
+    def setup_stack(self, top: int, size: int, executable: bool = False) -> vm_area_struct:
+        """`mmap.setup_stack` on this space."""
+        from machine.kernel.mm.mmap import setup_stack
+
+        return setup_stack(self, top, size, executable)
+
+    def dup(self) -> mm_struct:
+        """A copy-on-write copy, for fork; Errno(ENOMEM)."""
+        from machine.kernel.mm.dup import dup_mm
+
+        return dup_mm(self)
+
+    def get(self) -> mm_struct:
+        """One more task shares the space (CLONE_VM)."""
+        self.users += 1
+        return self
+
+    def put(self) -> None:
+        """One user less (mmput); the last one unmaps everything and frees the tables."""
+        self.users -= 1
+        if self.users == 0:
+            from machine.kernel.mm.mmap import exit_mmap
+
+            exit_mmap(self)
+
+    def rss(self) -> int:
+        """Resident pages."""
+        return self.rss_anon + self.rss_file
+
+    # -- entries -----------------------------------------------------------------------------------
+
+    def page_mapped(self, pfn: int) -> None:
+        """An entry for `pfn` was installed: count it unless the frame is reserved or has no struct page."""
+        mem = self.mem
+        if mem.pfn_valid(pfn) and not mem.flags[pfn] & PG_reserved:
+            mem.mapcount[pfn] += 1
+
+    def zap_range(self, start: int, end: int) -> int:
+        """Remove the entries of [start, end), drop their references (mm/memory.c: zap_page_range).
+
+        Returns how many entries were there.
+        """
+        words = self.ram.words
+        removed = 0
+        for _va, index, number in self.tables.runs(start, end):
+            entries = words[index : index + number]
+            if not any(entries):
+                continue
+            present = [pte for pte in entries.tolist() if pte]
+            entries[:] = _zero_words(number)
+            removed += len(present)
+            for pte in present:
+                self._drop(pte)
+        if removed:
+            self.flush_tlb()
+        return removed
+
+    def _drop(self, pte: int) -> None:
+        """The reference that one removed entry held."""
+        if pte & DEVICE and not pte & P:
+            return
+        pfn = (pte & PTE_PFN) >> PAGE_SHIFT
+        mem = self.mem
+        if not mem.pfn_valid(pfn) or mem.flags[pfn] & PG_reserved:
+            return
+        if mem.owner_of(pfn) == "anonymous":
+            self.rss_anon -= 1
+        else:
+            self.rss_file -= 1
+            if pte & D:
+                self.kernel.set_page_dirty(pfn)
+        mem.mapcount[pfn] -= 1
+        mem.put_page(pfn)
+
+    # -- figures for /proc ------------------------------------------------------------------------
+
+    def walk_present(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """(address, entry) of every entry in [start, end) that holds a page or a device."""
+        for va, index, number in self.tables.runs(start, end):
+            for i, pte in enumerate(self.ram.words[index : index + number].tolist()):
+                if pte:
+                    yield va + (i << PAGE_SHIFT), pte
+
+
+_ZERO_TABLE = memoryview(bytes(PAGE_SIZE)).cast("Q")
+
+
+def _zero_words(number: int) -> memoryview:
+    return _ZERO_TABLE[:number]
+
+
+def pgprot_noncached(prot: int) -> int:
+    """The same protection with caching off: PCD and PWT set (MECHANISMS B5)."""
+    return prot | PCD | PWT
+
+
+def describe(vma: Optional[Any]) -> str:
+    return "" if vma is None else str(vma.maps_line())

@@ -1,0 +1,90 @@
+"""`struct vm_area_struct` and the flags of an area (include/linux/mm.h)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.hardware.ram import PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from machine.kernel.fs.file import file, vm_operations_struct
+    from machine.kernel.mm.space import mm_struct
+
+VM_READ, VM_WRITE, VM_EXEC, VM_SHARED = 0x1, 0x2, 0x4, 0x8
+VM_MAYREAD, VM_MAYWRITE, VM_MAYEXEC, VM_MAYSHARE = 0x10, 0x20, 0x40, 0x80
+VM_GROWSDOWN = 0x100
+VM_DENYWRITE, VM_EXECUTABLE = 0x800, 0x1000
+VM_LOCKED, VM_IO = 0x2000, 0x4000
+VM_SEQ_READ, VM_RAND_READ = 0x8000, 0x10000
+VM_DONTCOPY, VM_DONTEXPAND, VM_RESERVED = 0x20000, 0x40000, 0x80000
+VM_ACCOUNT, VM_NORESERVE = 0x100000, 0x200000
+VM_PFNMAP = 0x400000
+VM_WIPEONFORK, VM_DONTDUMP = 0x2000000, 0x4000000
+VM_STACK_FLAGS = VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | VM_GROWSDOWN | VM_ACCOUNT
+
+
+class vm_area_struct:
+    """One area of an address space: [vm_start, vm_end), page aligned, with one set of permissions.
+
+    A driver reads all fields inside its `mmap` method and may write `vm_flags`, `vm_page_prot`,
+    `vm_ops`, `vm_private_data` (MECHANISMS B2).
+    """
+
+    __slots__ = (
+        "anon_name", "vm_end", "vm_file", "vm_flags", "vm_mm", "vm_ops", "vm_page_prot", "vm_pgoff",
+        "vm_private_data", "vm_start",
+    )  # fmt: skip
+
+    def __init__(self, vm_mm: mm_struct, vm_start: int, vm_end: int, vm_flags: int, vm_page_prot: int) -> None:
+        self.vm_mm = vm_mm
+        self.vm_start = vm_start
+        self.vm_end = vm_end
+        self.vm_flags = vm_flags
+        self.vm_page_prot = vm_page_prot
+        """Bits of the entries that a fault or `remap_pfn_range` makes (P, RW, US, PCD, PWT, NX)."""
+        self.vm_pgoff = 0
+        """Offset into `vm_file` in pages."""
+        self.vm_file: Optional[file] = None
+        self.vm_ops: Optional[vm_operations_struct] = None
+        self.vm_private_data: Any = None
+        self.anon_name = ""
+        """Name in /proc/PID/maps where no file gives one: ``[heap]``, ``[stack]``, ``[vdso]``."""
+
+    @property
+    def vm_offset(self) -> int:
+        """The offset in bytes: the field of Linux 2.2 (*Beginning Linux Programming* ch. 21)."""
+        return self.vm_pgoff << PAGE_SHIFT
+
+    def __repr__(self) -> str:
+        return f"<vma {self.vm_start:#x}-{self.vm_end:#x} {self.vm_flags:#x} {self.name()}>"
+
+    def name(self) -> str:
+        """What the last column of /proc/PID/maps shows."""
+        if self.vm_file is not None:
+            return self.vm_file.f_path
+        if self.anon_name:
+            return self.anon_name
+        mm = self.vm_mm
+        if self.vm_start <= mm.brk and self.vm_end >= mm.start_brk and mm.brk > mm.start_brk:
+            return "[heap]"
+        if self.vm_start <= mm.start_stack < self.vm_end:
+            return "[stack]"
+        return ""
+
+    def maps_line(self) -> str:
+        """The area's line of /proc/PID/maps, without its newline (fs/proc/task_mmu.c: show_map_vma)."""
+        flags = self.vm_flags
+        bits = (
+            ("r" if flags & VM_READ else "-")
+            + ("w" if flags & VM_WRITE else "-")
+            + ("x" if flags & VM_EXEC else "-")
+            + ("s" if flags & VM_MAYSHARE else "p")
+        )
+        dev = number = offset = 0
+        if self.vm_file is not None:
+            node = self.vm_file.f_inode
+            dev, number, offset = node.i_sb.s_dev, node.i_ino, self.vm_pgoff << PAGE_SHIFT
+        major, minor = dev >> 8 & 0xFFF, (dev & 0xFF) | (dev >> 12 & 0xFFF00)
+        line = f"{self.vm_start:08x}-{self.vm_end:08x} {bits} {offset:08x} {major:02x}:{minor:02x} {number} "
+        name = self.name()
+        return f"{line:<73}{name}" if name else line

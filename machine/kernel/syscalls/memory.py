@@ -1,0 +1,113 @@
+"""System calls of memory management; the work is in kernel/mm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
+from machine.kernel.abi.mman import MAP_ANONYMOUS, MAP_HUGETLB, MLOCK_ONFAULT
+from machine.kernel.mm.madvise import do_madvise, do_mincore, do_mlock, do_mlockall, do_msync, do_munlockall
+from machine.kernel.mm.mmap import do_brk, do_mmap, do_munmap
+from machine.kernel.mm.mprotect import do_mprotect
+from machine.kernel.mm.mremap import do_mremap
+from machine.kernel.syscalls.table import syscall
+
+if TYPE_CHECKING:
+    from machine.kernel.task.task import Task
+
+
+def _mmap_pgoff(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, pgoff: int) -> int:
+    filp = None
+    if not flags & MAP_ANONYMOUS:
+        filp = task.files.fget(fd)
+        if flags & MAP_HUGETLB:
+            raise Errno(EINVAL)
+    elif flags & MAP_HUGETLB:
+        raise Errno(ENOMEM)  # the pool of huge pages is empty
+    return do_mmap(task.mm, filp, addr, length, prot, flags, pgoff)
+
+
+@syscall("mmap", "addr size flags:PROT_ flags:MAP_ fd ulong", abi="x86_64", result="hex")
+def sys_mmap(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
+    if offset & (PAGE_SIZE - 1):
+        raise Errno(EINVAL)
+    return _mmap_pgoff(task, addr, length, prot, flags, fd, offset >> PAGE_SHIFT)
+
+
+@syscall("mmap2", "addr size flags:PROT_ flags:MAP_ fd ulong", abi="i386", result="hex")
+def sys_mmap2(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, pgoff: int) -> int:
+    return _mmap_pgoff(task, addr, length, prot, flags, fd, pgoff)
+
+
+@syscall("mmap", "ptr", abi="i386", result="hex")
+def old_mmap(task: Task, block: int) -> int:
+    """The i386 call with its six arguments in memory (arch/x86/ia32/sys_ia32.c)."""
+    words = [int.from_bytes(task.mm.copy_from_user(block, 24)[i : i + 4], "little") for i in range(0, 24, 4)]
+    if words[5] & (PAGE_SIZE - 1):
+        raise Errno(EINVAL)
+    fd = (words[4] ^ 0x80000000) - 0x80000000
+    return _mmap_pgoff(task, words[0], words[1], words[2], words[3], fd, words[5] >> PAGE_SHIFT)
+
+
+@syscall("munmap", "addr size")
+def sys_munmap(task: Task, addr: int, length: int) -> int:
+    do_munmap(task.mm, addr, length)
+    return 0
+
+
+@syscall("mprotect", "addr size flags:PROT_")
+def sys_mprotect(task: Task, addr: int, length: int, prot: int) -> int:
+    return do_mprotect(task.mm, addr, length, prot)
+
+
+@syscall("mremap", "addr size size flags:MREMAP_ addr", result="hex")
+def sys_mremap(task: Task, addr: int, old_len: int, new_len: int, flags: int, new_addr: int) -> int:
+    return do_mremap(task.mm, addr, old_len, new_len, flags, new_addr)
+
+
+@syscall("brk", "addr", result="hex")
+def sys_brk(task: Task, brk: int) -> int:
+    return do_brk(task.mm, brk)
+
+
+@syscall("madvise", "addr size flags:MADV_")
+def sys_madvise(task: Task, addr: int, length: int, advice: int) -> int:
+    return do_madvise(task.mm, addr, length, advice)
+
+
+@syscall("mincore", "addr size ptr")
+def sys_mincore(task: Task, addr: int, length: int, vec: int) -> int:
+    return do_mincore(task.mm, addr, length, vec)
+
+
+@syscall("msync", "addr size flags:MS_")
+def sys_msync(task: Task, addr: int, length: int, flags: int) -> int:
+    return do_msync(task.mm, addr, length, flags)
+
+
+@syscall("mlock", "addr size")
+def sys_mlock(task: Task, addr: int, length: int) -> int:
+    return do_mlock(task.mm, addr, length, True)
+
+
+@syscall("mlock2", "addr size uint")
+def sys_mlock2(task: Task, addr: int, length: int, flags: int) -> int:
+    if flags & ~MLOCK_ONFAULT:
+        raise Errno(EINVAL)
+    return do_mlock(task.mm, addr, length, True, bool(flags & MLOCK_ONFAULT))
+
+
+@syscall("munlock", "addr size")
+def sys_munlock(task: Task, addr: int, length: int) -> int:
+    return do_mlock(task.mm, addr, length, False)
+
+
+@syscall("mlockall", "flags:MCL_")
+def sys_mlockall(task: Task, flags: int) -> int:
+    return do_mlockall(task.mm, flags)
+
+
+@syscall("munlockall")
+def sys_munlockall(task: Task) -> int:
+    return do_munlockall(task.mm)

@@ -1,0 +1,120 @@
+"""The table of system calls: number, name, handler and argument types in one row.
+
+A handler is declared once, beside its code::
+
+    @syscall("read", "fd ptr size", sleeps=True)
+    def sys_read(task: Task, fd: int, buf: int, count: int) -> int: ...
+
+The types convert the raw registers and also drive the strace text:
+
+=========  ====================================================================
+int        32-bit signed; ``fd``, ``pid``, ``atfd`` likewise
+uint       32-bit unsigned; ``flags:NAME``, ``mode``, ``uid`` likewise
+long       the word of the program's ABI, signed; ``off`` likewise
+ulong      the word, unsigned; ``ptr``, ``size``, ``addr`` likewise
+str        the address of a NUL-terminated string (the handler reads it)
+buf        the address of data whose length is the next argument
+off64      64-bit signed (on i386 it takes two registers)
+=========  ====================================================================
+
+`result` is how strace prints the return value: int, hex, fd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from machine.hardware.cpu import R8, R9, R10, RBP, RBX, RCX, RDI, RDX, RSI
+from machine.kernel.abi.errno import ENOSYS
+
+if TYPE_CHECKING:
+    from machine.kernel.task.task import Task
+
+Handler = Callable[..., int]
+
+ARGUMENTS = {"x86_64": (RDI, RSI, RDX, R10, R8, R9), "i386": (RBX, RCX, RDX, RSI, RDI, RBP)}
+
+_SIGNED32 = {"int", "fd", "pid", "atfd"}
+_UNSIGNED32 = {"uint", "mode", "uid"}
+_SIGNED_WORD = {"long", "off"}
+
+
+class Syscall(NamedTuple):
+    """One row.  `invoke(task, regs)` decodes the registers and calls `handler`."""
+
+    name: str
+    types: tuple[str, ...]
+    handler: Handler
+    invoke: Callable[[Any, Any], int]
+    sleeps: bool
+    """Whether it needs a kernel stack: it may wait, or touch memory whose driver may."""
+    result: str
+    support: str
+    """For the README's table: ``full``, or what is missing."""
+
+
+ROWS: dict[str, dict[str, Syscall]] = {"x86_64": {}, "i386": {}}
+"""ABI -> name -> row."""
+
+
+def _converter(kind: str, abi: str, registers: list[int]) -> str:
+    raw = f"r[{registers.pop(0)}]"
+    if kind in _SIGNED32:
+        return f"(({raw} & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000"
+    if kind in _UNSIGNED32 or kind.startswith("flags:"):
+        return f"{raw} & 0xFFFFFFFF"
+    if kind == "off64" and abi == "i386":
+        high = f"r[{registers.pop(0)}]"
+        return f"((({raw} & 0xFFFFFFFF | ({high} & 0xFFFFFFFF) << 32) ^ (1 << 63)) - (1 << 63))"
+    if kind in _SIGNED_WORD or kind == "off64":
+        bits = 32 if abi == "i386" else 64
+        mask = f" & {(1 << bits) - 1:#x}" if abi == "i386" else ""
+        return f"(({raw}{mask}) ^ {1 << (bits - 1):#x}) - {1 << (bits - 1):#x}"
+    return f"{raw} & 0xFFFFFFFF" if abi == "i386" else raw
+
+
+def _invoker(handler: Handler, types: tuple[str, ...], abi: str) -> Callable[[Any, Any], int]:
+    """A function that converts exactly these arguments: no loop over types on the hot path."""
+    registers = list(ARGUMENTS[abi])
+    arguments = "".join(", " + _converter(kind, abi, registers) for kind in types)
+    invoke: Callable[[Any, Any], int] = eval(f"lambda task, r: h(task{arguments})", {"h": handler})
+    return invoke
+
+
+def syscall(
+    name: str,
+    types: str = "",
+    *,
+    abi: str = "both",
+    sleeps: bool = True,
+    result: str = "int",
+    support: str = "full",
+) -> Callable[[Handler], Handler]:
+    """Declare a handler for `name` in ``x86_64``, ``i386`` or ``both``.  ``sleeps=False`` only for
+    calls that neither wait nor touch user memory."""
+    kinds = tuple(types.split())
+
+    def declare(handler: Handler) -> Handler:
+        for each in ("x86_64", "i386") if abi == "both" else (abi,):
+            if name in ROWS[each]:
+                raise AssertionError(f"system call {name} ({each}) is declared twice")
+            ROWS[each][name] = Syscall(
+                name, kinds, handler, _invoker(handler, kinds, each), sleeps, result, support
+            )
+        return handler
+
+    return declare
+
+
+def by_number(numbers: dict[str, int], abi: str) -> dict[int, Syscall]:
+    """number -> row for the calls that are implemented; `numbers` is the ABI's whole list."""
+    unknown = set(ROWS[abi]) - set(numbers)
+    if unknown:
+        raise AssertionError(f"no {abi} number for {', '.join(sorted(unknown))}")
+    return {numbers[name]: row for name, row in ROWS[abi].items()}
+
+
+def sys_ni_syscall(task: Task) -> int:
+    """A call that is not implemented: -ENOSYS (kernel/sys_ni.c)."""
+    return -ENOSYS

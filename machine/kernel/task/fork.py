@@ -1,0 +1,216 @@
+"""Making tasks: fork, vfork, clone, clone3 (kernel/fork.c: copy_process, kernel_clone)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from machine.events import TaskEvent
+from machine.hardware.cpu import FS_BASE, RAX, RSP
+from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
+from machine.kernel.abi.layout import USER_DESC
+from machine.kernel.abi.resource import RLIMIT_NPROC
+from machine.kernel.abi.signal import SIGCHLD, SS_DISABLE
+from machine.kernel.task.signal import SIGNAL_UNKILLABLE, fatal_signal_pending, recalc_sigpending, signal_struct
+from machine.kernel.task.siginfo import sigpending
+from machine.kernel.task.task import task_struct
+from machine.kernel.task.tls import set_tls_entry
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+
+# include/uapi/linux/sched.h
+CSIGNAL = 0xFF
+CLONE_NEWTIME = 0x80
+CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND = 0x100, 0x200, 0x400, 0x800
+CLONE_PIDFD, CLONE_PTRACE, CLONE_VFORK, CLONE_PARENT = 0x1000, 0x2000, 0x4000, 0x8000
+CLONE_THREAD, CLONE_NEWNS, CLONE_SYSVSEM, CLONE_SETTLS = 0x10000, 0x20000, 0x40000, 0x80000
+CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID, CLONE_DETACHED = 0x100000, 0x200000, 0x400000
+CLONE_UNTRACED, CLONE_CHILD_SETTID = 0x800000, 0x1000000
+CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x2000000, 0x4000000, 0x8000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_IO = 0x10000000, 0x20000000, 0x40000000, 0x80000000
+CLONE_CLEAR_SIGHAND, CLONE_INTO_CGROUP = 1 << 32, 1 << 33
+
+NAMESPACES = (
+    CLONE_NEWTIME | CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID
+    | CLONE_NEWNET
+)  # fmt: skip
+
+
+class kernel_clone_args(NamedTuple):
+    """`struct kernel_clone_args`."""
+
+    flags: int
+    exit_signal: int = 0
+    stack: int = 0
+    """The child's stack pointer, 0: the parent's."""
+    tls: int = 0
+    parent_tid: int = 0
+    child_tid: int = 0
+    set_tid: int = 0
+    """The wanted pid (clone3), 0: the next one."""
+
+
+def _check_flags(parent: task_struct, args: kernel_clone_args) -> None:
+    """The combinations that copy_process refuses, and what this kernel has not: namespaces, pidfds."""
+    flags = args.flags
+    if flags & (NAMESPACES | CLONE_PIDFD | CLONE_INTO_CGROUP):
+        raise Errno(EINVAL)
+    if flags & CLONE_THREAD and not flags & CLONE_SIGHAND:
+        raise Errno(EINVAL)
+    if flags & CLONE_SIGHAND and not flags & CLONE_VM:
+        raise Errno(EINVAL)
+    if flags & CLONE_SIGHAND and flags & CLONE_CLEAR_SIGHAND:
+        raise Errno(EINVAL)
+    if flags & CLONE_PARENT and parent.signal.leader.parent is not None:
+        if parent.signal.leader.parent.signal.flags & SIGNAL_UNKILLABLE and parent.pid == 1:
+            raise Errno(EINVAL)
+
+
+def _check_limits(kernel: Kernel, parent: task_struct) -> None:
+    limit = parent.signal.rlimits[RLIMIT_NPROC][0]
+    if parent.uid != 0 and sum(1 for task in kernel.tasks.values() if task.uid == parent.uid) >= limit:
+        raise Errno(EAGAIN)
+
+
+def copy_process(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -> task_struct:
+    """A child of the current task `parent`, not yet runnable.  EINVAL, EAGAIN, ENOMEM, EFAULT."""
+    flags = args.flags
+    _check_flags(parent, args)
+    _check_limits(kernel, parent)
+    tls_array = list(parent.tls_array)
+    if flags & CLONE_SETTLS and parent.abi.bits == 32:
+        description = USER_DESC.unpack(parent.mm.copy_from_user(args.tls, USER_DESC.size))
+        set_tls_entry(tls_array, description)
+    pid = args.set_tid or kernel.alloc_pid()
+    thread = bool(flags & CLONE_THREAD)
+    child = task_struct(kernel, pid, parent.tgid if thread else pid)
+    _copy_plain(kernel, parent, child)
+    child.tls_array = tls_array
+    if flags & CLONE_VM:
+        child.mm = parent.mm.get()
+        child.rseq = (0, 0, 0)
+    else:
+        child.mm = parent.mm.dup()
+    child.files = parent.files.get() if flags & CLONE_FILES else parent.files.copy()
+    child.fs = parent.fs.get() if flags & CLONE_FS else parent.fs.copy()
+    _copy_signals(parent, child, flags)
+    if flags & (CLONE_VM | CLONE_VFORK) == CLONE_VM:
+        child.sas_ss_sp = child.sas_ss_size = 0
+        child.sas_ss_flags = SS_DISABLE
+    _copy_thread(kernel, child, args)
+    child.clear_child_tid = args.child_tid if flags & CLONE_CHILD_CLEARTID else 0
+    _link(kernel, parent, child, args)
+    return child
+
+
+_FRESH = frozenset((
+    "children", "clear_child_tid", "exit_code", "exit_signal", "exiting", "files", "fs", "groups", "image",
+    "in_syscall", "kernel", "killable", "kstack", "maj_flt", "min_flt", "mm", "nivcsw", "nvcsw", "on_rq", "orig_ax",
+    "parent", "pdeath_signal", "pending", "pid", "restart", "rip_at_entry", "robust_list", "saved_sigmask",
+    "set_child_tid", "sighand", "sighand_wqh", "signal", "sigpending", "sigwait", "start", "start_time", "state",
+    "stime", "stop_pending", "syscall", "tgid", "tls_array", "utime", "vfork_done", "wait_key", "wakeup", "work",
+))  # fmt: skip
+_INHERITED = tuple(name for name in task_struct.__slots__ if name not in _FRESH)
+"""A child is a copy of its parent but for what `copy_process` sets (dup_task_struct)."""
+
+
+def _copy_plain(kernel: Kernel, parent: task_struct, child: task_struct) -> None:
+    for name in _INHERITED:
+        setattr(child, name, getattr(parent, name))
+    child.groups = list(parent.groups)
+    child.start_time = kernel.clock.monotonic_ns()
+
+
+def _copy_signals(parent: task_struct, child: task_struct, flags: int) -> None:
+    if flags & CLONE_SIGHAND:
+        child.sighand = parent.sighand
+        child.sighand.count += 1
+    else:
+        child.sighand = parent.sighand.copy()
+        if flags & CLONE_CLEAR_SIGHAND:
+            child.sighand.clear_handlers()
+    child.pending = sigpending()
+    if flags & CLONE_THREAD:
+        child.signal = parent.signal
+        child.signal.threads.append(child)
+        return
+    old = parent.signal
+    new = child.signal = signal_struct(child)
+    new.pgrp, new.session, new.tty = old.pgrp, old.session, old.tty
+    new.rlimits = list(old.rlimits)
+    new.oom_score_adj = old.oom_score_adj
+    new.has_child_subreaper = old.has_child_subreaper or old.is_child_subreaper
+
+
+def _copy_thread(kernel: Kernel, child: task_struct, args: kernel_clone_args) -> None:
+    """The child's registers: the parent's, with 0 as the result of the call (copy_thread)."""
+    cpu = kernel.cpu
+    saved = bytes(cpu.image)
+    cpu.regs[RAX] = 0
+    if args.stack:
+        cpu.regs[RSP] = args.stack
+    if args.flags & CLONE_SETTLS and child.abi.bits == 64:
+        cpu.set_register(FS_BASE, args.tls)
+    child.image = bytearray(cpu.image)
+    cpu.image[:] = saved
+
+
+def _link(kernel: Kernel, parent: task_struct, child: task_struct, args: kernel_clone_args) -> None:
+    """Family: a thread has its process's parent; a process has the caller's process, or with
+    CLONE_PARENT the caller's parent.  (`parent` is a process's leader here, whichever thread forked.)"""
+    flags = args.flags
+    leader = parent.signal.leader
+    if flags & CLONE_THREAD:
+        child.parent = leader.parent
+        child.exit_signal = -1
+    else:
+        child.parent = leader.parent if flags & CLONE_PARENT else leader
+        child.exit_signal = leader.exit_signal if flags & CLONE_PARENT else args.exit_signal
+        if child.parent is not None:
+            child.parent.children.append(child)
+    kernel.tasks[child.pid] = child
+    recalc_sigpending(child)
+
+
+def kernel_clone(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -> int:
+    """Make the child, let it run; with CLONE_VFORK sleep until it calls exec or exits.  Returns its pid."""
+    if parent.sigpending and not args.flags & CLONE_THREAD and parent.signal.group_exit:
+        raise Errno(EAGAIN)
+    child = copy_process(kernel, parent, args)
+    pid = child.pid
+    if args.flags & CLONE_PARENT_SETTID:
+        parent.mm.write_some(args.parent_tid, pid.to_bytes(4, "little"))
+    if args.flags & CLONE_CHILD_SETTID:
+        child.set_child_tid = args.child_tid
+        child.mm.write_some(args.child_tid, pid.to_bytes(4, "little"))
+    if kernel.events.task is not None:
+        what = "thread" if args.flags & CLONE_THREAD else "fork"
+        kernel.events.task(TaskEvent(parent.pid, parent.comm, what, str(pid), 0, kernel.clock.monotonic_ns()))
+    done = kernel.sched.queue() if args.flags & CLONE_VFORK else None
+    child.vfork_done = done
+    kernel.sched.add(child)
+    if done is not None:
+        _wait_for_vfork_done(kernel, parent, child)
+    return pid
+
+
+def _wait_for_vfork_done(kernel: Kernel, parent: task_struct, child: task_struct) -> None:
+    """Only a fatal signal ends this sleep early."""
+    parent.killable = True
+    try:
+        while child.vfork_done is not None:
+            kernel.sched.wait(child.vfork_done, interruptible=False)
+            if fatal_signal_pending(parent):
+                child.vfork_done = None
+    finally:
+        parent.killable = False
+
+
+def do_fork(kernel: Kernel, parent: task_struct) -> int:
+    """fork(2)."""
+    return kernel_clone(kernel, parent, kernel_clone_args(0, exit_signal=SIGCHLD))
+
+
+def do_vfork(kernel: Kernel, parent: task_struct) -> int:
+    """vfork(2)."""
+    return kernel_clone(kernel, parent, kernel_clone_args(CLONE_VFORK | CLONE_VM, exit_signal=SIGCHLD))

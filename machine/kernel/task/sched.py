@@ -1,0 +1,467 @@
+"""The scheduler: which task runs, kernel stacks, sleeping, timers (kernel/sched.c).
+
+One engine runs all tasks.  `loaded` is the task whose registers are in `cpu.image`; a switch is a
+copy of the image and another CR3.  Every task has a kernel stack, a greenlet: a system call or a
+driver's `nopage` that must wait simply does, in the middle of its Python code, and the hub (the
+greenlet in which the engine's hook runs) goes on with another task.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Optional
+
+from greenlet import getcurrent, greenlet
+
+from machine.hardware.cpu import GDT_ENTRY_TLS_MIN
+from machine.kernel.abi.errno import ERESTARTSYS, Errno
+from machine.kernel.task.task import (
+    EXIT_DEAD,
+    EXIT_ZOMBIE,
+    TASK_INTERRUPTIBLE,
+    TASK_RUNNING,
+    TASK_STOPPED,
+    TASK_UNINTERRUPTIBLE,
+    TaskExit,
+)
+from machine.kernel.task.wait import WaitQueue
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.space import mm_struct
+    from machine.kernel.task.task import Task
+
+TICK_NS = 10_000_000
+"""A time slice of user code while another task can run."""
+TLB_FLUSH_NS = 100_000_000
+"""How often the growing TLB is given the chance to grow (it is resized only when flushed)."""
+TLB_GROWTH_FLUSHES = 12
+
+
+class Timer:
+    """One pending callback of `call_at`."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: int, callback: Optional[Callable[[], None]]) -> None:
+        self.when = when
+        self.callback = callback
+
+
+class KernelBug(Exception):
+    """The kernel caught itself in something that must not be; an oops."""
+
+
+class Scheduler:
+    """Round robin over the tasks that can run."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.cpu = kernel.cpu
+        self.runqueue: deque[Task] = deque()
+        self.current: Optional[Task] = None
+        self.loaded: Optional[Task] = None
+        self.loaded_mm: Optional[mm_struct] = None
+        self.hub: Any = None
+        self.need_resched = False
+        self.until: Callable[[], bool] = lambda: False
+        self._timers: list[tuple[int, int, Timer]] = []
+        self._sequence = 0
+        self._async: deque[Callable[[], None]] = deque()
+        self._host_waits: dict[int, tuple[WaitQueue, WaitQueue]] = {}
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._ticker: Optional[threading.Thread] = None
+        self._ticker_stop = threading.Event()
+        self._in_guest = False
+        self._slice = 0
+        self._flushes = 0
+        self.preemptions = 0
+
+    def queue(self) -> WaitQueue:
+        """A new wait queue."""
+        return WaitQueue(self)
+
+    # -- tasks ----------------------------------------------------------------------------------
+
+    def add(self, task: Task) -> None:
+        """A new task becomes runnable; its `image` is set."""
+        task.state = TASK_RUNNING
+        self._enqueue(task)
+
+    def _enqueue(self, task: Task) -> None:
+        if not task.on_rq:
+            task.on_rq = True
+            self.runqueue.append(task)
+
+    def use_mm(self, task: Task, mm: mm_struct) -> None:
+        """`task` (the current one) goes over to another address space (exec)."""
+        task.mm = mm
+        if task is self.loaded:
+            self._load_mm(mm)
+
+    def _load_mm(self, mm: mm_struct) -> None:
+        self.loaded_mm = mm
+        self.cpu.switch_tables(mm.tables.cr3)
+
+    def load_tls(self, task: Task) -> None:
+        """Write the task's TLS descriptors into the GDT; `mov gs, sel` of the guest reads them."""
+        gdt = self.cpu.gdt
+        gdt[GDT_ENTRY_TLS_MIN], gdt[GDT_ENTRY_TLS_MIN + 1], gdt[GDT_ENTRY_TLS_MIN + 2] = task.tls_array
+
+    def switch_to(self, task: Task) -> None:
+        """Make `task` the current one: registers, address space, TLS descriptors (context_switch)."""
+        loaded = self.loaded
+        if loaded is not task:
+            if loaded is not None and loaded.state not in (EXIT_ZOMBIE, EXIT_DEAD):
+                loaded.image[:] = self.cpu.image
+            if task.image:
+                self.cpu.image[:] = task.image
+            self.loaded = task
+            self.load_tls(task)
+            self.loaded_mm = None
+        if self.loaded_mm is not task.mm:
+            self._load_mm(task.mm)
+        self.current = self.kernel.current = task
+
+    # -- the hub: entered from every trap ----------------------------------------------------------
+
+    def enter(self, function: Callable[..., None], *args: Any) -> None:
+        """Run `function` on the current task's kernel stack, then whatever must run before user code."""
+        task = self.current
+        assert task is not None
+        self._run_kernel(task, (function, args))
+        if self.current is not task or task.work or task.state or self.need_resched or self._async:
+            self.reschedule()
+
+    def _run_kernel(self, task: Task, work: Any) -> None:
+        stack = task.kstack
+        if stack is None:
+            stack = task.kstack = greenlet(self._kernel_stack, self.hub)
+            task.work = True
+            stack.switch(task, work)
+        else:
+            task.work = True
+            stack.switch(work)
+
+    def _kernel_stack(self, task: Task, work: Any) -> None:
+        """Body of a task's greenlet: serve one trap after the other."""
+        while True:
+            function, args = work
+            try:
+                try:
+                    function(*args)
+                except Exception as failure:
+                    self.kernel.oops(task, failure)
+                self.kernel.return_to_user(task)
+            except TaskExit:
+                task.work = None
+                task.kstack = None
+                return
+            task.work = None
+            work = self.hub.switch()
+
+    def reschedule(self) -> bool:
+        """Choose the task that runs user code next; False when the machine has nothing left to run."""
+        task = self.current
+        if task in self.kernel.mmio.steps:  # it goes on for the one instruction that touches a device's registers
+            return True
+        self.need_resched = False
+        if task is not None and task.state == TASK_RUNNING:
+            self._enqueue(task)
+        while True:
+            self._run_async()
+            self._run_timers()
+            if self.until():
+                self._park()
+                return False
+            if not self.runqueue:
+                if not self._idle():
+                    self._park()
+                    return False
+                continue
+            task = self.runqueue.popleft()
+            task.on_rq = False
+            if task.state != TASK_RUNNING:
+                continue
+            self.switch_to(task)
+            if task.start is not None:
+                start, task.start = task.start, None
+                self._run_kernel(task, start)
+            elif task.work:
+                task.kstack.switch()
+            elif self.kernel.signal_pending(task):
+                self._run_kernel(task, (_nothing, ()))
+            if task.state == TASK_RUNNING and not task.work and not self.until():
+                self._slice = self.kernel.clock.host_ns()
+                return True
+            if task.state == TASK_RUNNING:
+                self._enqueue(task)
+
+    def _park(self) -> None:
+        """Nothing may run now: keep the loaded task's registers and stop the engine."""
+        loaded = self.loaded
+        if loaded is not None and loaded.state not in (EXIT_ZOMBIE, EXIT_DEAD):
+            loaded.image[:] = self.cpu.image
+            if loaded.state == TASK_RUNNING:
+                self._enqueue(loaded)
+        self.loaded = self.loaded_mm = None
+        self.current = self.kernel.current = None
+        self.cpu.stop()
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Run tasks until `until()` or nothing is left that could ever run."""
+        self.hub = getcurrent()
+        for task in self.kernel.tasks.values():
+            if task.kstack is not None:
+                task.kstack.parent = self.hub
+        self.until = until
+        self._start_ticker()
+        try:
+            while self.reschedule():
+                self._in_guest = True
+                self.cpu.run()
+                self._in_guest = False
+                if self.current is None:
+                    break
+                self._tick()
+        finally:
+            self._in_guest = False
+            self._ticker_stop.set()
+            if self.current is not None:
+                self._park()
+
+    # -- the tick -----------------------------------------------------------------------------------
+
+    def _start_ticker(self) -> None:
+        if self._ticker is not None and self._ticker.is_alive():
+            self._ticker_stop.set()
+            self._ticker.join()
+        self._ticker_stop = threading.Event()
+        self._ticker = threading.Thread(target=self._tick_loop, args=(self._ticker_stop,), daemon=True)
+        self._ticker.start()
+
+    def _tick_loop(self, stop: threading.Event) -> None:
+        ticks = 0
+        flush_every = TLB_FLUSH_NS // TICK_NS
+        while not stop.wait(TICK_NS / 1e9):
+            ticks += 1
+            busy = self.runqueue or self._async or self._timer_due()
+            if self._in_guest and (busy or ticks % flush_every == 0):
+                self.need_resched = True
+                self.cpu.stop()
+
+    def _tick(self) -> None:
+        """The engine was stopped in user code: let the TLB grow, and somebody else run."""
+        if self._flushes < TLB_GROWTH_FLUSHES:
+            self._flushes += 1
+            self.cpu.flush_tlb()
+        if self.runqueue:
+            self.preemptions += 1
+            task = self.current
+            if task is not None:
+                task.nivcsw += 1
+
+    def interrupt(self, action: Callable[[], None]) -> None:
+        """Have `action` run in the hub soon: from a signal handler or another thread."""
+        self._async.append(action)
+        self.need_resched = True
+        try:
+            os.write(self._wake_write, b"x")
+        except BlockingIOError:
+            pass
+        if self._in_guest:
+            self.cpu.stop()
+
+    def _run_async(self) -> None:
+        while self._async:
+            self._async.popleft()()
+
+    # -- timers ---------------------------------------------------------------------------------------
+
+    def call_at(self, when: int, callback: Callable[[], None]) -> Timer:
+        """Call `callback` in the hub at `when` (monotonic nanoseconds) or soon after."""
+        timer = Timer(when, callback)
+        self._sequence += 1
+        heapq.heappush(self._timers, (when, self._sequence, timer))
+        return timer
+
+    @staticmethod
+    def cancel(timer: Optional[Timer]) -> None:
+        """Forget a timer; one that has fired already is left alone."""
+        if timer is not None:
+            timer.callback = None
+
+    def _next_timer(self) -> Optional[int]:
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def _timer_due(self) -> bool:
+        timers = self._timers
+        return bool(timers) and timers[0][0] <= self.kernel.clock.monotonic_ns()
+
+    def _run_timers(self) -> None:
+        while self._timers and self._timer_due():
+            timer = heapq.heappop(self._timers)[2]
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                callback()
+
+    def host_deadline(self, seconds: float) -> Deadline:
+        """A deadline on the host's clock, for --timeout: `passed` becomes true and user code is stopped."""
+        return Deadline(self, seconds)
+
+    # -- sleeping ---------------------------------------------------------------------------------------
+
+    def sleep(self, interruptible: bool = True) -> None:
+        """Give the CPU away until somebody wakes the current task (`schedule()` after set_current_state)."""
+        task = self.current
+        assert task is not None
+        if getcurrent() is self.hub:
+            raise KernelBug(f"BUG: sleeping function called from invalid context, {task.comm}/{task.pid}")
+        task.state = TASK_INTERRUPTIBLE if interruptible else TASK_UNINTERRUPTIBLE
+        task.nvcsw += 1
+        self.hub.switch()
+
+    def schedule(self, state: int) -> None:
+        """Put the current task into `state` (TASK_STOPPED, ...) until somebody makes it runnable again."""
+        task = self.current
+        assert task is not None
+        if getcurrent() is self.hub:
+            raise KernelBug(f"BUG: scheduling from invalid context, {task.comm}/{task.pid}")
+        task.state = state
+        self.hub.switch()
+
+    def yield_cpu(self) -> None:
+        """Let the others run first; the current task stays runnable (sched_yield)."""
+        if self.runqueue:
+            task = self.current
+            assert task is not None
+            self._enqueue(task)
+            self.hub.switch()
+
+    def wait(self, queue: WaitQueue, timeout_ns: Optional[int] = None, interruptible: bool = True) -> bool:
+        """Sleep on `queue`: True when woken, False at the timeout.
+
+        Errno(ERESTARTSYS) when `interruptible` and a signal is pending.  Callers loop over their condition.
+        """
+        return self.wait_any((queue,), timeout_ns, interruptible)
+
+    def wait_any(
+        self, queues: Iterable[WaitQueue], timeout_ns: Optional[int] = None, interruptible: bool = True
+    ) -> bool:
+        """Sleep on several queues at once (poll); as `wait`."""
+        task = self.current
+        assert task is not None
+        if interruptible and self.kernel.signal_pending(task):
+            raise Errno(ERESTARTSYS)
+        if timeout_ns is not None and timeout_ns <= 0:
+            return False
+        waiting = tuple(queues)
+        for queue in waiting:
+            queue.sleepers[task] = None
+        timer = None
+        if timeout_ns is not None:
+            when = self.kernel.clock.monotonic_ns() + timeout_ns
+            timer = self.call_at(when, lambda: self.wake_task(task, None))
+        task.wakeup = None
+        try:
+            self.sleep(interruptible)
+        finally:
+            self.cancel(timer)
+            for queue in waiting:
+                queue.sleepers.pop(task, None)
+        if isinstance(task.wakeup, WaitQueue):
+            return True
+        if interruptible and self.kernel.signal_pending(task):
+            raise Errno(ERESTARTSYS)
+        return False
+
+    def wake_task(self, task: Task, reason: Optional[WaitQueue]) -> None:
+        """Make a sleeping task runnable."""
+        if task.state in (TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE):
+            task.wakeup = reason
+            task.state = TASK_RUNNING
+            self._enqueue(task)
+
+    def wake_signal(self, task: Task, stopped_too: bool = False) -> None:
+        """A signal is pending for `task`: end an interruptible sleep (signal_wake_up)."""
+        if task.state == TASK_INTERRUPTIBLE or (stopped_too and task.state == TASK_STOPPED):
+            task.wakeup = None
+            task.state = TASK_RUNNING
+            self._enqueue(task)
+        elif task is self.current or task.state == TASK_RUNNING:
+            self.need_resched = True
+
+    def wait_host_fd(self, fd: int, write: bool = False, timeout_ns: Optional[int] = None) -> bool:
+        """Sleep until the host's descriptor `fd` is ready to read (or write); as `wait`."""
+        return self.wait(self.host_queue(fd, write), timeout_ns)
+
+    def host_queue(self, fd: int, write: bool = False) -> WaitQueue:
+        """The queue that is woken while the host's descriptor is ready."""
+        queues = self._host_waits.get(fd)
+        if queues is None:
+            queues = self._host_waits[fd] = (WaitQueue(self), WaitQueue(self))
+        return queues[write]
+
+    def _idle(self) -> bool:
+        """Nobody can run: wait for a timer, the host's descriptors, or an interrupt; False if none can come."""
+        clock = self.kernel.clock
+        when = self._next_timer()
+        reading = [fd for fd, (r, _) in self._host_waits.items() if r.sleepers]
+        writing = [fd for fd, (_, w) in self._host_waits.items() if w.sleepers]
+        if when is None and not reading and not writing and not self.kernel.expects_interrupts():
+            return False
+        if self._async or self.until():
+            return True
+        if when is not None and not reading and not writing and clock.jump(when):
+            return True
+        timeout = None if when is None else max(0, when - clock.monotonic_ns()) / 1e9
+        try:
+            ready, writable, _ = select.select([*reading, self._wake_read], writing, [], timeout)
+        except (OSError, ValueError):  # a descriptor was closed under us: its readers find out
+            ready, writable = reading, writing
+        for fd in ready:
+            if fd == self._wake_read:
+                os.read(fd, 4096)
+            else:
+                self._host_waits[fd][0].wake()
+        for fd in writable:
+            self._host_waits[fd][1].wake()
+        return True
+
+    def close(self) -> None:
+        """End of the machine."""
+        self._ticker_stop.set()
+        if self._ticker is not None:
+            self._ticker.join()
+        for fd in (self._wake_read, self._wake_write):
+            os.close(fd)
+
+
+class Deadline:
+    """A point in host time after which `passed` is true; the engine is stopped then."""
+
+    def __init__(self, sched: Scheduler, seconds: float) -> None:
+        self.passed = False
+        self._sched = sched
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _expire(self) -> None:
+        self.passed = True
+        self._sched.interrupt(_nothing)
+
+    def cancel(self) -> None:
+        """It is not needed any more."""
+        self._timer.cancel()
+
+
+def _nothing() -> None:
+    """Work of a task that only has to look at its signals on the way to user mode."""

@@ -1,0 +1,210 @@
+"""The first processes: init without a user side, and the programs that the user starts."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+from machine.kernel.abi.errno import EACCES, ENOENT, ENOTDIR, Errno
+from machine.kernel.abi.layout import ABI64
+from machine.kernel.abi.signal import SIG_IGN, SIGCHLD, SIGKILL
+from machine.kernel.fs.fdtable import files_struct, fs_struct
+from machine.kernel.fs.file import O_RDONLY, O_WRONLY, file
+from machine.kernel.fs.hostio import buffer_input, buffer_output, host_file
+from machine.kernel.fs.namei import lookup, open_file
+from machine.kernel.mm.space import mm_struct
+from machine.kernel.task.exec import load_program
+from machine.kernel.task.exit import do_exit
+from machine.kernel.task.signal import SIGNAL_UNKILLABLE, send_signal, sighand_struct, signal_struct
+from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, TASK_INTERRUPTIBLE, Task, task_struct
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+
+SPAWN_FAILED = 127 << 8
+
+
+class Spawned:
+    """A process that the user started: its outputs while it runs, its status when it has ended."""
+
+    def __init__(self, task: Task, argv0: str) -> None:
+        self.task = task
+        self.pid = task.pid
+        self.argv0 = argv0
+        self.error: Optional[Errno] = None
+        """Why the program could not be started."""
+        self.status: int = 0
+        """As wait4 gives it, once `ended`."""
+        self.ended = False
+        self.outputs: dict[int, Any] = {}
+
+    def output(self, fd: int) -> bytes:
+        """What was written to descriptor 1 or 2 so far, where it is collected."""
+        collected = self.outputs.get(fd)
+        return b"" if collected is None else bytes(collected)
+
+
+def make_init(kernel: Kernel) -> Task:
+    """Process 1: parent of every program, reaper of orphans; it never runs user code."""
+    init = task_struct(kernel, 1, 1)
+    init.comm = "init"
+    init.abi = ABI64
+    init.state = TASK_INTERRUPTIBLE
+    init.files = files_struct(kernel)
+    init.fs = fs_struct(kernel.root, kernel.root)
+    init.sighand = sighand_struct()
+    init.sighand.action[SIGCHLD].handler = SIG_IGN  # so its children vanish by themselves
+    init.signal = signal_struct(init)
+    init.signal.flags = SIGNAL_UNKILLABLE
+    kernel.init_task = kernel.tasks[1] = init
+    return init
+
+
+def spawn(
+    kernel: Kernel,
+    argv: list[bytes],
+    envp: list[bytes],
+    *,
+    stdin: Union[int, bytes, None],
+    stdout: Optional[int],
+    stderr: Optional[int],
+    cwd: Optional[str],
+    user: tuple[int, int],
+    path: str,
+) -> Spawned:
+    """A new process, child of init and leader of its own session; it runs when the scheduler does."""
+    init = kernel.init_task
+    pid = kernel.alloc_pid()
+    task = task_struct(kernel, pid, pid)
+    task.comm = os.path.basename(os.fsdecode(argv[0]))[:15]
+    task.abi = ABI64
+    task.parent = init
+    task.uid = task.euid = user[0]
+    task.gid = task.egid = user[1]
+    task.files = files_struct(kernel)
+    task.fs = fs_struct(kernel.root, kernel.root)
+    task.sighand = sighand_struct()
+    task.signal = signal_struct(task)
+    task.signal.session_leader = True
+    task.mm = mm_struct(kernel, 64)
+    task.image = bytearray(kernel.cpu.image)
+    task.start_time = kernel.clock.monotonic_ns()
+    init.children.append(task)
+    kernel.tasks[pid] = task
+    spawned = Spawned(task, os.fsdecode(argv[0]))
+    kernel.spawned[pid] = spawned
+    _standard_files(kernel, task, spawned, stdin, stdout, stderr)
+    task.start = (_start, (kernel, task, spawned, argv, envp, cwd, path))
+    kernel.sched.add(task)
+    return spawned
+
+
+def _standard_files(
+    kernel: Kernel, task: Task, spawned: Spawned, stdin: Union[int, bytes, None], stdout: Optional[int],
+    stderr: Optional[int],
+) -> None:  # fmt: skip
+    if isinstance(stdin, int):
+        task.files.install(host_file(kernel, stdin, O_RDONLY))
+    else:
+        task.files.install(buffer_input(kernel, stdin or b""))
+    for fd, host in ((1, stdout), (2, stderr)):
+        if host is None:
+            filp, collected = buffer_output(kernel)
+            spawned.outputs[fd] = collected
+        else:
+            filp = host_file(kernel, host, O_WRONLY)
+        task.files.install(filp)
+
+
+def _start(
+    kernel: Kernel, task: Task, spawned: Spawned, argv: list[bytes], envp: list[bytes], cwd: Optional[str], path: str
+) -> None:
+    """Runs on the new task's kernel stack: go to the directory, find the program, load it."""
+    try:
+        _change_directory(kernel, task, cwd)
+        load_program(kernel, task, find_program(kernel, task, os.fsdecode(argv[0]), path), argv, envp)
+    except Errno as error:
+        spawned.error = error
+        do_exit(kernel, task, SPAWN_FAILED)
+
+
+def _change_directory(kernel: Kernel, task: Task, cwd: Optional[str]) -> None:
+    """The directory that was asked for, else the host's current one where the guest sees it, else /."""
+    try:
+        task.fs.cwd = lookup(kernel, task, cwd if cwd is not None else os.getcwd())
+    except (Errno, OSError):
+        if cwd is not None:
+            raise
+
+
+def find_program(kernel: Kernel, task: Task, name: str, path: str) -> str:
+    """`name` itself when it has a ``/``, else the first match in `path` (execvp)."""
+    if "/" in name:
+        return name
+    denied = False
+    for directory in path.split(":"):
+        candidate = f"{directory or '.'}/{name}"
+        try:
+            node = lookup(kernel, task, candidate).d_inode
+        except Errno as error:
+            denied = denied or error.errno == EACCES
+            if error.errno not in (ENOENT, ENOTDIR, EACCES):
+                raise
+            continue
+        if node.i_mode & 0o170000 == 0o100000 and node.i_mode & 0o111:
+            return candidate
+        denied = True
+    raise Errno(EACCES if denied and not name else ENOENT)
+
+
+def wait_status(kernel: Kernel, spawned: Spawned, timeout: Optional[float]) -> bool:
+    """Run the machine until the process has ended; False when `timeout` seconds passed first.
+
+    A process that can never run again (everybody sleeps and nothing can wake them) is killed.
+    """
+    sched = kernel.sched
+    deadline = None if timeout is None else sched.host_deadline(timeout)
+    expired = False
+
+    def until() -> bool:
+        nonlocal expired
+        expired = deadline is not None and deadline.passed
+        return spawned.ended or expired
+
+    while not spawned.ended:
+        sched.run(until)
+        if expired or spawned.ended:
+            break
+        kernel.printk(f"{spawned.task.comm}: all tasks sleep and nothing can wake them; killed", 3)
+        send_signal(kernel, spawned.task, SIGKILL, None)
+    if deadline is not None:
+        deadline.cancel()
+    if expired and not spawned.ended:
+        kill_everything(kernel)
+        return False
+    return True
+
+
+def kill_everything(kernel: Kernel) -> None:
+    """End every process at once (the end of the machine, or a timeout)."""
+    for _attempt in range(1000):
+        alive = [t for t in kernel.tasks.values() if t.pid != 1 and t.state not in (EXIT_ZOMBIE, EXIT_DEAD)]
+        if not alive:
+            return
+        for task in alive:
+            send_signal(kernel, task, SIGKILL, None)
+        kernel.sched.run(lambda: False)
+
+
+def signal_foreground(kernel: Kernel, signo: int) -> None:
+    """What Ctrl-C on the terminal does: signal the processes that the user started and that still run."""
+    for spawned in list(kernel.spawned.values()):
+        if not spawned.ended:
+            for task in list(kernel.tasks.values()):
+                if task.signal.pgrp == spawned.pid and task.tgid == task.pid:
+                    send_signal(kernel, task, signo, None)
+
+
+def open_for_kernel(kernel: Kernel, path: str) -> file:
+    """A file of the guest, opened by the kernel itself."""
+    return open_file(kernel, kernel.init_task, path, O_RDONLY, 0)

@@ -1,0 +1,134 @@
+"""`struct task_struct`: one thread of a guest program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.kernel.task.siginfo import sigpending
+
+if TYPE_CHECKING:
+    from machine.kernel.abi.layout import Abi
+    from machine.kernel.fs.fdtable import files_struct, fs_struct
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.space import mm_struct
+    from machine.kernel.task.signal import sighand_struct, signal_struct
+
+TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_STOPPED, EXIT_ZOMBIE, EXIT_DEAD = 0, 1, 2, 4, 16, 32
+
+
+class TaskExit(BaseException):
+    """Unwinds the kernel stack of a task that is gone (do_exit never returns)."""
+
+
+class task_struct:
+    """A thread; threads of one process share `mm`, `files`, `fs`, `sighand` and `signal`.
+
+    `image` holds the register image while the task does not run.
+    """
+
+    __slots__ = (
+        "abi", "blocked", "children", "clear_child_tid", "comm", "egid", "euid", "exe", "exit_signal", "files", "fs",
+        "gid", "groups", "image", "in_syscall", "kernel", "kstack", "maj_flt", "min_flt", "mm", "nvcsw", "nivcsw", "on_rq",
+        "orig_ax", "parent", "pending", "personality", "pid", "pdeath_signal", "restart", "rip_at_entry",
+        "robust_list", "rseq", "saved_sigmask", "sas_ss_flags", "sas_ss_size", "sas_ss_sp", "set_child_tid",
+        "sighand", "signal", "start", "start_time", "state", "stime", "syscall", "tgid", "tls_array", "uid", "utime",
+        "vfork_done", "wait_key", "wakeup", "work",
+        # credentials and scheduling parameters (syscalls/ids.py, syscalls/sched.py)
+        "caps", "fsgid", "fsuid", "keep_caps", "nice", "no_new_privs", "policy", "reset_on_fork", "sgid", "suid",
+        "timer_slack",
+        # signals and exit
+        "exit_code", "exiting", "killable", "sighand_wqh", "sigpending", "sigwait", "stop_pending", "thread",
+    )  # fmt: skip
+
+    def __init__(self, kernel: Kernel, pid: int, tgid: int) -> None:
+        self.kernel = kernel
+        self.pid = pid
+        """The thread's number, what gettid() returns."""
+        self.tgid = tgid
+        """The process's number, what getpid() returns."""
+        self.comm = ""
+        self.state = TASK_RUNNING
+        self.abi: Abi
+        """Layouts and numbers of the program: `ABI64` or `ABI32`."""
+        self.mm: mm_struct
+        self.files: files_struct
+        self.fs: fs_struct
+        self.sighand: sighand_struct
+        self.signal: signal_struct
+        """What the threads of a process share: pgrp, session, tty, rlimits, shared pending, exit code."""
+        self.parent: Optional[task_struct] = None
+        self.children: list[task_struct] = []
+        self.image = bytearray()
+        self.kstack: Any = None
+        """The greenlet on which this task's system calls run: its kernel stack."""
+        self.work: Any = None
+        """Not None while its kernel stack has something to finish."""
+        self.on_rq = False
+        self.start: Any = None
+        """(function, arguments) that its kernel stack runs first, for a task that has no user side yet."""
+        self.wakeup: Any = None
+        self.wait_key: Any = None
+        self.syscall = ""
+        """Name of the system call it is in, "" in user mode."""
+        self.in_syscall = False
+        self.orig_ax = -1
+        """Number of the call, for restarting it; -1 outside one."""
+        self.restart: Any = None
+        self.rip_at_entry = 0
+        self.exe: Any = None
+        """The `file` of the program (/proc/PID/exe)."""
+        self.tls_array = [0, 0, 0]
+        """GDT entries 12 to 14 as raw descriptors."""
+        self.set_child_tid = self.clear_child_tid = 0
+        self.robust_list = (0, 0)
+        self.rseq = (0, 0, 0)
+        self.vfork_done: Any = None
+        self.exit_signal = 17
+        self.pdeath_signal = 0
+        self.personality = 0
+        self.blocked = 0
+        """Blocked signals: bit n-1 for signal n."""
+        self.saved_sigmask: Optional[int] = None
+        self.pending = sigpending()
+        """Signals for this thread alone; those for the process are in `signal.shared_pending`."""
+        self.sigpending = False
+        """TIF_SIGPENDING: look at the signals before returning to user mode."""
+        self.sigwait = 0
+        """The mask from before rt_sigtimedwait unblocked what it waits for (real_blocked); 0 outside it."""
+        self.stop_pending = False
+        """The thread has still to take part in a group stop (JOBCTL_STOP_PENDING)."""
+        self.sighand_wqh: Any = None
+        """Wait queue of the readers of a signalfd, None while there is none."""
+        self.thread = (0, 0, 0)
+        """Trap number, error code and CR2 of the last exception, as every signal frame shows them."""
+        self.killable = False
+        """Its uninterruptible sleep ends for a fatal signal (TASK_KILLABLE)."""
+        self.exit_code = 0
+        """The status word that wait4 gives."""
+        self.exiting = False
+        """PF_EXITING."""
+        self.sas_ss_sp = self.sas_ss_size = 0
+        self.sas_ss_flags = 2  # SS_DISABLE
+        self.uid = self.euid = self.gid = self.egid = 0
+        self.suid = self.sgid = 0
+        self.fsuid = self.fsgid = 0
+        self.groups: list[int] = []
+        self.caps: Optional[tuple[int, int, int]] = None
+        """(effective, permitted, inheritable) as capset left them; None: all for euid 0, none for the others."""
+        self.keep_caps = False
+        self.no_new_privs = False
+        self.nice = 0
+        self.policy = 0
+        """SCHED_*."""
+        self.reset_on_fork = False
+        self.timer_slack = 50_000
+        """Nanoseconds."""
+        self.min_flt = self.maj_flt = 0
+        self.utime = self.stime = self.nvcsw = self.nivcsw = 0
+        self.start_time = 0
+
+    def __repr__(self) -> str:
+        return f"<task {self.pid} {self.comm}>"
+
+
+Task = task_struct

@@ -1,0 +1,297 @@
+"""The machine: board, kernel, drivers and observers put together; the public Python interface.
+
+    from machine import Machine
+
+    with Machine(devices=["scullp"]) as m:
+        result = m.run(["mapper", "/dev/scullp0", "0", "140"])
+        print(result.exit, result.stdout)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Optional, Union
+
+from machine.errors import ConfigError, NopageError, NotExecutable, ProgramNotFound, TimeoutExpired
+from machine.events import Events, PageFault, RegisterAccess, Signal
+from machine.hardware.ram import MiB, Ram
+from machine.kernel.abi.errno import ENOENT, ENOTDIR, Errno
+from machine.kernel.current import set_current_kernel
+from machine.kernel.kernel import Kernel
+from machine.kernel.task.spawn import Spawned, kill_everything, spawn, wait_status
+
+DEFAULT_RAM = 512 * MiB
+PASSED_ON = ("TERM", "LANG", "TZ", "COLUMNS", "LINES")
+"""Variables of the host's environment that the guest gets, besides LC_*."""
+GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+Input = Union[int, bytes, None]
+
+
+@dataclass
+class Result:
+    """What became of one program."""
+
+    exit: int
+    """Its exit status, or 128 + the signal's number."""
+    signal: Optional[int]
+    """The signal that killed it, else None."""
+    stdout: bytes
+    stderr: bytes
+    faults: int
+    """Page faults of the whole machine while it ran, minor and major."""
+    syscalls: int
+    """System calls likewise."""
+    fatal: Optional[Signal] = None
+    """The delivery of the deadly signal."""
+    last_fault: Optional[PageFault] = None
+    """The fault that led to it, when it was one."""
+    bus: list[RegisterAccess] = field(default_factory=list)
+    """Accesses to device registers while it ran, in order."""
+
+
+class Machine:
+    """One machine.  A context manager: leaving it ends every process and frees everything.
+
+    `ram` is in bytes, a multiple of 2 MiB from 16 MiB to 16 GiB.  `root` is a directory of the host
+    to be the guest's whole root; None shows the host's system directories and the current directory,
+    read-only below a layer in memory.  `binds` are (host path, guest path, writable).  `devices` are
+    drivers by name or path with parameters: ``"scullp,scullp_qset=100"``, ``"./my_driver.py"``.
+    `deterministic` runs on a virtual clock.  `interruptible` says that somebody will call `interrupt`:
+    without it a machine whose processes all sleep for ever is stuck, and they are killed.
+    `check_invariants` examines the address space after every change and fails loudly: for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        ram: int = DEFAULT_RAM,
+        root: Union[str, Path, None] = None,
+        binds: Sequence[tuple[str, str, bool]] = (),
+        devices: Sequence[str] = (),
+        deterministic: bool = False,
+        user: tuple[int, int] = (0, 0),
+        env: Optional[Mapping[str, str]] = None,
+        export: Optional[str] = None,
+        interruptible: bool = False,
+        check_invariants: bool = False,
+    ) -> None:
+        self.events = Events()
+        try:
+            memory = Ram(ram)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        self.kernel = Kernel(memory, self.events, deterministic=deterministic, check_invariants=check_invariants)
+        self.kernel.interruptible = interruptible
+        self.user = user
+        self.env = dict(env) if env is not None else default_environment()
+        self.export = export
+        self._closed = False
+        self._last_fatal: dict[int, Signal] = {}
+        self._last_fault: dict[int, PageFault] = {}
+        try:
+            self._boot(root, binds, devices)
+        except BaseException:
+            self._release()
+            raise
+
+    def _boot(
+        self, root: Union[str, Path, None], binds: Sequence[tuple[str, str, bool]], devices: Sequence[str]
+    ) -> None:
+        from machine.kernel.fs.rootfs import mount_root
+        from machine.kernel.task.spawn import make_init
+
+        kernel = self.kernel
+        mount_root(kernel, root=None if root is None else str(root), binds=list(binds))
+        make_init(kernel)
+        self.load("mem")
+        for device in devices:
+            self.load(device)
+        self.baseline = kernel.mem.used_frames() if kernel.check_invariants else {}
+        """Frames in use after boot, by owner; `check_clean` compares with it."""
+
+    # -- drivers ---------------------------------------------------------------------------------
+
+    def load(self, device: str) -> Any:
+        """Load a driver (``NAME[,param=value]...`` or a path); returns its module.  ConfigError if it can't be."""
+        from machine.kernel.module import load_module
+
+        before = set_current_kernel(self.kernel)
+        try:
+            return load_module(self.kernel, device)
+        finally:
+            set_current_kernel(before)
+
+    def attach(self, block: Any, where: str, address: int) -> None:
+        """Put a register block (`machine.testing.RegisterBlock`) on the bus, reached through `where` ("/dev/mem")."""
+        if where != "/dev/mem":
+            raise ConfigError(f"a register block can be put on /dev/mem, not on {where}")
+        from machine.kernel.mm.mmio import attach_block
+
+        attach_block(self.kernel, block, address)
+
+    # -- programs ----------------------------------------------------------------------------------
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Input = None,
+        stdout: Optional[int] = None,
+        stderr: Optional[int] = None,
+        env: Optional[Mapping[str, str]] = None,
+        cwd: Optional[str] = None,
+    ) -> Spawned:
+        """Start a program without running it yet; `wait` runs the machine until it ends.
+
+        stdin: a host descriptor, bytes, or None for /dev/null; stdout, stderr: a host descriptor, or
+        None to collect what is written.
+        """
+        if not argv:
+            raise ConfigError("no program given")
+        environment = {**self.env, **(env or {})}
+        with self._entered():
+            return spawn(
+                self.kernel,
+                [os.fsencode(word) for word in argv],
+                [os.fsencode(f"{name}={value}") for name, value in environment.items()],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=cwd,
+                user=self.user,
+                path=environment.get("PATH", GUEST_PATH),
+            )
+
+    def wait(self, process: Spawned, timeout: Optional[float] = None) -> Result:
+        """Run the machine until `process` ends.  TimeoutExpired after `timeout` seconds of host time."""
+        kernel = self.kernel
+        faults, calls, accesses = kernel.total_faults(), kernel.syscall_count, len(kernel.bus.record)
+        with self._entered():
+            finished = wait_status(kernel, process, timeout)
+        if process.error is not None:
+            self._raise_spawn_error(process)
+        if not finished:
+            raise TimeoutExpired(process.argv0, timeout or 0)
+        status = process.status
+        signo = status & 0x7F or None
+        return Result(
+            exit=128 + signo if signo else status >> 8 & 0xFF,
+            signal=signo,
+            stdout=process.output(1),
+            stderr=process.output(2),
+            faults=kernel.total_faults() - faults,
+            syscalls=kernel.syscall_count - calls,
+            fatal=kernel.last_fatal.pop(process.pid, None),
+            last_fault=kernel.last_fault.pop(process.pid, None),
+            bus=list(kernel.bus.record[accesses:]),
+        )
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Input = None,
+        stdout: Optional[int] = None,
+        stderr: Optional[int] = None,
+        env: Optional[Mapping[str, str]] = None,
+        cwd: Optional[str] = None,
+        timeout: Optional[float] = None,
+    ) -> Result:
+        """Run a program to its end.  ProgramNotFound, NotExecutable, TimeoutExpired.
+
+        `argv[0]` is looked for in the guest's PATH when it has no ``/``.
+        """
+        process = self.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd)
+        return self.wait(process, timeout)
+
+    @staticmethod
+    def _raise_spawn_error(process: Spawned) -> None:
+        error = process.error
+        assert error is not None
+        if error.errno in (ENOENT, ENOTDIR):
+            raise ProgramNotFound(process.argv0, error.errno)
+        raise NotExecutable(process.argv0, error.errno)
+
+    def interrupt(self, signo: int) -> None:
+        """Send a signal to the foreground processes, as a key on the terminal does.  Safe in a signal handler."""
+        from machine.kernel.task.spawn import signal_foreground
+
+        kernel = self.kernel
+        kernel.sched.interrupt(lambda: signal_foreground(kernel, signo))
+
+    # -- looking at it --------------------------------------------------------------------------------
+
+    def read_file(self, path: str) -> bytes:
+        """The contents of a file of the guest.  FileNotFoundError and the like."""
+        from machine.kernel.fs.namei import kernel_read_path
+
+        with self._entered():
+            try:
+                return kernel_read_path(self.kernel, path)
+            except Errno as error:
+                raise OSError(error.errno, os.strerror(error.errno), path) from None
+
+    @property
+    def dmesg(self) -> list[str]:
+        """The kernel's log, a line each."""
+        return self.kernel.log.lines()
+
+    def check_clean(self) -> list[str]:
+        """What is wrong after all programs ended: lost frames, counts, free lists; empty when clean."""
+        from machine.kernel.clean import check_clean
+
+        with self._entered():
+            return check_clean(self.kernel, self.baseline)
+
+    # -- the end -----------------------------------------------------------------------------------------
+
+    def _entered(self) -> _Entered:
+        if self._closed:
+            raise NopageError("the machine is closed")
+        return _Entered(self.kernel)
+
+    def close(self) -> None:
+        """End every process, unload the drivers, give everything back.  Twice is fine."""
+        if self._closed:
+            return
+        with self._entered():
+            kill_everything(self.kernel)
+        self._release()
+
+    def _release(self) -> None:
+        self._closed = True
+        self.kernel.close()
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+
+class _Entered:
+    """While in it, this machine's kernel is the thread's current one."""
+
+    __slots__ = ("_before", "_kernel")
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def __enter__(self) -> None:
+        self._before = set_current_kernel(self._kernel)
+
+    def __exit__(self, *_: object) -> None:
+        set_current_kernel(self._before)
+
+
+def default_environment() -> dict[str, str]:
+    """The guest's environment: a PATH and HOME of its own, the terminal and the locale of the host."""
+    host = {k: v for k, v in os.environ.items() if k in PASSED_ON or k.startswith("LC_")}
+    return {"PATH": GUEST_PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/sh", **host}

@@ -1,0 +1,23 @@
+"""Memory as a process sees it (MECHANISMS A2, B8, B11, B14, E2), natively first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent / "memory"
+PROGRAMS = sorted(path.stem for path in HERE.glob("*.c"))
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_static(guest: Callable[..., object], program: str, target: str) -> None:
+    guest(HERE / f"{program}.c", target=target)
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+@pytest.mark.parametrize("program", ["files", "layout"])
+def test_dynamic(guest: Callable[..., object], program: str, target: str) -> None:
+    guest(HERE / f"{program}.c", target=target, libc="glibc", static=False)

@@ -1,0 +1,160 @@
+"""guest.toolchain and guest.build: what is compiled, remembered, refused; the demo programs match their sources."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from guest import BIN, TARGETS, bin_directory, program_names
+from guest import build as programs
+from guest import toolchain
+from guest.toolchain import CompileError, ToolMissing, compile
+
+TEXT = '#include <stdio.h>\nint main(void) { puts("built"); return 3; }\n'
+
+zig_only = pytest.mark.skipif(toolchain.zig_version() is None, reason="pip install 'nopage[cc]'")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "prog.c"
+    path.write_text(TEXT)
+    return path
+
+
+@zig_only
+@pytest.mark.parametrize("target", TARGETS)
+def test_compile(source: Path, target: str) -> None:
+    program = compile(source, target=target)
+    assert program.name == "prog"
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "built\n")
+
+
+@zig_only
+def test_remembered_by_content(source: Path) -> None:
+    first = compile(source)
+    stamp = first.stat().st_mtime_ns
+    assert compile(source) == first
+    assert first.stat().st_mtime_ns == stamp
+    source.write_text(TEXT + "/* changed */\n")
+    assert compile(source) != first
+    assert compile(source, flags=["-DX=1"]) != compile(source)
+    (source.parent / "header.h").write_text("int x;\n")
+    assert compile(source) not in (first, compile(source, flags=["-DX=1"]))
+
+
+@zig_only
+def test_text_of_a_program() -> None:
+    assert subprocess.run([compile(TEXT)], capture_output=True, check=False).returncode == 3
+
+
+@zig_only
+def test_no_absolute_paths(source: Path) -> None:
+    data = compile(source).read_bytes()
+    for place in (source.parent, Path(toolchain.__file__).parent, toolchain.cache_directory(), toolchain.Zig.home()):
+        assert str(place).encode() not in data
+
+
+@zig_only
+def test_lines_of_our_own_source_only(source: Path) -> None:
+    with open(compile(source), "rb") as handle:
+        units = list(ELFFile(handle).get_dwarf_info().iter_CUs())
+        names = [unit.get_top_DIE().attributes["DW_AT_name"].value for unit in units]
+    assert names == [b"prog.c"]
+
+
+@zig_only
+def test_error_is_the_compilers(source: Path) -> None:
+    source.write_text("int main(void) { return nothing; }\n")
+    with pytest.raises(CompileError, match=r"prog\.c:1:25: error: use of undeclared identifier 'nothing'"):
+        compile(source)
+    with pytest.raises(CompileError, match="undefined symbol: nothing"):
+        compile("int nothing(void);\nint main(void) { return nothing(); }\n")
+
+
+def test_what_there_is_not(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="no such target: 'arm'"):
+        compile(source, target="arm")
+    with pytest.raises(ValueError, match="no such libc"):
+        compile(source, libc="uclibc")
+    with pytest.raises(ValueError, match="no such compiler"):
+        compile(source, cc="tcc")
+    with pytest.raises(FileNotFoundError):
+        compile(source.parent / "missing.c")
+    with pytest.raises(ToolMissing, match="no static glibc"):
+        compile(source, libc="glibc", cc="zig")
+    monkeypatch.setattr(toolchain, "zig_version", lambda: None)
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
+    with pytest.raises(ToolMissing, match=r"pip install 'nopage\[cc\]'"):
+        compile(source)
+    with pytest.raises(ToolMissing, match="gcc-multilib"):
+        compile(source, target="i386", libc="glibc")
+
+
+@zig_only
+def test_many_at_once(source: Path) -> None:
+    """As under xdist: all get the same whole file."""
+    source.write_text(TEXT + f"/* {source} */\n")
+    found: list[Path] = []
+    threads = [threading.Thread(target=lambda: found.append(compile(source))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1
+    assert len(found) == 6
+    assert [path.name for path in found[0].parent.iterdir()] == ["prog"]
+
+
+@zig_only
+def test_command_line(source: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "guest.toolchain", str(source), "-o", str(tmp_path / "out"), "--target", "i386"]
+    root = Path(toolchain.__file__).parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").read_bytes()[4] == 1
+    source.write_text("x\n")
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("prog.c:1:1: error:")
+
+
+# -- the demo programs ------------------------------------------------------------------------------------------------
+
+
+def test_every_program_is_built() -> None:
+    record = programs.record()["programs"]
+    assert sorted(record) == program_names()
+    for target in TARGETS:
+        assert sorted(path.name for path in bin_directory(target).iterdir()) == program_names()
+    assert sorted(path.name for path in BIN.iterdir()) == ["SOURCES.json", *sorted(TARGETS)]
+
+
+@pytest.mark.parametrize("name", program_names())
+def test_program_matches_its_source(name: str) -> None:
+    """After a change of a program: python -m guest.build."""
+    record = programs.record()["programs"][name]
+    assert programs.source_hash(name) == record["source"]
+    for target in TARGETS:
+        assert hashlib.sha256((bin_directory(target) / name).read_bytes()).hexdigest() == record[target]
+
+
+@zig_only
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", program_names())
+def test_program_is_reproducible(name: str, target: str) -> None:
+    if programs.record()["ziglang"] != toolchain.zig_version():
+        pytest.skip("built with another ziglang")
+    assert programs.build(name, target, again=True) == (bin_directory(target) / name).read_bytes()
+
+
+def test_no_such_target() -> None:
+    with pytest.raises(ValueError, match="no such target"):
+        bin_directory("arm")
