@@ -188,9 +188,7 @@ def _host_compiler(build: Build) -> str:
     found = shutil.which(name) if build.libc == "glibc" or build.target == "x86_64" else None
     if found is None:
         need = "a C compiler (Debian: apt install gcc gcc-multilib), or " if build.libc == "glibc" else ""
-        raise ToolMissing(
-            f"nothing here compiles for {build.target} with {build.libc}: {need}pip install 'nopage[cc]'"
-        )
+        raise ToolMissing(f"nothing here compiles for {build.target} with {build.libc}: {need}pip install 'nopage[cc]'")
     return found
 
 

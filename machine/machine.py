@@ -102,11 +102,20 @@ class Machine:
     def _boot(
         self, root: Union[str, Path, None], binds: Sequence[tuple[str, str, bool]], devices: Sequence[str]
     ) -> None:
-        from machine.kernel.fs.rootfs import mount_root
+        from machine.kernel.fs.rootfs import Bind, RootView, mount_root
         from machine.kernel.task.spawn import make_init
 
         kernel = self.kernel
-        mount_root(kernel, root=None if root is None else str(root), binds=list(binds))
+        view = RootView(
+            root=None if root is None else str(root),
+            cwd=os.getcwd(),
+            binds=[Bind(*bind) for bind in binds],
+            user=self.user,
+        )
+        try:
+            mount_root(kernel, view)
+        except OSError as error:
+            raise ConfigError(f"{error.filename or root}: {error.strerror}") from None
         make_init(kernel)
         self.load("mem")
         for device in devices:
@@ -228,11 +237,16 @@ class Machine:
 
     def read_file(self, path: str) -> bytes:
         """The contents of a file of the guest.  FileNotFoundError and the like."""
-        from machine.kernel.fs.namei import kernel_read_path
+        from machine.kernel.fs.namei import kernel_read_file
+        from machine.kernel.task.spawn import open_for_kernel
 
         with self._entered():
             try:
-                return kernel_read_path(self.kernel, path)
+                opened = open_for_kernel(self.kernel, path)
+                try:
+                    return kernel_read_file(opened)
+                finally:
+                    opened.put()
             except Errno as error:
                 raise OSError(error.errno, os.strerror(error.errno), path) from None
 

@@ -6,6 +6,7 @@
 #ifndef NOPAGE_CHECK_H
 #define NOPAGE_CHECK_H
 
+#define _FILE_OFFSET_BITS 64
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from machine.events import Events, RegisterAccess
@@ -64,7 +63,6 @@ class Bus:
         self.blocks: list[Attachment] = []
         self.memories: list[DeviceMemory] = []
         self._pages: dict[int, Attachment] = {}
-        self._pid = self._rip = 0
 
     # -- who is there ------------------------------------------------------------------------
 
@@ -114,29 +112,22 @@ class Bus:
 
     # -- accesses -----------------------------------------------------------------------------
 
-    @contextmanager
-    def initiator(self, pid: int, rip: int) -> Iterator[None]:
-        """Accesses inside are made by the instruction at `rip` of process `pid`; elsewhere `rip` is 0."""
-        before = self._pid, self._rip
-        self._pid, self._rip = pid, rip
-        try:
-            yield
-        finally:
-            self._pid, self._rip = before
+    def read(self, physical: int, width: int, pid: int = 0, rip: int = 0) -> int:
+        """One read of `width` bytes; ones where nobody answers (master abort).
 
-    def read(self, physical: int, width: int) -> int:
-        """One read of `width` bytes; ones where nobody answers (master abort)."""
+        `pid` and `rip` say whose instruction it is; without them it is the kernel's, for the current task.
+        """
         where = self.find(physical)
         if where is None:
             return int.from_bytes(self._memory_read(physical, width), "little")
         self.on_access()
         offset = physical - where.start
         value, touches = where.block.read(offset, width)
-        self._tell(where, offset, width, False, value, touches)
+        self._tell(where, offset, width, False, value, touches, pid, rip)
         return value
 
-    def write(self, physical: int, width: int, value: int) -> None:
-        """One write of `width` bytes; dropped where nobody answers."""
+    def write(self, physical: int, width: int, value: int, pid: int = 0, rip: int = 0) -> None:
+        """One write of `width` bytes; dropped where nobody answers.  `pid` and `rip` as in `read`."""
         where = self.find(physical)
         if where is None:
             self._memory_write(physical, value.to_bytes(width, "little"))
@@ -144,7 +135,7 @@ class Bus:
         self.on_access()
         offset = physical - where.start
         touches = where.block.write(offset, width, value)
-        self._tell(where, offset, width, True, value, touches)
+        self._tell(where, offset, width, True, value, touches, pid, rip)
 
     def read_bytes(self, physical: int, count: int) -> bytes:
         """`count` bytes; registers are read in aligned words of 4 where they fit, as `memcpy_fromio` does."""
@@ -182,12 +173,13 @@ class Bus:
         return self.ram.is_ram(physical) or physical < self.ram.pieces[1][0]
 
     def _tell(
-        self, where: Attachment, offset: int, width: int, write: bool, value: int, touches: list[Touch]
-    ) -> None:
+        self, where: Attachment, offset: int, width: int, write: bool, value: int, touches: list[Touch],
+        pid: int, rip: int,
+    ) -> None:  # fmt: skip
         listener = self.events.register
         if listener is None and not where.recorded:
             return
-        pid, rip, now, name = self._pid or self.current_pid(), self._rip, self.clock(), where.block.name
+        pid, now, name = pid or self.current_pid(), self.clock(), where.block.name
         told = [RegisterAccess(name, t.name, t.offset, width, write, t.value, rip, pid, now) for t in touches]
         for access in told or [RegisterAccess(name, "", offset, width, write, value, rip, pid, now)]:
             if where.recorded:

@@ -316,7 +316,7 @@ class Cpu:
         return places[0]
 
     def _check_registers(self, rip: int) -> None:
-        names = ["RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "RIP"]
+        names = "RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15 RIP".split()
         for i, name in enumerate(names):
             if i in (RSP, RIP):
                 continue
@@ -473,6 +473,26 @@ class Cpu:
         """Write XMM `number` of the image."""
         data = (ctypes.c_ubyte * 16).from_buffer_copy(value)
         self._reg_write_raw(self._ctx_value, x86.UC_X86_REG_XMM0 + number, data)
+
+    def load_code_segment(self, selector: int) -> None:
+        """Give the image another CS, `USER_CS` or `USER32_CS`, and with it the mode; all other registers stay.
+
+        The register API sets the selector alone, so the rest comes from the other mode's template.
+        """
+        state, flags = self.fxsave(), self.get_register(EFLAGS)
+        regs = list(self.regs[: RIP + 1])
+        cr3 = self._words[self._cr3_at]
+        bases = [(number, self.get_register(number)) for number in (FS_BASE, GS_BASE)]
+        segments = [(number, self.get_register(number)) for number in (DS, ES, FS, GS)]
+        self.image[:] = self._template64 if selector == USER_CS else self._template32
+        self._words[self._cr3_at] = cr3
+        for number, value in segments + bases:
+            if self.get_register(number) != value:
+                self.set_register(number, value)
+        for i, value in enumerate(regs):
+            self.regs[i] = value
+        self.set_register(EFLAGS, flags)
+        self.fxrstor(state)
 
     # -- x87 and SSE state ----------------------------------------------------------------------------
 

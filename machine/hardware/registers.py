@@ -26,6 +26,7 @@ device's side: no hook runs.  What the bus does goes through `RegisterBlock.read
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, Optional, Union, overload
 
 from machine.hardware.ram import PAGE_SIZE
@@ -73,7 +74,7 @@ class Reg:
         if access not in ACCESS:
             raise RegisterError(f"access is one of {', '.join(ACCESS)}, not {access!r}")
         if offset < 0 or not 0 <= reset < 1 << 8 * width:
-            raise RegisterError(f"register at {offset:#x}: the offset is negative, or {reset:#x} does not fit {width} bytes")
+            raise RegisterError(f"register at {offset:#x}: negative offset, or {reset:#x} does not fit {width} bytes")
         self.offset = offset
         self.width = width
         self.access = access
@@ -133,6 +134,7 @@ class RegisterBlock:
     """
 
     registers: ClassVar[dict[str, Reg]] = {}
+    _at: ClassVar[dict[int, Reg]] = {}
     size: ClassVar[int] = PAGE_SIZE
     name: str = ""
     """How reports call the device; the class's name in lower case unless set."""
@@ -140,8 +142,12 @@ class RegisterBlock:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         found = {
-            name: value for base in reversed(cls.__mro__) for name, value in vars(base).items() if isinstance(value, Reg)
+            name: value
+            for base in reversed(cls.__mro__)
+            for name, value in vars(base).items()
+            if isinstance(value, Reg)
         }
+        cls._at = {reg.offset: reg for reg in found.values()}
         cls.registers = dict(sorted(found.items(), key=lambda item: item[1].offset))
         _check_overlap(cls)
         _check_hooks(cls)
@@ -175,6 +181,9 @@ class RegisterBlock:
 
     def touched(self, offset: int, width: int) -> list[Reg]:
         """The registers of which [offset, offset + width) touches a byte, lowest first."""
+        reg = self._at.get(offset)
+        if reg is not None and width <= reg.width:
+            return [reg]
         return [reg for reg in self.registers.values() if reg.offset < offset + width and offset < reg.end]
 
     def read(self, offset: int, width: int) -> tuple[int, list[Touch]]:
@@ -243,7 +252,8 @@ class RegisterBlock:
         lines = [f"{self.name}: {len(self.registers)} registers, {self.size:#x} bytes"]
         for name, reg in self.registers.items():
             value = f"{self.values[name]:0{2 * reg.width}x}"
-            lines.append(f"  {reg.offset:#06x} {name:<12} {8 * reg.width:>2} {reg.access:<3} {value} {reg.doc}".rstrip())
+            head = f"  {reg.offset:#06x} {name:<12} {8 * reg.width:>2} {reg.access:<3} {value}"
+            lines.append(f"{head} {reg.doc}".rstrip())
             for field, bits in reg.fields.items():
                 high = bits.lsb + bits.width - 1
                 where = f"[{high}:{bits.lsb}]" if bits.width > 1 else f"[{bits.lsb}]"
@@ -253,7 +263,7 @@ class RegisterBlock:
 
 def _check_overlap(cls: type[RegisterBlock]) -> None:
     regs = list(cls.registers.values())
-    for one, other in zip(regs, regs[1:]):
+    for one, other in pairwise(regs):
         if other.offset < one.end:
             raise RegisterError(
                 f"{cls.__name__}: registers {one.name} ({one.offset:#x}, {one.width} bytes) and "

@@ -28,3 +28,8 @@ def set_current_kernel(kernel: Kernel | None) -> Kernel | None:
     """Make `kernel` the running one; returns the one before, to be put back."""
     before, _running.kernel = _running.kernel, kernel
     return before
+
+
+def running_kernel() -> Kernel | None:
+    """As `current_kernel`; None where no machine is running."""
+    return _running.kernel

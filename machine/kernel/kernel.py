@@ -32,15 +32,18 @@ from machine.kernel.abi.resource import RLIM_INFINITY
 from machine.kernel.abi.signal import FPE_INTDIV, ILL_ILLOPN, SI_KERNEL, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, TRAP_BRKPT
 from machine.kernel.clock import Clock, VirtualClock
 from machine.kernel.current import set_current_kernel
+from machine.kernel.fs.chrdev import Chrdevs
+from machine.kernel.fs.rootfs import Vfs
 from machine.kernel.mm import fault
 from machine.kernel.mm.page import GFP_KERNEL, GFP_ZERO, Memory, PG_dirty
+from machine.kernel.mm.slab import Slab
 from machine.kernel.mm.space import PTE_PFN
 from machine.kernel.printk import Log
 from machine.kernel.syscalls import load_table
 from machine.kernel.task.sched import Scheduler
 
 if TYPE_CHECKING:
-    from machine.kernel.fs.file import file
+    from machine.kernel.fs.file import dentry, file
     from machine.kernel.mm.space import mm_struct
     from machine.kernel.mm.vma import vm_area_struct
     from machine.kernel.syscalls.table import Syscall
@@ -112,6 +115,11 @@ class Kernel:
         self.sysctl: dict[str, int] = {}
         """Settings of /proc/sys that were changed (fs/proc_sysctl.py: sysctl)."""
         self.modules: dict[str, Any] = {}
+        self.chrdevs = Chrdevs(self)
+        self.vfs = Vfs(self)
+        self.root: dentry
+        """The guest's root directory."""
+        self.slab = Slab(self)
         self.init_task: Task
         self.spawned: dict[int, Any] = {}
         """Processes that the user started, by pid."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from machine.events import Printk
 from machine.kernel.abi.errno import EAGAIN, EINVAL, EPIPE, ESPIPE, Errno
@@ -170,7 +170,8 @@ class _KmsgOperations(file_operations):
             log.kernel.sched.wait(log.queue)
             record = log.get(seq)
         # Facility 0 is the kernel's; user space writes with facility 1, which is not kept here.
-        data = f"{record.level},{record.seq},{record.time_ns // 1000},-;{record.text}\n".encode("utf-8", "surrogateescape")
+        line = f"{record.level},{record.seq},{record.time_ns // 1000},-;{record.text}\n"
+        data = line.encode("utf-8", "surrogateescape")
         if len(data) > count:
             raise Errno(EINVAL)
         filp.private_data[1] = seq + 1
@@ -198,8 +199,8 @@ class _KmsgOperations(file_operations):
         filp.private_data[1] = places[whence]
         return 0
 
-    def poll(self, filp: file, table: object) -> int:  # type: ignore[override]
-        from machine.kernel.include.wait import poll_wait
+    def poll(self, filp: file, table: Any) -> int:  # type: ignore[override]
+        from machine.kernel.fs.poll import poll_wait
 
         log, seq = filp.private_data
         poll_wait(filp, log.queue, table)

@@ -77,7 +77,7 @@ class BusLog(Sequence[RegisterAccess]):
             raise AssertionError(f"no access to {', '.join(registers)} was expected; there were {len(found)}:\n{lines}")
 
     def _compare(self, what: str, expected: Sequence[Pair], actual: Sequence[RegisterAccess]) -> None:
-        if len(expected) == len(actual) and all(_same(a, pair) for a, pair in zip(actual, expected)):
+        if len(expected) == len(actual) and all(_same(a, pair) for a, pair in zip(actual, expected, strict=True)):
             return
         rows = []
         for number, (pair, access) in enumerate(zip_longest(expected, actual)):
@@ -104,4 +104,5 @@ def _value(value: int) -> str:
 def _whole(access: RegisterAccess) -> str:
     name = access.register or f"{access.offset:#x} (no register)"
     who = f"at {access.rip:#x}, process {access.pid}" if access.rip else f"by the kernel for process {access.pid}"
-    return f"{access.device}.{name} = {_value(access.value)}, {access.width} byte{'' if access.width == 1 else 's'} {who}"
+    width = f"{access.width} byte{'' if access.width == 1 else 's'}"
+    return f"{access.device}.{name} = {_value(access.value)}, {width} {who}"

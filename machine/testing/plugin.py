@@ -124,9 +124,7 @@ def run(machine: Machine) -> Run:
         cwd: Optional[str] = None,
     ) -> RunResult:
         done = machine.run([str(word) for word in argv], stdin=stdin, timeout=timeout, env=env, cwd=cwd)
-        return RunResult(
-            done.exit, done.signal, done.stdout, done.stderr, done.faults, done.syscalls, BusLog(done.bus)
-        )
+        return RunResult(done.exit, done.signal, done.stdout, done.stderr, done.faults, done.syscalls, BusLog(done.bus))
 
     return run_program
 

@@ -46,14 +46,14 @@ class Block(RegisterBlock):
 
 
 class Space:
-    """Enough of an address space: tables, and reads that never fault."""
+    """Enough of an address space: tables, and a look at what is present."""
 
     def __init__(self, box: Box) -> None:
         self.box = box
         self.bits = 64
         self.tables = box.tables
 
-    def read_some(self, address: int, count: int) -> bytes:
+    def peek(self, address: int, count: int) -> bytes:
         data = b""
         for at in range(address, address + count):
             pte = self.tables.get(at)
@@ -88,6 +88,7 @@ class Box:
             cpu=self.cpu, bus=self.bus, events=self.events, ram=self.ram, mem=self.mem, current=self.task,
             clock=SimpleNamespace(monotonic_ns=lambda: 0, advance=lambda: None), fault_answer="",
             printk=lambda text, level: self.log.append(text), force_sig_fault=self.signal,
+            peek_user=lambda mm, address, count: mm.peek(address, count),
         )  # fmt: skip
         self.mmio = MmioTrap(kernel)
         self.faults: list[int] = []

@@ -68,7 +68,9 @@ def test_devwrite_and_poke(scullp: Callable[..., tuple[int, bytes, str]]) -> Non
         b"",
         "wrote 19 bytes to /dev/scullp1 at 0\n",
     )
-    assert scullp("devwrite", "/dev/scullp1", "0x3000", "some", "text")[2] == "wrote 10 bytes to /dev/scullp1 at 12288\n"
+    assert (
+        scullp("devwrite", "/dev/scullp1", "0x3000", "some", "text")[2] == "wrote 10 bytes to /dev/scullp1 at 12288\n"
+    )
     assert scullp("poke", "/dev/scullp1", "1")[1] == b"/dev/scullp1 at 0x1: 0x72 'r'\n"
     assert scullp("poke", "/dev/scullp1", "0x3005")[1] == b"/dev/scullp1 at 0x3005: 0x74 't'\n"
     assert scullp("poke", "/dev/scullp1", "0x1000")[0] == 128 + SIGBUS  # a hole

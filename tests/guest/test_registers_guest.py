@@ -77,7 +77,8 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 
 def outcome(project: pytest.Pytester, test: str) -> pytest.RunResult:
     Path(project.path, "test_timer.py").write_text(
-        'import pytest\nfrom devices import Timer\n\npytestmark = pytest.mark.device("/dev/mem@0xfe000000", Timer)\n' + test
+        "import pytest\nfrom devices import Timer\n\n"
+        'pytestmark = pytest.mark.device("/dev/mem@0xfe000000", Timer)\n' + test
     )
     project.syspathinsert()
     return project.runpytest_inprocess(*PLUGIN, "-p", "no:cacheprovider", "test_timer.py")
@@ -107,7 +108,8 @@ def test_wrong(run):
 """,
     )
     result.assert_outcomes(failed=1)
-    result.stdout.re_match_lines([r".*> +0  period = 0x3e7 \(999\) +timer\.period = 0x3e8 \(1000\), 4 bytes at 0x[0-9a-f]+, process \d+"])
+    wrong = r"> +0  period = 0x3e7 \(999\) +timer\.period = 0x3e8 \(1000\), 4 bytes at 0x[0-9a-f]+, process \d+"
+    result.stdout.re_match_lines([".*" + wrong])
 
 
 def test_the_kernels_own_copies_reach_the_registers(project: pytest.Pytester) -> None:

@@ -40,7 +40,7 @@ def test_a_difference_shows_both_sides() -> None:
 
 
 def test_forbidden_access_is_shown() -> None:
-    with pytest.raises(AssertionError, match=r"no access to count was expected; there were 1:\n  read  timer.count = 0x2a"):
+    with pytest.raises(AssertionError, match=r"no access to count .* there were 1:\n  read  timer.count = 0x2a"):
         LOG.assert_no_access_to("count")
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Optional
 
 import pytest
 
+from machine.events import Events
 from machine.hardware.iomem import default_pc
 from machine.hardware.paging import NX, RW, US, A, D, P, PageTables
 from machine.hardware.ram import PAGE_SIZE, MiB, Ram
-from machine.kernel.abi.errno import EINVAL, EIO, ESRCH, Errno
+from machine.kernel.abi.errno import EAGAIN, EINVAL, EIO, ESRCH, Errno
 from machine.kernel.abi.resource import DEFAULT_RLIMITS
-from machine.kernel.fs.file import O_RDONLY, dentry, file, file_operations, inode, super_block
+from machine.kernel.current import set_current_kernel
+from machine.kernel.fs.file import O_NONBLOCK, O_RDONLY, dentry, file, file_operations, inode, super_block
 from machine.kernel.fs.proc import Entry, procfs_root
 from machine.kernel.fs.sysfs import sysfs_root
 from machine.kernel.mm.page import GFP_KERNEL, GFP_ZERO, Memory
 from machine.kernel.mm.vma import VM_MAYREAD, VM_MAYWRITE, VM_READ, VM_WRITE, vm_area_struct
+from machine.kernel.printk import Log
 
 DATA = 0x600000
 
@@ -78,12 +82,19 @@ def fake_task(kernel: Any, pid: int, mm: Any, root: dentry) -> Any:
     )
     pending = SimpleNamespace(signal=0, list=[])
     signal = SimpleNamespace(
-        pgrp=pid, session=1, tty=None, rlimits=list(DEFAULT_RLIMITS), shared_pending=pending, oom_score_adj=0, **counters
+        pgrp=pid,
+        session=1,
+        tty=None,
+        rlimits=list(DEFAULT_RLIMITS),
+        shared_pending=pending,
+        oom_score_adj=0,
+        **counters,
     )
+    handlers = [SimpleNamespace(handler=h) for h in (0, 1, 0x400000, *[0] * 62)]
     filp = file(root, O_RDONLY, file_operations(), "/etc/passwd")
     task = SimpleNamespace(
         kernel=kernel, pid=pid, tgid=pid, comm="cat", state=0, mm=mm, signal=signal, parent=None, pending=pending,
-        blocked=1 << 14, sighand=SimpleNamespace(action=[SimpleNamespace(handler=h) for h in [0, 1, 0x400000] + [0] * 62]),
+        blocked=1 << 14, sighand=SimpleNamespace(action=handlers),
         files=SimpleNamespace(fds={0: filp, 3: filp}, cloexec={3}), fs=SimpleNamespace(umask=0o22, cwd=root, root=root),
         exe=filp, euid=0, egid=0, uid=0, gid=0, groups=[0, 5], nvcsw=3, nivcsw=4, start_time=1_500_000_000,
         exit_signal=17, exit_code=0, personality=0, syscall="", **{k: v for k, v in counters.items() if k[0] != "c"},
@@ -93,7 +104,7 @@ def fake_task(kernel: Any, pid: int, mm: Any, root: dentry) -> Any:
 
 
 @pytest.fixture
-def kernel() -> Any:
+def kernel() -> Iterator[Any]:
     ram = Ram(32 * MiB)
     mem = Memory(ram, lambda text: None)
     mem.release_range(0x1000, ram.limit >> 12)
@@ -102,13 +113,16 @@ def kernel() -> Any:
         realtime_ns=lambda: 1_000_000_000, monotonic_ns=lambda: 12_345_678_901, boot_realtime_ns=5_000_000_000
     )
     made: Any = SimpleNamespace(
-        ram=ram, mem=mem, clock=clock, tasks={}, hostname="pc", proc_entries={}, sysfs_entries={}, sysctl={}, modules={},
-        mms={mm}, boot_id=bytes(range(16)), random_bytes=lambda n: b"\x5a" * n, mm=mm,
+        ram=ram, mem=mem, clock=clock, tasks={}, hostname="pc", proc_entries={}, sysfs_entries={}, sysctl={},
+        vfs=SimpleNamespace(host_descriptors=[], foreground=0, page_cache_frames=lambda: 3), slab=SimpleNamespace(frames=lambda: 2),
+        modules={}, spawned={}, mms={mm}, boot_id=bytes(range(16)), random_bytes=lambda n: b"\x5a" * n, mm=mm,
         iomem=default_pc(ram, (0x100000, 0x1FFFFF), (0x200000, 0x2FFFFF)),
     )  # fmt: skip
     root = dentry(inode(super_block("tmpfs", 1, 2), 1, 0o40755, file_operations()), "/", None)
     made.tasks[7] = made.current = fake_task(made, 7, mm, root)
-    return made
+    before = set_current_kernel(made)
+    yield made
+    set_current_kernel(before)
 
 
 def walk(root: inode, path: str) -> Optional[inode]:
@@ -261,6 +275,24 @@ def test_one_open_sees_one_state(kernel: Any) -> None:
     assert seek(filp, 0, 2) == -EINVAL
 
 
+def test_kmsg_gives_whole_lines_once(kernel: Any) -> None:
+    kernel.events = Events()
+    kernel.log = Log(kernel)
+    kernel.log.write(4, "first")
+    kernel.log.write(6, "second")
+    filp = opened(kernel, "kmsg")
+    filp.f_flags |= O_NONBLOCK
+    read = filp.f_op.read_iter
+    assert read is not None
+    assert read(filp, 30, 0) == b"<4>[   12.345678] first\n"
+    assert read(filp, 4096, 0) == b"<6>[   12.345678] second\n"
+    for count, error in ((4096, EAGAIN), (5, EINVAL)):
+        with pytest.raises(Errno) as caught:
+            read(filp, count, 0)
+        assert caught.value.errno == error
+        kernel.log.write(4, "third")
+
+
 def test_driver_entries_make_directories(kernel: Any) -> None:
     kernel.proc_entries["scullpmem"] = lambda: "Device 0\n"
     kernel.proc_entries["driver/deep/entry"] = lambda: b"\xff"
@@ -289,10 +321,11 @@ def test_system_files(kernel: Any) -> None:
     assert "000a0000-000bffff : Video RAM area\n" in text(kernel, "iomem")
     assert text(kernel, "uptime") == "12.34 12.34\n"
     assert "btime 5\n" in text(kernel, "stat")
-    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\n", text(kernel, "sys/kernel/random/uuid"))
+    uuid = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\n"
+    assert re.fullmatch(uuid, text(kernel, "sys/kernel/random/uuid"))
     ours, theirs = shape(text(kernel, "meminfo")), shape(host("meminfo"))
     assert ours == [label for label in theirs if label in ours] and "MemAvailable" in ours
-    assert [line for line in text(kernel, "meminfo").splitlines() if line.startswith("MemTotal")][0][16:] == f"{kernel.mem.total_frames() * 4:8d} kB"
+    assert f"MemTotal:       {kernel.mem.total_frames() * 4:8d} kB\n" in text(kernel, "meminfo")
     flags = next(line for line in text(kernel, "cpuinfo").splitlines() if line.startswith("flags")).split()
     assert "sse4_2" in flags and "avx" not in flags and "osxsave" not in flags
 

@@ -60,7 +60,9 @@ def test_read_hook_supplies_the_value() -> None:
     assert timer.period == 7
 
 
-@pytest.mark.parametrize(("offset", "width", "value"), [(4, 1, 42), (4, 2, 42), (5, 1, 0), (2, 4, 42 << 16), (0, 8, 42 << 32)])
+@pytest.mark.parametrize(
+    ("offset", "width", "value"), [(4, 1, 42), (4, 2, 42), (5, 1, 0), (2, 4, 42 << 16), (0, 8, 42 << 32)]
+)
 def test_reads_are_cut_along_the_registers(offset: int, width: int, value: int) -> None:
     assert Timer().read(offset, width)[0] == value
 
@@ -111,7 +113,9 @@ def test_overlap_names_both_registers() -> None:
         type("Bad", (RegisterBlock,), {"one": Reg(0, width=8), "two": Reg(4)})
 
 
-@pytest.mark.parametrize("arguments", [{"width": 3}, {"access": "x"}, {"reset": 1 << 32}, {"fields": {"f": Field(30, 4)}}])
+@pytest.mark.parametrize(
+    "arguments", [{"width": 3}, {"access": "x"}, {"reset": 1 << 32}, {"fields": {"f": Field(30, 4)}}]
+)
 def test_wrong_declarations(arguments: dict[str, Any]) -> None:
     with pytest.raises(RegisterError):
         Reg(0, **arguments)
@@ -142,9 +146,8 @@ def test_bus_finds_and_tells() -> None:
     made, timer, seen = bus()
     where = made.find(0xFE000FFF)
     assert where is not None and where.block is timer and made.find(0xFE001000) is None
-    with made.initiator(12, 0x401000):
-        made.write(0xFE000000, 4, 1)
-        assert made.read(0xFE000004, 4) == 42
+    made.write(0xFE000000, 4, 1, 12, 0x401000)
+    assert made.read(0xFE000004, 4, 12, 0x401000) == 42
     assert seen == [
         RegisterAccess("timer", "ctrl", 0, 4, True, 1, 0x401000, 12, 77),
         RegisterAccess("timer", "count", 4, 4, False, 42, 0x401000, 12, 77),

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from guest import BIN, TARGETS, bin_directory, program_names
+from guest import BIN, TARGETS, bin_directory, program_names, toolchain
 from guest import build as programs
-from guest import toolchain
 from guest.toolchain import CompileError, ToolMissing, compile
 
 TEXT = '#include <stdio.h>\nint main(void) { puts("built"); return 3; }\n'

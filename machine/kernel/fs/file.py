@@ -212,8 +212,23 @@ class file:
     def put(self) -> None:
         """One reference less (`fput`); the last one calls the `release` method."""
         self.f_count -= 1
-        if self.f_count == 0 and self.f_op.release is not None:
-            self.f_op.release(self.f_inode, self)
+        if self.f_count == 0:
+            ops = self.f_op
+            if ops.owner is not None:
+                release_driver(self)
+            elif ops.release is not None:
+                ops.release(self.f_inode, self)
+
+
+def release_driver(filp: file) -> None:
+    """The last reference to a driver's file is gone: its `release`, then the module may be unloaded (__fput)."""
+    from machine.kernel.current import current_kernel
+    from machine.kernel.module import call_driver
+
+    ops = filp.f_op
+    if ops.release is not None:
+        call_driver(current_kernel(), ops.owner, "release", ops.release, filp.f_inode, filp)
+    ops.owner.put()
 
 
 class vm_operations_struct:

@@ -33,6 +33,10 @@ _ALWAYS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK
 """A device or FIFO that appears under a name is never waited for and becomes no terminal of ours."""
 
 
+_PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""What openat2 allows beside O_PATH."""
+
+
 class _open_how(ctypes.Structure):
     """`struct open_how` (linux/openat2.h)."""
 
@@ -120,6 +124,9 @@ class HostTree:
         """
         if not self.writable and flags & _WRITING:
             raise Errno(EROFS)
+        flags |= _ALWAYS
+        if flags & os.O_PATH:
+            flags &= _PATH_FLAGS
         raw = os.fsencode(path).strip(b"/")
         if b"\0" in raw:
             raise Errno(EINVAL)
@@ -127,8 +134,8 @@ class HostTree:
             raise Errno(EXDEV)
         try:
             if self._openat2:
-                return _openat2(self.root, raw or b".", flags | _ALWAYS, mode)
-            return _open_by_component(self.root, raw, flags | _ALWAYS, mode)
+                return _openat2(self.root, raw or b".", flags, mode)
+            return _open_by_component(self.root, raw, flags, mode)
         except OSError as failure:
             raise host_error(failure) from None
 

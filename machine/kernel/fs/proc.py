@@ -198,6 +198,19 @@ class ProcDirectory(ProcInode):
     def lookup(self, name: str) -> Optional[inode]:
         return self.child(name)
 
+    def create(self, name: str, mode: int, rdev: int = 0) -> inode:
+        """Nothing is made here: ENOENT, which is what the look-up of a new name gives."""
+        raise Errno(ENOENT)
+
+    def mkdir(self, name: str, mode: int) -> inode:
+        raise Errno(ENOENT)
+
+    def symlink(self, name: str, target: str) -> inode:
+        raise Errno(ENOENT)
+
+    def link(self, name: str, existing: inode) -> None:
+        raise Errno(ENOENT)
+
     def list(self) -> list[tuple[str, int, int]]:
         return [(name, proc_ino(self.below(name)), kind) for name, kind in self.names()]
 

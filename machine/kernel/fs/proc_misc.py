@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.fs.proc import Entry, Text, Tree
+from machine.kernel.fs.proc_kmsg import kmsg_node
 from machine.kernel.fs.proc_sysctl import SYSCTLS
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def _meminfo(kernel: Kernel) -> Text:
     total, free = mem.total_frames(), mem.free_frames()
     anonymous = sum(mm.rss_anon for mm in kernel.mms)
     cached = cached_frames(kernel)
+    slab = kernel.slab.frames()
     tables = sum(mm.tables.table_frames() for mm in kernel.mms)
     committed = sum(mm.total_vm for mm in kernel.mms)
     figures = (
@@ -70,7 +72,7 @@ def _meminfo(kernel: Kernel) -> Text:
         ("Active(anon)", anonymous), ("Inactive(anon)", 0), ("Active(file)", 0), ("Inactive(file)", cached),
         ("Unevictable", 0), ("Mlocked", sum(mm.locked_vm for mm in kernel.mms)), ("SwapTotal", 0), ("SwapFree", 0),
         ("Dirty", 0), ("Writeback", 0), ("AnonPages", anonymous), ("Mapped", sum(mm.rss_file for mm in kernel.mms)),
-        ("Shmem", 0), ("KReclaimable", 0), ("Slab", 0), ("SReclaimable", 0), ("SUnreclaim", 0),
+        ("Shmem", 0), ("KReclaimable", 0), ("Slab", slab), ("SReclaimable", 0), ("SUnreclaim", slab),
         ("KernelStack", 4 * len(kernel.tasks)), ("PageTables", tables), ("CommitLimit", total // 2),
         ("Committed_AS", committed), ("VmallocTotal", 32 << 40 >> PAGE_SHIFT), ("VmallocUsed", 0), ("VmallocChunk", 0),
     )  # fmt: skip
@@ -81,8 +83,7 @@ def _meminfo(kernel: Kernel) -> Text:
 
 def cached_frames(kernel: Kernel) -> int:
     """Frames of the page cache."""
-    count = getattr(kernel, "page_cache_frames", None)
-    return 0 if count is None else int(count())
+    return kernel.vfs.page_cache_frames()
 
 
 def _version(_kernel: Kernel) -> Text:
@@ -183,6 +184,7 @@ TREE: Tree = {
     "filesystems": Entry(0o444, _filesystems),
     "interrupts": Entry(0o444, _interrupts),
     "iomem": Entry(0o400, _iomem),
+    "kmsg": kmsg_node,
     "loadavg": Entry(0o444, _loadavg),
     "meminfo": Entry(0o444, _meminfo),
     "modules": Entry(0o444, _modules),

@@ -94,13 +94,14 @@ def _flags(task: task_struct) -> int:
 
 
 def _tty_nr(task: task_struct) -> int:
-    tty = task.signal.tty
-    return 0 if tty is None else getattr(tty, "device", 0)
+    from machine.kernel.fs.tty import tty_number
+
+    return tty_number(task.kernel, task)
 
 
 def _tpgid(task: task_struct) -> int:
-    tty = task.signal.tty
-    return -1 if tty is None else getattr(tty, "pgrp", -1)
+    """The terminal's foreground group; -1 without a terminal."""
+    return (task.kernel.vfs.foreground or task.signal.pgrp) if _tty_nr(task) else -1
 
 
 def _memory_fields(task: task_struct, mm: Any) -> list[int]:

@@ -125,7 +125,7 @@ def _limit(value: int) -> str:
 
 def _limits(task: task_struct) -> Text:
     lines = [f"{'Limit':<25} {'Soft Limit':<20} {'Hard Limit':<20} {'Units':<10}\n"]
-    for (name, unit), (soft, hard) in zip(_LIMITS, task.signal.rlimits):
+    for (name, unit), (soft, hard) in zip(_LIMITS, task.signal.rlimits, strict=True):
         line = f"{name:<25} {_limit(soft):<20} {_limit(hard):<20} "
         lines.append(f"{line}{unit:<10}\n" if unit else f"{line}\n")
     return "".join(lines)

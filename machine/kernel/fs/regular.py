@@ -6,7 +6,7 @@ from typing import Any
 
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import EFBIG, EINVAL, ENXIO, EPERM, Errno
-from machine.kernel.fs.file import O_NOATIME, S_IFMT, file, file_operations, inode
+from machine.kernel.fs.file import FMODE_WRITE, O_NOATIME, S_IFMT, file, file_operations, inode
 from machine.kernel.mm.filemap import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, generic_file_mmap
 
 SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE = 0, 1, 2, 3, 4
@@ -29,9 +29,13 @@ class RegularOperations(file_operations):
 
     def open(self, node: inode, filp: file) -> int:  # type: ignore[override]
         node.opened()  # type: ignore[attr-defined]
+        if filp.f_mode & FMODE_WRITE:
+            node.writers = getattr(node, "writers", 0) + 1  # type: ignore[attr-defined]
         return 0
 
     def release(self, node: inode, filp: file) -> int:  # type: ignore[override]
+        if filp.f_mode & FMODE_WRITE:
+            node.writers -= 1  # type: ignore[attr-defined]
         node.closed()  # type: ignore[attr-defined]
         return 0
 

@@ -41,6 +41,7 @@ from machine.kernel.fs.regular import (
 from machine.kernel.mm.filemap import Backing, address_space
 
 if TYPE_CHECKING:
+    from machine.kernel.fs.file import file
     from machine.kernel.kernel import Kernel
 
 TMPFS_MAGIC = 0x01021994
@@ -447,3 +448,25 @@ class devtmpfs_dir(memory_dir):
 def tmpfs_root(kernel: Kernel, dev: int, mode: int = 0o1777, s_type: str = "tmpfs") -> memory_dir:
     """The root directory of a new tmpfs of at most half of the machine's memory."""
     return memory_dir(memory_super(kernel, s_type, dev), mode)
+
+
+def shmem_file_setup(kernel: Kernel, name: str, size: int, flags: int = 2) -> file:
+    """An unlinked file of `size` bytes in memory (mm/shmem.c: shmem_file_setup).
+
+    It is shown as ``/name (deleted)``; `flags` are those of open, O_RDWR by default.
+    """
+    from machine.kernel.fs.file import file as open_file
+    from machine.kernel.fs.namei import Dentry
+
+    vfs = kernel.vfs
+    sb = vfs.shmem
+    if sb is None:
+        sb = vfs.shmem = memory_super(kernel, "tmpfs", vfs.new_dev())
+        vfs.track(sb)
+    node = memory_file(sb, S_IFREG | 0o777)
+    node.i_nlink = 0
+    node.i_size = size
+    fullname = f"/{name} (deleted)"
+    opened = open_file(Dentry(node, name, None, fullname), flags, node.i_fop, fullname)
+    regular_operations.open(node, opened)
+    return opened

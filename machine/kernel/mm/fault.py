@@ -25,7 +25,7 @@ from machine.kernel.mm.page import (
 )
 from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN
 from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct
-from machine.kernel.module import DRIVER_FAILED, call_driver
+from machine.kernel.module import DRIVER_FAILED, call_driver, module
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -92,6 +92,8 @@ def faultin(mm: mm_struct, address: int, error_code: int) -> bool:
     pte = mm.tables.get(address)
     if pte & DEVICE and not pte & P:
         return False
+    if pte & P:
+        mm.flush_tlb()  # the guest may have read the page through the entry that changes now
     outcome = handle_mm_fault(mm, vma, address, bool(error_code & PF_WRITE))
     current = mm.kernel.current
     if outcome == VM_FAULT_MINOR:
@@ -223,7 +225,7 @@ def _check_reference(kernel: Kernel, vma: vm_area_struct, page: int, pfn: int, f
             mem.set_owner(pfn, "handed over by nopage")
         return
     owner = mem.owner_of(pfn)
-    if mem.count[pfn] <= 0 or (getattr(owner, "is_module", False) and mem.count[pfn] < mem.mapcount[pfn] + 2):
+    if mem.count[pfn] <= 0 or (isinstance(owner, module) and mem.count[pfn] < mem.mapcount[pfn] + 2):
         ops = vma.vm_ops
         name = ops.owner.name if ops is not None and ops.owner is not None else "?"
         mem.bad_page(

@@ -104,11 +104,11 @@ class MmioTrap:
     def access(self, task: Task, vma: vm_area_struct, address: int, error_code: int, physical: int) -> bool:
         """The instruction at RIP touches the registers at `address`, which the area allows.
 
-        `physical` is the address behind `address`.  False: it can't be done (the fetch of an instruction, bytes that are no
-        instruction), the task gets SIGBUS.
+        `physical` is the address behind `address`.  False: it can't be done (the fetch of an
+        instruction, bytes that are no instruction), and the task gets SIGBUS.
         """
         rip = self.cpu.regs[RIP]
-        code = task.mm.read_some(rip, MAX_INSTRUCTION)
+        code = self.kernel.peek_user(task.mm, rip, MAX_INSTRUCTION)
         if error_code & PF_FETCH or not code:
             return False
         spans = self._spans(code, task.mm.bits, address, bool(error_code & PF_WRITE))
@@ -144,7 +144,7 @@ class MmioTrap:
                 continue
             mine = first <= address < last
             hit = hit or mine
-            # A read-modify-write faults once, as a read; so a fault of a write is no read, whatever the disassembler says.
+            # A read-modify-write faults once, as a read: what faults as a write is no read, whatever capstone says.
             reads = not write if mine else operand.reads
             spans.append(_Span(first - page, last - first, reads, operand.writes or (mine and write)))
         if not hit:
@@ -173,11 +173,11 @@ class MmioTrap:
         window = _Window(index, self.kernel.ram.words[index], pfn, physical & PAGE_MASK, spans)
         frame = self.kernel.ram.frame(pfn)
         if allowed:
-            with self.bus.initiator(task.pid, self.cpu.regs[RIP]):
-                for span in spans:
-                    if span.reads:
-                        value = self.bus.read(window.physical + span.offset, span.size)
-                        frame[span.offset : span.offset + span.size] = value.to_bytes(span.size, "little")
+            rip = self.cpu.regs[RIP]
+            for span in spans:
+                if span.reads:
+                    value = self.bus.read(window.physical + span.offset, span.size, task.pid, rip)
+                    frame[span.offset : span.offset + span.size] = value.to_bytes(span.size, "little")
         tables.ram.words[index] = pfn << PAGE_SHIFT | P | US | (RW if allowed else 0) | A | D | PCD | NX
         return window
 
@@ -202,9 +202,8 @@ class MmioTrap:
             if span.writes
         ]
         self._close(task, step)
-        with self.bus.initiator(task.pid, step.rip):
-            for physical, size, value in writes:
-                self.bus.write(physical, size, value)
+        for physical, size, value in writes:
+            self.bus.write(physical, size, value, task.pid, step.rip)
         return not step.guest_tf
 
     def _bytes(self, window: _Window, span: _Span) -> int:

@@ -342,7 +342,7 @@ def sys_capset(task: Task, header: int, data: int) -> int:
     effective, permitted, inheritable = (
         sum(words[3 * half + i] << 32 * half for half in range(halves)) & CAP_FULL_SET for i in range(3)
     )
-    old_effective, old_permitted, old_inheritable = capabilities(task)
+    _, old_permitted, old_inheritable = capabilities(task)
     if inheritable & ~(old_inheritable | old_permitted) or permitted & ~old_permitted or effective & ~permitted:
         raise Errno(EPERM)
     task.caps = (effective, permitted, inheritable)

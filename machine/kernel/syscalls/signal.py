@@ -16,7 +16,7 @@ from machine.kernel.abi.errno import (
     ESRCH,
     Errno,
 )
-from machine.kernel.abi.layout import timespec_ns
+from machine.kernel.abi.layout import sigaction, timespec_ns
 from machine.kernel.abi.signal import (
     DEFAULT_IGNORE,
     FULL_SET,
@@ -37,7 +37,6 @@ from machine.kernel.abi.signal import (
     SS_AUTODISARM,
     UNBLOCKABLE,
 )
-from machine.kernel.abi.layout import sigaction
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.task.altstack import do_sigaltstack, sas_ss_flags
 from machine.kernel.task.deliver import dequeue_signal

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from machine.kernel.abi.errno import (
-    EINTR, EINVAL, EOPNOTSUPP, EPERM, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Errno,
+    EINVAL, EOPNOTSUPP, EPERM, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Errno,
 )  # fmt: skip
 from machine.kernel.abi.layout import NSEC_PER_SEC, TIMESPEC64, timespec_ns
 from machine.kernel.syscalls.table import syscall
@@ -61,7 +60,7 @@ def clock_reader(task: Task, clock: int) -> tuple[Callable[[], int], bool]:
     pid = ~(clock >> 3)
     per_thread = bool(clock & CPUCLOCK_PERTHREAD)
     target = kernel.tasks.get(pid) if pid else task
-    if target is None or (per_thread and target.tgid != task.tgid) or (not per_thread and pid != 0 and target.pid != target.tgid):
+    if target is None or (target.tgid != task.tgid if per_thread else pid and target.pid != target.tgid):
         raise Errno(EINVAL)
     if per_thread:
         return (lambda: thread_time(target)), True
@@ -236,16 +235,6 @@ def sys_clock_nanosleep_time64(task: Task, clock: int, flags: int, request: int,
     return _nanosleep(task, clock, flags, task.abi.get_timespec64(task.mm, request), remain, _put64)
 
 
-@syscall("pause")
-def sys_pause(task: Task) -> int:
-    queue = task.kernel.sched.queue()
-    try:
-        while True:
-            task.kernel.sched.wait(queue)
-    except Errno as error:
-        raise Errno(ERESTARTNOHAND if error.errno == ERESTARTSYS else EINTR) from None
-
-
 # -- interval timers ----------------------------------------------------------------------------------------
 
 
@@ -295,18 +284,7 @@ def sys_setitimer(task: Task, which: int, new: int, old: int) -> int:
     return 0
 
 
-# -- adjusting, which only reads here --------------------------------------------------------------------------
-
-
-def optional_timeout(task: Task, address: int, wide: bool) -> Optional[int]:
-    """A timeout argument: None for NULL, else nanoseconds.  EFAULT; EINVAL: not a valid time."""
-    if not address:
-        return None
-    read = task.abi.get_timespec64 if wide else task.abi.get_timespec
-    return timespec_ns(*read(task.mm, address))
-
-
 @syscall("stime", "ptr", abi="i386", support="EPERM: the clock is the host's")
 def sys_stime(task: Task, address: int) -> int:
-    struct.unpack("<i", task.mm.copy_from_user(address, 4))
+    task.mm.copy_from_user(address, 4)
     raise Errno(EPERM)

@@ -150,7 +150,7 @@ def _participate_in_stop(kernel: Kernel, task: task_struct) -> None:
     if last:
         signal.flags = signal.flags & ~SIGNAL_STOP_CONTINUED | SIGNAL_STOP_STOPPED
         notify_parent_cldstop(kernel, task, CLD_STOPPED)
-    if task.pending.signal & KILL_BIT or not signal.flags & SIGNAL_STOP_STOPPED and not signal.group_stop_count:
+    if task.pending.signal & KILL_BIT or not (signal.flags & SIGNAL_STOP_STOPPED or signal.group_stop_count):
         return
     task.state = TASK_STOPPED
     kernel.sched.hub.switch()

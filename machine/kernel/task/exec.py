@@ -8,7 +8,6 @@ error kills the task.
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING, Optional
 
 from machine.events import TaskEvent
@@ -20,7 +19,9 @@ from machine.kernel.abi.errno import (
 from machine.kernel.abi.layout import ABI32, ABI64
 from machine.kernel.abi.resource import RLIMIT_STACK, STACK_LIMIT
 from machine.kernel.abi.signal import SIGSEGV
-from machine.kernel.fs.file import FMODE_READ, O_RDONLY
+from machine.kernel.fs.file import O_RDONLY, S_IFLNK, S_IFMT, S_IFREG
+from machine.kernel.fs.file import file as open_file
+from machine.kernel.fs.namei import MAY_EXEC, allow_write_access, deny_write_access, inode_permission, lookup
 from machine.kernel.mm.space import mm_struct
 from machine.kernel.task.binfmt_elf import (
     READ_IMPLIES_EXEC, ElfLoader, create_stack, executable_stack, page_zero, pick_mmap_layout, stack_strings,
@@ -29,11 +30,12 @@ from machine.kernel.task.binfmt_script import BINPRM_BUF_SIZE, is_script, parse_
 from machine.kernel.task.elf import ElfFile, parse_header, parse_program, read_program_headers
 
 if TYPE_CHECKING:
-    from machine.kernel.fs.file import dentry, file, inode
+    from machine.kernel.fs.file import dentry, file
     from machine.kernel.kernel import Kernel
     from machine.kernel.task.task import Task
 
 AT_FDCWD = -100
+S_ISUID, S_ISGID, S_IXGRP = 0o4000, 0o2000, 0o0010
 AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH = 0x100, 0x1000
 MAX_ARG_STRLEN = 32 * PAGE_SIZE
 """The longest single argument, its NUL included, bytes."""
@@ -78,9 +80,9 @@ class linux_binprm:
 
     def release(self) -> None:
         """Drop the files that were opened on the way."""
-        self.program.put()
+        _close_exec(self.program)
         if self.interp_file is not None:
-            self.interp_file.put()
+            _close_exec(self.interp_file)
             self.interp_file = None
 
 
@@ -103,48 +105,43 @@ def kernel_read(filp: file, position: int, count: int) -> bytes:
 # -- finding the file -----------------------------------------------------------------------------------
 
 
-def may_exec(task: Task, node: inode) -> bool:
-    """MAY_EXEC on a regular file: even root needs one execute bit (fs/namei.c: generic_permission)."""
-    mode = node.i_mode
-    if task.euid == 0:
-        return bool(mode & 0o111)
-    if task.euid == node.i_uid:
-        return bool(mode & 0o100)
-    if node.i_gid == task.egid or node.i_gid in task.groups:
-        return bool(mode & 0o010)
-    return bool(mode & 0o001)
-
-
 def open_exec(kernel: Kernel, task: Task, path: bytes, dirfd: int = AT_FDCWD, follow: bool = True) -> file:
     """Open a program (fs/exec.c: do_open_execat).
 
-    EACCES: no regular file, or not executable; ELOOP: a symbolic link that must not be followed;
-    and what the path look-up says (ENOENT, ENOTDIR, ENAMETOOLONG, EACCES).
+    EACCES: no regular file, or not executable; ETXTBSY: somebody has it open for writing; ELOOP: a symbolic link that must not be followed;
+    and what the path look-up says (ENOENT, ENOTDIR, ENAMETOOLONG, EACCES).  An empty path from inside a
+    file means the current directory, which is EACCES.
     """
-    from machine.kernel.fs.namei import lookup
+    found = lookup(kernel, task, os.fsdecode(path), follow=follow, dirfd=dirfd, empty=True)
+    return _open_found(task, found)
 
-    found: dentry = lookup(kernel, task, os.fsdecode(path), follow=follow, dirfd=dirfd)
+
+def _open_found(task: Task, found: dentry) -> file:
+    """Open for reading what may be executed, whatever its read permission."""
     node = found.d_inode
     node.getattr()
-    if stat.S_ISLNK(node.i_mode):
+    if node.i_mode & S_IFMT == S_IFLNK:
         raise Errno(ELOOP)
-    if not stat.S_ISREG(node.i_mode) or not may_exec(task, node):
+    if node.i_mode & S_IFMT != S_IFREG:
         raise Errno(EACCES)
-    return open_dentry(found)
-
-
-def open_dentry(found: dentry) -> file:
-    """Open what was found for reading, whatever its read permission (dentry_open with FMODE_EXEC)."""
-    from machine.kernel.fs.file import file as open_file
-
-    node = found.d_inode
+    inode_permission(task, node, MAY_EXEC)
     opened = open_file(found, O_RDONLY, node.i_fop, found.path())
-    opened.f_mode = FMODE_READ
     if node.i_fop.open is not None:
         error = node.i_fop.open(node, opened)
         if error:
             raise Errno(-error)
+    try:
+        deny_write_access(opened)
+    except Errno:
+        opened.put()
+        raise
     return opened
+
+
+def _close_exec(opened: file) -> None:
+    """Undo `open_exec`: writers may come again."""
+    allow_write_access(opened)
+    opened.put()
 
 
 # -- the arguments ---------------------------------------------------------------------------------------
@@ -214,7 +211,7 @@ def _resolve_script(bprm: linux_binprm, head: bytes, path: bytes) -> bytes:
     bprm.argv = [*front, path, *bprm.argv[1:]]
     check_limits(bprm)
     program = open_exec(bprm.kernel, bprm.task, script.interpreter)
-    bprm.program.put()
+    _close_exec(bprm.program)
     bprm.program = program
     return script.interpreter
 
@@ -293,11 +290,13 @@ def load_program(kernel: Kernel, task: Task, path: str | bytes, argv: list[bytes
 
 def _open_program(kernel: Kernel, task: Task, path: bytes, dirfd: int, flags: int) -> tuple[file, bytes, bool]:
     """(open file, what to call it, whether that name is a /dev/fd path that exec closes)."""
-    if not path and flags & AT_EMPTY_PATH and dirfd != AT_FDCWD:
-        found = task.files.fget(dirfd).f_dentry
-        if not stat.S_ISREG(found.d_inode.i_mode) or not may_exec(task, found.d_inode):
+    if not path and flags & AT_EMPTY_PATH:
+        if dirfd == AT_FDCWD:
             raise Errno(EACCES)
-        return open_dentry(found), b"/dev/fd/%d" % dirfd, dirfd in task.files.cloexec
+        opened = _open_found(task, task.files.fget(dirfd).f_dentry)
+        return opened, b"/dev/fd/%d" % dirfd, dirfd in task.files.cloexec
+    if not path:
+        raise Errno(ENOENT)
     program = open_exec(kernel, task, path, dirfd, not flags & AT_SYMLINK_NOFOLLOW)
     if dirfd == AT_FDCWD or path.startswith(b"/"):
         return program, path, False
@@ -316,9 +315,9 @@ def _fill_uid(bprm: linux_binprm) -> None:
     """Set-user-ID and set-group-ID programs (bprm_fill_uid)."""
     task, node = bprm.task, bprm.program.f_inode
     if not task.no_new_privs:
-        if node.i_mode & stat.S_ISUID:
+        if node.i_mode & S_ISUID:
             bprm.euid = node.i_uid
-        if node.i_mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP:
+        if node.i_mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:
             bprm.egid = node.i_gid
     bprm.secureexec = bprm.euid != task.uid or bprm.egid != task.gid
 
@@ -372,7 +371,7 @@ def _reset_task(bprm: linux_binprm) -> None:
     task = bprm.task
     task.sighand.reset_on_exec()
     shared = task.files
-    if shared.count > 1:
+    if shared.users > 1:
         task.files = shared.copy()
         shared.put()
     task.files.close_on_exec()

@@ -10,8 +10,8 @@ from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
 from machine.kernel.abi.layout import USER_DESC
 from machine.kernel.abi.resource import RLIMIT_NPROC
 from machine.kernel.abi.signal import SIGCHLD, SS_DISABLE
-from machine.kernel.task.signal import SIGNAL_UNKILLABLE, fatal_signal_pending, recalc_sigpending, signal_struct
 from machine.kernel.task.siginfo import sigpending
+from machine.kernel.task.signal import fatal_signal_pending, recalc_sigpending, signal_struct
 from machine.kernel.task.task import task_struct
 from machine.kernel.task.tls import set_tls_entry
 
@@ -50,7 +50,7 @@ class kernel_clone_args(NamedTuple):
     """The wanted pid (clone3), 0: the next one."""
 
 
-def _check_flags(parent: task_struct, args: kernel_clone_args) -> None:
+def _check_flags(args: kernel_clone_args) -> None:
     """The combinations that copy_process refuses, and what this kernel has not: namespaces, pidfds."""
     flags = args.flags
     if flags & (NAMESPACES | CLONE_PIDFD | CLONE_INTO_CGROUP):
@@ -61,9 +61,6 @@ def _check_flags(parent: task_struct, args: kernel_clone_args) -> None:
         raise Errno(EINVAL)
     if flags & CLONE_SIGHAND and flags & CLONE_CLEAR_SIGHAND:
         raise Errno(EINVAL)
-    if flags & CLONE_PARENT and parent.signal.leader.parent is not None:
-        if parent.signal.leader.parent.signal.flags & SIGNAL_UNKILLABLE and parent.pid == 1:
-            raise Errno(EINVAL)
 
 
 def _check_limits(kernel: Kernel, parent: task_struct) -> None:
@@ -75,7 +72,7 @@ def _check_limits(kernel: Kernel, parent: task_struct) -> None:
 def copy_process(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -> task_struct:
     """A child of the current task `parent`, not yet runnable.  EINVAL, EAGAIN, ENOMEM, EFAULT."""
     flags = args.flags
-    _check_flags(parent, args)
+    _check_flags(args)
     _check_limits(kernel, parent)
     tls_array = list(parent.tls_array)
     if flags & CLONE_SETTLS and parent.abi.bits == 32:

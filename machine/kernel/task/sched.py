@@ -32,6 +32,7 @@ from machine.kernel.task.task import (
 from machine.kernel.task.wait import WaitQueue
 
 if TYPE_CHECKING:
+    from machine.kernel.clock import Clock
     from machine.kernel.kernel import Kernel
     from machine.kernel.mm.space import mm_struct
     from machine.kernel.task.task import Task
@@ -79,6 +80,8 @@ class Scheduler:
         self._ticker_stop = threading.Event()
         self._in_guest = False
         self._slice = 0
+        self._charged = 0
+        """Monotonic time up to which CPU time has been charged to a task."""
         self._flushes = 0
         self.preemptions = 0
 
@@ -113,10 +116,19 @@ class Scheduler:
         gdt = self.cpu.gdt
         gdt[GDT_ENTRY_TLS_MIN], gdt[GDT_ENTRY_TLS_MIN + 1], gdt[GDT_ENTRY_TLS_MIN + 2] = task.tls_array
 
+    def account(self) -> None:
+        """Charge the time since the last call to the task that ran (account_process_tick)."""
+        now = self.kernel.clock.monotonic_ns()
+        task = self.loaded
+        if task is not None:
+            task.utime += now - self._charged
+        self._charged = now
+
     def switch_to(self, task: Task) -> None:
         """Make `task` the current one: registers, address space, TLS descriptors (context_switch)."""
         loaded = self.loaded
         if loaded is not task:
+            self.account()
             if loaded is not None and loaded.state not in (EXIT_ZOMBIE, EXIT_DEAD):
                 loaded.image[:] = self.cpu.image
             if task.image:
@@ -204,6 +216,7 @@ class Scheduler:
 
     def _park(self) -> None:
         """Nothing may run now: keep the loaded task's registers and stop the engine."""
+        self.account()
         loaded = self.loaded
         if loaded is not None and loaded.state not in (EXIT_ZOMBIE, EXIT_DEAD):
             loaded.image[:] = self.cpu.image
@@ -412,6 +425,13 @@ class Scheduler:
     def _idle(self) -> bool:
         """Nobody can run: wait for a timer, the host's descriptors, or an interrupt; False if none can come."""
         clock = self.kernel.clock
+        self.account()
+        try:
+            return self._idle_until_event(clock)
+        finally:
+            self._charged = clock.monotonic_ns()
+
+    def _idle_until_event(self, clock: Clock) -> bool:
         when = self._next_timer()
         reading = [fd for fd, (r, _) in self._host_waits.items() if r.sleepers]
         writing = [fd for fd, (_, w) in self._host_waits.items() if w.sleepers]

@@ -5,8 +5,8 @@ Without SA_SIGINFO a program gets the classic frame (`struct sigframe_ia32`), wi
 FXSAVE image at a multiple of 64.
 
 The return address is SA_RESTORER's, which musl always gives and glibc gives where there is no vDSO.
-Without one it is the vDSO's ``__kernel_sigreturn`` if the address space has it, else `retcode` inside the
-frame itself, which runs only on an executable stack: as in Linux without a vDSO.
+Without one it is `retcode` inside the frame itself, which runs only on an executable stack: as in Linux
+when the vDSO is switched off.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _context_bytes(kernel: Kernel, task: task_struct, oldset: int, fpstate: int)
 def setup_frame32(kernel: Kernel, task: task_struct, info: siginfo, action: k_sigaction, oldset: int) -> bool:
     """Write the frame that the action asks for and point the registers at the handler; False if not possible."""
     rt = bool(action.flags & SA_SIGINFO)
-    cpu, mm = kernel.cpu, task.mm
+    cpu = kernel.cpu
     regs = cpu.regs
     ss_is_user = cpu.get_register(SS) & 0xFFFF == USER_DS
     size = RT_FRAME_SIZE if rt else FRAME_SIZE
@@ -185,17 +185,14 @@ def setup_frame32(kernel: Kernel, task: task_struct, info: siginfo, action: k_si
     return True
 
 
-def _restorer(task: task_struct, action: k_sigaction, rt: bool, retcode: int) -> int:
-    if action.flags & SA_RESTORER:
-        return action.restorer & 0xFFFFFFFF
-    vdso: int = task.mm.vdso_sigreturn[rt]
-    return vdso or retcode
+def _restorer(action: k_sigaction, retcode: int) -> int:
+    return action.restorer & 0xFFFFFFFF if action.flags & SA_RESTORER else retcode
 
 
 def _write_frame(
     task: task_struct, frame: int, info: siginfo, action: k_sigaction, oldset: int, context: bytes
 ) -> None:
-    pretcode = _restorer(task, action, False, frame + _RETCODE_AT)
+    pretcode = _restorer(action, frame + _RETCODE_AT)
     task.mm.copy_to_user(frame, struct.pack("<Ii", pretcode, info.signo) + context)
     task.mm.copy_to_user(frame + _EXTRAMASK_AT, struct.pack("<I", oldset >> 32) + _RETCODE)
 
@@ -203,7 +200,7 @@ def _write_frame(
 def _write_rt_frame(
     task: task_struct, frame: int, info: siginfo, action: k_sigaction, oldset: int, context: bytes
 ) -> None:
-    pretcode = _restorer(task, action, True, frame + _RT_RETCODE_AT)
+    pretcode = _restorer(action, frame + _RT_RETCODE_AT)
     head = struct.pack("<IiII", pretcode, info.signo, frame + _RT_INFO_AT, frame + _RT_UC_AT)
     stack = _UC_HEAD.pack(
         UC_FP_XSTATE, 0, task.sas_ss_sp & 0xFFFFFFFF, task.sas_ss_flags & 0xFFFFFFFF, task.sas_ss_size & 0xFFFFFFFF
@@ -215,9 +212,9 @@ def _write_rt_frame(
 def _restore_context(kernel: Kernel, task: task_struct, raw: bytes) -> bool:
     cpu, regs = kernel.cpu, kernel.cpu.regs
     values = _CONTEXT.unpack(raw)
-    for segment, value in zip(_SEGMENTS, values[:4]):
+    for segment, value in zip(_SEGMENTS, values[:4], strict=True):
         _load_segment(kernel, segment, value & 0xFFFF)
-    for index, value in zip(_ORDER, values[4:12]):
+    for index, value in zip(_ORDER, values[4:12], strict=True):
         regs[index] = value
     _trapno, _err, ip, cs, flags, _sp, ss = values[12:19]
     regs[RIP] = ip

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS = 1, 2, 4
 
-_UCONTEXT = struct.Struct("<QQ" "QI4xQ" "18Q4H4QQ64x" "Q")
+_UCONTEXT = struct.Struct("<QQ QI4xQ 18Q 4H 4Q Q64x Q")
 """uc_flags, uc_link, uc_stack, sigcontext_64, sigmask."""
 _ORDER = (R8, R8 + 1, R8 + 2, R8 + 3, R8 + 4, R8 + 5, R8 + 6, R8 + 7, RDI, RSI, RBP, RBX, RDX, RAX, RCX, RSP, RIP)
 _UC_AT = 8
@@ -193,7 +193,7 @@ def rt_sigreturn64(kernel: Kernel, task: task_struct) -> int:
     cs, _gs, _fs, ss = rest[18:22]
     fpstate, mask = rest[26], rest[27]
     set_current_blocked(task, mask)
-    for index, value in zip(_ORDER, general):
+    for index, value in zip(_ORDER, general, strict=True):
         regs[index] = value
     cpu.set_register(EFLAGS, cpu.get_register(EFLAGS) & ~FIX_EFLAGS | eflags & FIX_EFLAGS)
     if not restore_fpstate(kernel, task, fpstate):

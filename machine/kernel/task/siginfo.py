@@ -96,7 +96,11 @@ class sigpending:
         """Drop every signal of the set `mask` (flush_sigqueue_mask)."""
         if self.signal & mask:
             self.signal &= ~mask
+            dropped = [info for info in self.list if mask >> (info.signo - 1) & 1]
             self.list = [info for info in self.list if not mask >> (info.signo - 1) & 1]
+            for info in dropped:
+                if info.timer is not None:
+                    info.timer.requeue(info)
 
     def collect(self, signo: int) -> siginfo:
         """Take the oldest `signo` out (collect_signal); the set keeps it while more are queued."""

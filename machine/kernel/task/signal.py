@@ -95,9 +95,10 @@ class signal_struct:
 
     __slots__ = (
         "cmaj_flt", "cmaxrss", "cmin_flt", "cnivcsw", "cnvcsw", "cstime", "cutime", "did_exec", "flags",
-        "group_exec_task", "group_exit_code", "group_stop_count", "has_child_subreaper", "is_child_subreaper", "itimers", "leader",
-        "maj_flt", "maxrss", "min_flt", "nivcsw", "notify", "nvcsw", "oom_score_adj", "pgrp", "posix_timers", "rlimits",
-        "session", "session_leader", "shared_pending", "stime", "threads", "tty", "utime", "wait_chldexit",
+        "group_exec_task", "group_exit_code", "group_stop_count", "has_child_subreaper", "is_child_subreaper",
+        "itimers", "leader", "maj_flt", "maxrss", "min_flt", "nivcsw", "notify", "nvcsw", "oom_score_adj", "pgrp",
+        "posix_timers", "rlimits", "session", "session_leader", "shared_pending", "stime", "threads", "tty", "utime",
+        "wait_chldexit",
     )  # fmt: skip
 
     def __init__(self, leader: task_struct) -> None:
@@ -284,10 +285,12 @@ def send_signal(
         info = siginfo(signo, SI_KERNEL)
     force = info.code > 0
     if not _prepare_signal(kernel, task, signo, force):
+        if info.timer is not None:
+            info.timer.requeue(info)
         return 0
     pending = task.signal.shared_pending if group else task.pending
     bit = 1 << (signo - 1)
-    if signo < SIGRTMIN and pending.signal & bit:
+    if signo < SIGRTMIN and pending.signal & bit and info.timer is None:
         return 0
     if signo != SIGKILL:
         if signo >= SIGRTMIN and _queued_by_user(kernel, task.uid) >= task.signal.rlimits[RLIMIT_SIGPENDING][0]:

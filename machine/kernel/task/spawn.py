@@ -10,8 +10,10 @@ from machine.kernel.abi.layout import ABI64
 from machine.kernel.abi.signal import SIG_IGN, SIGCHLD, SIGKILL
 from machine.kernel.fs.fdtable import files_struct, fs_struct
 from machine.kernel.fs.file import O_RDONLY, O_WRONLY, file
+from machine.kernel.fs.hostbind import bind_root
 from machine.kernel.fs.hostio import buffer_input, buffer_output, host_file
 from machine.kernel.fs.namei import lookup, open_file
+from machine.kernel.fs.rootfs import mount
 from machine.kernel.mm.space import mm_struct
 from machine.kernel.task.exec import load_program
 from machine.kernel.task.exit import do_exit
@@ -94,6 +96,7 @@ def spawn(
     spawned = Spawned(task, os.fsdecode(argv[0]))
     kernel.spawned[pid] = spawned
     _standard_files(kernel, task, spawned, stdin, stdout, stderr)
+    show_program(kernel, task, os.fsdecode(argv[0]))
     task.start = (_start, (kernel, task, spawned, argv, envp, cwd, path))
     kernel.sched.add(task)
     return spawned
@@ -135,6 +138,21 @@ def _change_directory(kernel: Kernel, task: Task, cwd: Optional[str]) -> None:
     except (Errno, OSError):
         if cwd is not None:
             raise
+
+
+def show_program(kernel: Kernel, task: Task, name: str) -> None:
+    """A program named by a path of the host that the guest's root lacks appears there, read-only, alone."""
+    path = os.path.abspath(name)
+    if "/" not in name or not os.path.isfile(path):
+        return
+    try:
+        lookup(kernel, task, path)
+    except Errno as missing:
+        if missing.errno not in (ENOENT, ENOTDIR):
+            return
+        node, tree = bind_root(kernel, kernel.vfs.new_dev(), path, False)
+        kernel.vfs.trees.append(tree)
+        mount(kernel, path, node, "ext4", path)
 
 
 def find_program(kernel: Kernel, task: Task, name: str, path: str) -> str:

@@ -16,7 +16,7 @@ def _is_empty(base: int, limit: int, bits: int) -> bool:
 
 
 def tls_descriptor(base: int, limit: int, bits: int) -> int:
-    """The raw descriptor for the fields of a `struct user_desc` (fill_ldt).  EINVAL for what a TLS entry must not be."""
+    """The raw descriptor for a `struct user_desc` (fill_ldt).  EINVAL for what a TLS entry must not be."""
     if _is_empty(base, limit, bits):
         return 0
     contents = bits >> 1 & 3

@@ -1,0 +1,62 @@
+"""The floor of a page fault: a hook that does nothing but write the entry.
+
+    python -m bench.floor [PAGES]
+
+The guest reads one byte a page; the frames are there already, as a driver's are.  What a fault costs
+above this figure is the kernel's and the driver's own work.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from machine.hardware.cpu import RCX, RDI, RIP, Cpu
+from machine.hardware.paging import NX, RW, US, A, D, P, PageTables
+from machine.hardware.ram import PAGE_SIZE, MiB, Ram
+
+PAGE_OFFSET = 0xFFFF_8880_0000_0000
+BOOT = 0x100000
+TABLES = 0x200000
+FRAMES = 16 * MiB
+CODE, DATA = 0x400000, 0x1000_0000
+# 1: mov al, [rdi]; add rdi, 4096; dec ecx; jnz 1b; syscall
+LOOP = bytes.fromhex("8a07 4881c700100000 ffc9 75f3 0f05")
+
+
+def measure(pages: int) -> float:
+    """Nanoseconds a first touch of `pages` pages."""
+    ram = Ram(FRAMES + (pages * PAGE_SIZE + 2 * MiB & -2 * MiB))
+    free = iter(range(TABLES, FRAMES, PAGE_SIZE))
+    kernel = PageTables(ram, lambda: next(free), lambda _physical: None)
+    kernel.map_large(PAGE_OFFSET, 0, P | RW | A | D, ram.limit >> 21)
+    cpu = Cpu(ram, kernel.cr3, BOOT, PAGE_OFFSET)
+    tables = PageTables(ram, lambda: next(free), lambda _physical: None, kernel)
+    code = next(free)
+    ram.view[code : code + len(LOOP)] = LOOP
+    tables.set(CODE, code | P | US)
+    for n in range(pages):
+        tables.leaf(DATA + n * PAGE_SIZE)
+        ram.view[FRAMES + n * PAGE_SIZE] = 1
+    words, leaves, seen = ram.words, tables.leaves, 0
+    bits = FRAMES - DATA | P | US | NX
+
+    def fault(address: int, _error: int) -> None:
+        nonlocal seen
+        seen += 1
+        words[leaves[address >> 21] + (address >> 12 & 511)] = (address & -PAGE_SIZE) + bits
+
+    cpu.on_page_fault = fault
+    cpu.on_syscall = cpu.stop
+    cpu.fresh_image(64, tables.cr3)
+    cpu.regs[RIP], cpu.regs[RDI], cpu.regs[RCX] = CODE, DATA, pages
+    started = time.perf_counter_ns()
+    cpu.run()
+    taken = time.perf_counter_ns() - started
+    if seen != pages:
+        raise SystemExit(f"{pages} pages gave {seen} faults")
+    return taken / pages
+
+
+if __name__ == "__main__":
+    print(f"{measure(int(sys.argv[1]) if len(sys.argv) > 1 else 2048):.3f}")

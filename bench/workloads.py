@@ -1,0 +1,113 @@
+"""What is measured, and what is hoped for.
+
+A workload is a C program of `bench/programs` that prints one number: nanoseconds for one of what it does.  Where
+`whole` is set the number is the time of the whole process instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+
+@dataclass(frozen=True)
+class Target:
+    """At most `limit`: of nopage's own figure (`against` ""), or of its ratio to another column or workload."""
+
+    limit: float
+    against: str = ""
+    """``""``, a peer, or the name of another workload."""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Workload:
+    name: str
+    what: str
+    unit: str
+    program: str
+    arguments: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ("host", "qemu", "nopage")
+    devices: tuple[str, ...] = ()
+    peer_arguments: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Other arguments for some peers."""
+    whole: bool = False
+    target: Optional[Target] = None
+
+    def arguments_for(self, peer: str) -> tuple[str, ...]:
+        return dict(self.peer_arguments).get(peer, self.arguments)
+
+
+WORKLOADS = (
+    Workload("sha256", "SHA-256 of 4 MiB", "ns/byte", "sha256", ("4096",), target=Target(15, "host", "compute")),
+    Workload(
+        "sieve", "primes below 4 million", "ns/number", "sieve", ("4000000",), target=Target(15, "host", "stores")
+    ),
+    Workload(
+        "getppid",
+        "the cheapest system call",
+        "ns/call",
+        "getppid",
+        ("200000",),
+        target=Target(3000, "", "twice the floor that a Python hook has"),
+    ),
+    Workload(
+        "anonymous",
+        "first touch of anonymous memory",
+        "ns/page",
+        "anonymous",
+        ("8192",),
+        target=Target(3, "host", "most of a first touch is the host's own page fault"),
+    ),
+    Workload(
+        "device-touch",
+        "first touch through `nopage` of scullp",
+        "ns/page",
+        "device",
+        ("/dev/scullp0", "2048"),
+        peers=("floor", "nopage"),
+        devices=("scullp",),
+        target=Target(12, "floor", "the driver's walk of its list is Python"),
+    ),
+    Workload(
+        "areas-100",
+        "mmap, mprotect, touch, munmap with 100 areas alive",
+        "ns/round",
+        "areas",
+        ("100", "1000"),
+        target=Target(250_000, "", "three system calls, three faults"),
+    ),
+    Workload(
+        "areas-10000",
+        "the same with 10,000 areas alive",
+        "ns/round",
+        "areas",
+        ("10000", "1000"),
+        target=Target(1.5, "areas-100", "the number of areas must not matter"),
+    ),
+    Workload(
+        "mremap",
+        "16 pages moved, grown and shrunk",
+        "ns/call",
+        "mremap",
+        ("1000",),
+        target=Target(150_000, "", "as an upper limit"),
+    ),
+    Workload(
+        "sigsegv",
+        "a SIGSEGV whose handler repairs and retries",
+        "ns/signal",
+        "sigsegv",
+        ("1000",),
+        target=Target(250_000, "", "a frame, a handler, mprotect, sigreturn, two faults"),
+    ),
+    Workload(
+        "start-up",
+        "a static hello, the whole process",
+        "ms",
+        "hello",
+        peers=("host", "qemu", "import unicorn", "nopage"),
+        whole=True,
+        target=Target(4, "import unicorn", "what Python and the engine take before anything of ours"),
+    ),
+)

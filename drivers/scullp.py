@@ -1,0 +1,412 @@
+"""scullp: page-oriented char devices whose memory can be mapped (LDD3 §8.3.1, §15.2.6.1).
+
+/dev/scullp0 to /dev/scullp3 keep what is written to them in pages of RAM; /dev/scullp is the first one.
+
+* Memory comes in quanta of PAGE_SIZE << order bytes, `qset` of them to a quantum set, sets in a list.  Only what is
+  written gets memory: lseek and write leave a hole, which reads as the end of what is there (0 bytes).
+* open for writing only empties the device, unless somebody has it mapped: then the data stays, and open succeeds.
+* mmap works on devices of order 0 (else ENODEV).  A page that was never written, in a hole or past the end, is
+  SIGBUS.  A mapping sees what others write, and they see its stores when it is shared.
+* ioctl reads and sets order and qset of the devices emptied from now on; setting wants root.
+* /proc/scullpmem shows what is allocated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Optional
+
+from machine.kernel.linux import (
+    _IO, _IOR, _IOW, _IOWR, CAP_SYS_ADMIN, EBUSY, EFAULT, EINVAL, ENODEV, ENOMEM, ENOTTY, EPERM, ERESTARTSYS,
+    GFP_KERNEL, KERN_NOTICE, KERN_WARNING, MAJOR, MKDEV, MODULE_AUTHOR, MODULE_DESCRIPTION,
+    MODULE_LICENSE, MODULE_PARM_DESC, NOPAGE_SIGBUS, O_ACCMODE, O_WRONLY, PAGE_SHIFT, PAGE_SIZE, SEEK_CUR, SEEK_END,
+    SEEK_SET, THIS_MODULE, VM_FAULT_MINOR, VM_RESERVED, NopageResult, Ptr, __get_free_pages, alloc_chrdev_region,
+    capable, cdev, cdev_add, cdev_del, cdev_init, copy_from_user, copy_to_user, create_proc_read_entry,
+    devfs_mk_cdev, devfs_mk_symlink, devfs_remove, down, down_interruptible, file, file_operations, free_pages,
+    get_page, get_user, iminor, inode, kernel_memory, module_exit, module_init, module_param, printk, put_user,
+    register_chrdev_region, remove_proc_entry, semaphore, unregister_chrdev_region, up, virt_to_page,
+    vm_area_struct, vm_operations_struct,
+)  # fmt: skip
+
+MODULE_LICENSE("GPL")
+MODULE_AUTHOR("the nopage authors")
+MODULE_DESCRIPTION("page-oriented char devices with mmap by nopage (LDD3 §15.2.6.1)")
+
+SCULLP_ORDER = 0
+SCULLP_QSET = 500
+SCULLP_MAX_ORDER = 10
+SCULLP_MAX_QSET = 65536
+
+scullp_major = 0
+scullp_devs = 4
+scullp_order = SCULLP_ORDER
+scullp_qset = SCULLP_QSET
+module_param("scullp_major", int, 0)
+MODULE_PARM_DESC("scullp_major", "major number; 0 asks for a free one")
+module_param("scullp_devs", int, 0)
+MODULE_PARM_DESC("scullp_devs", "number of devices")
+module_param("scullp_order", int, 0)
+MODULE_PARM_DESC("scullp_order", "a quantum is 2**order pages; only order 0 can be mapped")
+module_param("scullp_qset", int, 0)
+MODULE_PARM_DESC("scullp_qset", "quanta in a quantum set")
+
+# ioctl: S = Set through a pointer, T = Tell by value, G = Get through a pointer, Q = Query by return value,
+# X = eXchange (set and get), H = sHift (tell and query).
+SCULLP_IOC_MAGIC = "K"
+SCULLP_IOCRESET = _IO(SCULLP_IOC_MAGIC, 0)
+SCULLP_IOCSORDER = _IOW(SCULLP_IOC_MAGIC, 1, 4)
+SCULLP_IOCTORDER = _IO(SCULLP_IOC_MAGIC, 2)
+SCULLP_IOCGORDER = _IOR(SCULLP_IOC_MAGIC, 3, 4)
+SCULLP_IOCQORDER = _IO(SCULLP_IOC_MAGIC, 4)
+SCULLP_IOCXORDER = _IOWR(SCULLP_IOC_MAGIC, 5, 4)
+SCULLP_IOCHORDER = _IO(SCULLP_IOC_MAGIC, 6)
+SCULLP_IOCSQSET = _IOW(SCULLP_IOC_MAGIC, 7, 4)
+SCULLP_IOCTQSET = _IO(SCULLP_IOC_MAGIC, 8)
+SCULLP_IOCGQSET = _IOR(SCULLP_IOC_MAGIC, 9, 4)
+SCULLP_IOCQQSET = _IO(SCULLP_IOC_MAGIC, 10)
+SCULLP_IOCXQSET = _IOWR(SCULLP_IOC_MAGIC, 11, 4)
+SCULLP_IOCHQSET = _IO(SCULLP_IOC_MAGIC, 12)
+
+
+class scullp_dev:
+    """One item of a device's list.  The first is the device itself: only there do the fields after `data` count."""
+
+    def __init__(self) -> None:
+        self.next: Optional[scullp_dev] = None
+        self.data: Optional[list[int]] = None
+        """One quantum set: kernel addresses of its quanta, 0 for a hole."""
+        self.vmas = 0
+        """Areas that map this device now; while there are any, its pages stay."""
+        self.order = scullp_order
+        self.qset = scullp_qset
+        self.size = 0
+        """Bytes up to the last one written."""
+        self.sem = semaphore()
+        self.cdev = cdev()
+
+
+scullp_devices: list[scullp_dev] = []
+
+
+# -- the device's memory --------------------------------------------------------------------------------
+
+
+def scullp_trim(dev: scullp_dev) -> int:
+    """Free all of the device's memory: 0, or -EBUSY while it is mapped.  The caller holds the semaphore."""
+    if dev.vmas:
+        return -EBUSY
+    dptr: Optional[scullp_dev] = dev
+    while dptr is not None:
+        for quantum in dptr.data or ():
+            if quantum:
+                free_pages(quantum, dev.order)
+        dptr.data = None
+        dptr = dptr.next
+    dev.next = None
+    dev.size = 0
+    dev.order = scullp_order
+    dev.qset = scullp_qset
+    return 0
+
+
+def scullp_follow(dev: scullp_dev, n: int) -> scullp_dev:
+    """Item `n` of the device's list, made where absent."""
+    while n > 0:
+        if dev.next is None:
+            dev.next = scullp_dev()
+        dev = dev.next
+        n -= 1
+    return dev
+
+
+def scullp_find(dev: scullp_dev, number: int) -> int:
+    """Kernel address of quantum `number` of the device; 0 for a hole.  Makes nothing."""
+    ptr: Optional[scullp_dev] = dev
+    while ptr is not None and number >= dev.qset:
+        ptr = ptr.next
+        number -= dev.qset
+    if ptr is None or ptr.data is None:
+        return 0
+    return ptr.data[number]
+
+
+def scullp_make(dev: scullp_dev, number: int) -> int:
+    """Kernel address of quantum `number`, allocated and zeroed where there was a hole; 0 without memory."""
+    dptr = scullp_follow(dev, number // dev.qset)
+    if dptr.data is None:
+        dptr.data = [0] * dev.qset
+    s_pos = number % dev.qset
+    if not dptr.data[s_pos]:
+        quantum = __get_free_pages(GFP_KERNEL, dev.order)
+        if not quantum:
+            return 0
+        # A mapping shows the whole page, and a process must not see what was in it before.
+        memory = kernel_memory(quantum, PAGE_SIZE << dev.order)
+        memory[:] = bytes(len(memory))
+        dptr.data[s_pos] = quantum
+    return dptr.data[s_pos]
+
+
+# -- file operations ---------------------------------------------------------------------------------------
+
+
+def scullp_open(inode: inode, filp: file) -> int:
+    dev = scullp_devices[iminor(inode)]
+    filp.private_data = dev
+    if filp.f_flags & O_ACCMODE == O_WRONLY:
+        if down_interruptible(dev.sem):
+            return -ERESTARTSYS
+        # A device that is mapped refuses (EBUSY); it can be opened all the same, and its data stays.
+        scullp_trim(dev)
+        up(dev.sem)
+    return 0
+
+
+def scullp_release(inode: inode, filp: file) -> int:
+    return 0
+
+
+def scullp_read(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
+    """Up to the end of one quantum; 0 at the end of the device and in a hole."""
+    dev: scullp_dev = filp.private_data
+    if down_interruptible(dev.sem):
+        return -ERESTARTSYS
+    quantum = PAGE_SIZE << dev.order
+    number, q_pos = divmod(f_pos[0], quantum)
+    count = min(count, dev.size - f_pos[0], quantum - q_pos)
+    address = scullp_find(dev, number) if count > 0 else 0
+    data = bytes(kernel_memory(address + q_pos, count)) if address else b""
+    up(dev.sem)
+    # The copy comes after up(): when `buf` lies in a mapping of this very device, its nopage takes the semaphore.
+    if not data:
+        return 0
+    if copy_to_user(buf, data, count):
+        return -EFAULT
+    f_pos[0] += count
+    return count
+
+
+def scullp_write(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
+    """Up to the end of one quantum; -ENOMEM when there is no page for it."""
+    dev: scullp_dev = filp.private_data
+    # The copy comes before down(), for the reason given in scullp_read.
+    data = bytearray(min(count, (PAGE_SIZE << dev.order) - f_pos[0] % (PAGE_SIZE << dev.order)))
+    if copy_from_user(data, buf, len(data)):
+        return -EFAULT
+    if down_interruptible(dev.sem):
+        return -ERESTARTSYS
+    number, q_pos = divmod(f_pos[0], PAGE_SIZE << dev.order)
+    count = min(len(data), (PAGE_SIZE << dev.order) - q_pos)
+    address = scullp_make(dev, number) if count else 0
+    if address:
+        kernel_memory(address + q_pos, count)[:] = data[:count]
+        f_pos[0] += count
+        dev.size = max(dev.size, f_pos[0])
+    up(dev.sem)
+    return count if address or not count else -ENOMEM
+
+
+def scullp_llseek(filp: file, off: int, whence: int) -> int:
+    dev: scullp_dev = filp.private_data
+    if whence == SEEK_SET:
+        newpos = off
+    elif whence == SEEK_CUR:
+        newpos = filp.f_pos + off
+    elif whence == SEEK_END:
+        newpos = dev.size + off
+    else:
+        return -EINVAL
+    if newpos < 0:
+        return -EINVAL
+    filp.f_pos = newpos
+    return newpos
+
+
+# -- ioctl -----------------------------------------------------------------------------------------------------
+
+
+def scullp_ioctl(inode: inode, filp: file, cmd: int, arg: int) -> int:
+    """-ENOTTY for a command of another device, -EPERM to set without CAP_SYS_ADMIN, -EFAULT, -EINVAL."""
+    if cmd == SCULLP_IOCRESET:
+        return set_order(SCULLP_ORDER) or set_qset(SCULLP_QSET)
+    if cmd in (SCULLP_IOCSORDER, SCULLP_IOCTORDER, SCULLP_IOCXORDER, SCULLP_IOCHORDER):
+        return scullp_set(cmd, arg, scullp_order, set_order)
+    if cmd in (SCULLP_IOCSQSET, SCULLP_IOCTQSET, SCULLP_IOCXQSET, SCULLP_IOCHQSET):
+        return scullp_set(cmd, arg, scullp_qset, set_qset)
+    if cmd == SCULLP_IOCGORDER:
+        return put_user(scullp_order, arg)
+    if cmd == SCULLP_IOCQORDER:
+        return scullp_order
+    if cmd == SCULLP_IOCGQSET:
+        return put_user(scullp_qset, arg)
+    if cmd == SCULLP_IOCQQSET:
+        return scullp_qset
+    return -ENOTTY
+
+
+def scullp_set(cmd: int, arg: int, old: int, setter: Callable[[int], int]) -> int:
+    """The commands that change a value: S and X take it from user memory, T and H are given it; X and H tell the old."""
+    if not capable(CAP_SYS_ADMIN):
+        return -EPERM
+    by_pointer = cmd in (SCULLP_IOCSORDER, SCULLP_IOCXORDER, SCULLP_IOCSQSET, SCULLP_IOCXQSET)
+    value = [arg]
+    if by_pointer and get_user(value, arg):
+        return -EFAULT
+    result = setter(value[0])
+    if result:
+        return result
+    if cmd in (SCULLP_IOCXORDER, SCULLP_IOCXQSET):
+        return put_user(old, arg)
+    return old if cmd in (SCULLP_IOCHORDER, SCULLP_IOCHQSET) else 0
+
+
+def set_order(value: int) -> int:
+    """The order of the devices that are emptied from now on: 0, or -EINVAL beyond 10."""
+    global scullp_order
+    if not 0 <= value <= SCULLP_MAX_ORDER:
+        return -EINVAL
+    scullp_order = value
+    return 0
+
+
+def set_qset(value: int) -> int:
+    """The same for the number of quanta in a set: 1 to 65536."""
+    global scullp_qset
+    if not 1 <= value <= SCULLP_MAX_QSET:
+        return -EINVAL
+    scullp_qset = value
+    return 0
+
+
+# -- mmap --------------------------------------------------------------------------------------------------------
+
+
+def scullp_vma_open(vma: vm_area_struct) -> None:
+    dev: scullp_dev = vma.vm_private_data
+    dev.vmas += 1
+
+
+def scullp_vma_close(vma: vm_area_struct) -> None:
+    dev: scullp_dev = vma.vm_private_data
+    dev.vmas -= 1
+
+
+def scullp_vma_nopage(vma: vm_area_struct, address: int, type: Optional[Ptr]) -> NopageResult:
+    """The page behind `address`, its count raised for the entry that will map it."""
+    dev: scullp_dev = vma.vm_private_data
+    page: NopageResult = NOPAGE_SIGBUS
+    down(dev.sem)
+    offset = (address - vma.vm_start) + (vma.vm_pgoff << PAGE_SHIFT)
+    if offset < dev.size:
+        pageptr = scullp_find(dev, offset >> PAGE_SHIFT)
+        if pageptr:  # else a hole
+            page = virt_to_page(pageptr)
+            get_page(page)
+            if type:
+                type[0] = VM_FAULT_MINOR
+    up(dev.sem)
+    return page
+
+
+scullp_vm_ops = vm_operations_struct(
+    open=scullp_vma_open,
+    close=scullp_vma_close,
+    nopage=scullp_vma_nopage,
+)
+
+
+def scullp_mmap(filp: file, vma: vm_area_struct) -> int:
+    """-ENODEV for a device of higher order: the pages of a cluster are counted on its first page only, so
+    `nopage`, which hands out one page at a time, could not count them (LDD3 §15.2.6.1)."""
+    if scullp_devices[iminor(filp.f_dentry.d_inode)].order:
+        return -ENODEV
+    # Nothing is mapped here: "nopage" fills the holes.
+    vma.vm_ops = scullp_vm_ops
+    vma.vm_flags |= VM_RESERVED
+    vma.vm_private_data = filp.private_data
+    scullp_vma_open(vma)
+    return 0
+
+
+scullp_fops = file_operations(
+    owner=THIS_MODULE,
+    llseek=scullp_llseek,
+    read=scullp_read,
+    write=scullp_write,
+    ioctl=scullp_ioctl,
+    mmap=scullp_mmap,
+    open=scullp_open,
+    release=scullp_release,
+)
+
+
+# -- /proc/scullpmem -----------------------------------------------------------------------------------------------
+
+
+def scullp_read_mem(data: object) -> str:
+    """A line a device, below it one an item of its list; the quanta of the last item a line each."""
+    text = ""
+    for i, dev in enumerate(scullp_devices):
+        if down_interruptible(dev.sem):
+            return text
+        text += f"\nDevice {i}: qset {dev.qset}, order {dev.order}, sz {dev.size}, vmas {dev.vmas}\n"
+        item: Optional[scullp_dev] = dev
+        number = 0
+        while item is not None:
+            quanta = sum(1 for each in item.data or () if each)
+            text += f"  item {number}: {quanta} quanta\n"
+            if item.next is None:
+                text += "".join(f"    {j:4d}: {each:016x}\n" for j, each in enumerate(item.data or ()) if each)
+            item = item.next
+            number += 1
+        up(dev.sem)
+    return text
+
+
+# -- loading and unloading ---------------------------------------------------------------------------------------
+
+
+def scullp_init() -> int:
+    global scullp_major
+    if not 1 <= scullp_devs <= 256 or not 0 <= scullp_order <= SCULLP_MAX_ORDER:
+        return -EINVAL
+    if not 1 <= scullp_qset <= SCULLP_MAX_QSET:
+        return -EINVAL
+    if scullp_major:
+        result = register_chrdev_region(MKDEV(scullp_major, 0), scullp_devs, "scullp")
+    else:
+        dev = [0]
+        result = alloc_chrdev_region(dev, 0, scullp_devs, "scullp")
+        scullp_major = MAJOR(dev[0])
+    if result < 0:
+        printk(KERN_WARNING + "scullp: can't get major %d\n", scullp_major)
+        return result
+    for i in range(scullp_devs):
+        scullp_devices.append(scullp_dev())
+        scullp_setup_cdev(scullp_devices[i], i)
+    devfs_mk_symlink("scullp", "scullp0")
+    create_proc_read_entry("scullpmem", 0, None, scullp_read_mem, None)
+    return 0
+
+
+def scullp_setup_cdev(dev: scullp_dev, index: int) -> None:
+    devno = MKDEV(scullp_major, index)
+    cdev_init(dev.cdev, scullp_fops)
+    err = cdev_add(dev.cdev, devno, 1)
+    if err:
+        printk(KERN_NOTICE + "Error %d adding scullp%d\n", err, index)
+    devfs_mk_cdev(devno, 0o666, "scullp%d", index)
+
+
+def scullp_cleanup() -> None:
+    remove_proc_entry("scullpmem", None)
+    devfs_remove("scullp")
+    for i, dev in enumerate(scullp_devices):
+        devfs_remove("scullp%d", i)
+        cdev_del(dev.cdev)
+        scullp_trim(dev)
+    unregister_chrdev_region(MKDEV(scullp_major, 0), scullp_devs)
+
+
+module_init(scullp_init)
+module_exit(scullp_cleanup)

@@ -1,0 +1,39 @@
+"""What can go wrong from the user's point of view: each error says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import os
+
+
+class NopageError(Exception):
+    """Base of the errors that nopage raises for its user."""
+
+
+class ConfigError(NopageError):
+    """The machine can't be built as asked: RAM, root, bind, device or option."""
+
+
+class ProgramError(NopageError):
+    """A program could not be started; `errno` says why."""
+
+    def __init__(self, program: str, errno: int) -> None:
+        super().__init__(f"{program}: {os.strerror(errno)}")
+        self.program = program
+        self.errno = errno
+
+
+class ProgramNotFound(ProgramError):
+    """There is no such program (a shell's status 127)."""
+
+
+class NotExecutable(ProgramError):
+    """The file is there but can't be run (a shell's status 126)."""
+
+
+class TimeoutExpired(NopageError):
+    """The program did not end in time; everything was killed."""
+
+    def __init__(self, program: str, seconds: float) -> None:
+        super().__init__(f"{program}: still running after {seconds:g} seconds; killed")
+        self.program = program
+        self.seconds = seconds

@@ -1,0 +1,282 @@
+"""The guest's standard files: descriptors of the host, or bytes in memory (for the Python interface)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import termios
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.kernel.abi.errno import EFAULT, EINVAL, ENOTTY, EPIPE, ESPIPE, Errno
+from machine.kernel.abi.signal import SIGPIPE
+from machine.kernel.fs.anon import anon_inode
+from machine.kernel.fs.file import O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFIFO, file, file_operations, inode
+from machine.kernel.fs.hostfs import host_error
+from machine.kernel.fs.namei import Dentry
+from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, poll_table
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+
+TCGETS, TCSETS, TCSETSW, TCSETSF = 0x5401, 0x5402, 0x5403, 0x5404
+TIOCGPGRP, TIOCSPGRP, TIOCGWINSZ, TIOCSWINSZ, TIOCGSID = 0x540F, 0x5410, 0x5413, 0x5414, 0x5429
+FIONREAD = 0x541B
+_TERMIOS, _WINSIZE = 36, 8
+_EAGAIN_LATER = 1_000_000
+"""A descriptor that says EAGAIN and is not pollable is tried again after a millisecond."""
+
+
+class HostDescriptor(anon_inode):
+    """A descriptor of the host process: what it is (terminal, pipe, file) shows in fstat."""
+
+    def __init__(self, kernel: Kernel, fd: int) -> None:
+        info = os.fstat(fd)
+        super().__init__(kernel, info.st_mode, host_operations, "hostio")
+        self.kernel = kernel
+        self.fd = fd
+        self.getattr()
+
+    def getattr(self) -> None:
+        info = os.fstat(self.fd)
+        self.i_mode, self.i_uid, self.i_gid, self.i_nlink = info.st_mode, info.st_uid, info.st_gid, info.st_nlink
+        self.i_rdev, self.i_size, self.i_blocks = info.st_rdev, info.st_size, info.st_blocks
+        self.i_atime, self.i_mtime, self.i_ctime = info.st_atime_ns, info.st_mtime_ns, info.st_ctime_ns
+
+    def truncate(self, length: int) -> None:
+        """A redirection to a file of the host may be truncated: the user gave it for writing."""
+        try:
+            os.ftruncate(self.fd, length)
+        except OSError as failure:
+            raise host_error(failure) from None
+
+
+class HostOperations(file_operations):
+    """Reads and writes of a host descriptor; tasks sleep, the machine does not."""
+
+    def open(self, node: inode, filp: file) -> int:  # type: ignore[override]
+        """/dev/stdin and /proc/self/fd/N: the same descriptor again."""
+        return 0
+
+    def read_iter(self, filp: file, count: int, position: int) -> bytes:  # type: ignore[override]
+        node: Any = filp.f_inode
+        self._ready(node, filp, False)
+        try:
+            return os.read(node.fd, min(count, 1 << 20))
+        except BlockingIOError:
+            node.kernel.sched.wait_host_fd(node.fd, timeout_ns=_EAGAIN_LATER)
+            return self.read_iter(filp, count, position)
+        except OSError as failure:
+            raise host_error(failure) from None
+
+    def write_iter(self, filp: file, data: bytes, position: int) -> int:  # type: ignore[override]
+        node: Any = filp.f_inode
+        done = 0
+        while done < len(data):
+            try:
+                done += os.write(node.fd, data[done : done + (1 << 20)])
+            except BlockingIOError:
+                if filp.f_flags & O_NONBLOCK:
+                    if done:
+                        break
+                    raise Errno(11) from None
+                node.kernel.sched.wait_host_fd(node.fd, write=True)
+            except OSError as failure:
+                if failure.errno == EPIPE:
+                    _broken_pipe(node.kernel)
+                if done:
+                    break
+                raise host_error(failure) from None
+        return done
+
+    @staticmethod
+    def _ready(node: Any, filp: file, write: bool) -> None:
+        """Sleep until a terminal, pipe or socket has something; EAGAIN with O_NONBLOCK."""
+        if stat.S_ISREG(node.i_mode):
+            return
+        while not _poll_now(node.fd, write):
+            if filp.f_flags & O_NONBLOCK:
+                raise Errno(11)
+            node.kernel.sched.wait_host_fd(node.fd, write)
+
+    def llseek(self, filp: file, offset: int, whence: int) -> int:  # type: ignore[override]
+        """The host's own position; ESPIPE for terminals and pipes."""
+        node: Any = filp.f_inode
+        if not stat.S_ISREG(node.i_mode):
+            return -ESPIPE
+        try:
+            filp.f_pos = os.lseek(node.fd, offset, whence)
+        except OSError as failure:
+            return -(failure.errno or EINVAL)
+        return filp.f_pos
+
+    def poll(self, filp: file, table: Optional[poll_table]) -> int:  # type: ignore[override]
+        node: Any = filp.f_inode
+        if table is not None:
+            if table.key & (POLLIN | POLLRDNORM):
+                table.wait(node.kernel.sched.host_queue(node.fd))
+            if table.key & (POLLOUT | POLLWRNORM):
+                table.wait(node.kernel.sched.host_queue(node.fd, True))
+        return _poll_mask(node.fd)
+
+    def fsync(self, filp: file, datasync: int) -> int:  # type: ignore[override]
+        node: Any = filp.f_inode
+        try:
+            os.fsync(node.fd)
+        except OSError as failure:
+            return -(failure.errno or EINVAL)
+        return 0
+
+    def ioctl(self, node: inode, filp: file, cmd: int, arg: int) -> int:  # type: ignore[override]
+        """What programs ask of a terminal is passed to the host's; ENOTTY for anything else."""
+        host: Any = node
+        kernel = host.kernel
+        task = kernel.current
+        if cmd == FIONREAD and not stat.S_ISREG(node.i_mode):
+            data = _host_ioctl(host.fd, cmd, bytes(4))
+        elif not os.isatty(host.fd):
+            return -ENOTTY
+        elif cmd in (TCGETS, TIOCGWINSZ):
+            data = _host_ioctl(host.fd, cmd, bytes(_TERMIOS if cmd == TCGETS else _WINSIZE))
+        elif cmd in (TCSETS, TCSETSW, TCSETSF):
+            _host_ioctl(host.fd, cmd, task.mm.copy_from_user(arg, _TERMIOS))
+            return 0
+        elif cmd == TIOCSWINSZ:
+            _host_ioctl(host.fd, cmd, task.mm.copy_from_user(arg, _WINSIZE))
+            return 0
+        elif cmd in (TIOCGPGRP, TIOCGSID):
+            number = host.kernel.vfs.foreground or task.signal.pgrp if cmd == TIOCGPGRP else task.signal.session
+            data = number.to_bytes(4, "little")
+        elif cmd == TIOCSPGRP:
+            host.kernel.vfs.foreground = task.mm.get_u32(arg)
+            return 0
+        else:
+            return -ENOTTY
+        task.mm.copy_to_user(arg, data)
+        return 0
+
+
+host_operations = HostOperations()
+
+
+def _host_ioctl(fd: int, cmd: int, data: bytes) -> bytes:
+    """An ioctl of the host on one of the descriptors that the user gave us."""
+    try:
+        return fcntl.ioctl(fd, cmd, data)
+    except (OSError, termios.error) as failure:
+        raise Errno(failure.errno if isinstance(failure, OSError) and failure.errno else EFAULT) from None
+
+
+def _poll_mask(fd: int) -> int:
+    import select
+
+    poller = select.poll()
+    poller.register(fd, POLLIN | POLLOUT)
+    ready = poller.poll(0)
+    mask = ready[0][1] if ready else 0
+    if mask & POLLIN:
+        mask |= POLLRDNORM
+    if mask & POLLOUT:
+        mask |= POLLWRNORM
+    return mask
+
+
+def _poll_now(fd: int, write: bool) -> bool:
+    return bool(_poll_mask(fd) & ((POLLOUT | POLLERR) if write else (POLLIN | POLLHUP | POLLERR)))
+
+
+def _broken_pipe(kernel: Kernel) -> None:
+    from machine.kernel.task.signal import send_signal
+
+    if kernel.current is not None:
+        send_signal(kernel, kernel.current, SIGPIPE, None, group=False)
+
+
+def host_file(kernel: Kernel, fd: int, flags: int) -> file:
+    """An open file over a descriptor of the host, which stays the host's: it is never closed here.
+
+    One host object is one inode however often it is given: ``>out 2>&1`` is the same file twice.
+    """
+    info = os.fstat(fd)
+    for known in kernel.vfs.host_descriptors:
+        if known.fd == fd:
+            node = known
+            break
+    else:
+        node = HostDescriptor(kernel, fd)
+        kernel.vfs.host_descriptors.append(node)
+    try:
+        name = os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        name = f"host:[{fd}]"
+    kind = stat.S_IFMT(info.st_mode)
+    if kind not in (stat.S_IFREG, stat.S_IFCHR):
+        name = f"pipe:[{info.st_ino}]" if kind == stat.S_IFIFO else f"socket:[{info.st_ino}]"
+    return file(Dentry(node, name, None, name), flags, host_operations, name)
+
+
+# -- bytes in memory -------------------------------------------------------------------------------------
+
+
+class _BufferOperations(file_operations):
+    """A pipe whose other end is Python: input that is there from the start, output that is collected."""
+
+    def open(self, node: inode, filp: file) -> int:  # type: ignore[override]
+        return 0
+
+    def read_iter(self, filp: file, count: int, position: int) -> bytes:  # type: ignore[override]
+        buffer: bytearray = filp.f_inode.buffer  # type: ignore[attr-defined]
+        data = bytes(buffer[:count])
+        del buffer[:count]
+        return data
+
+    def write_iter(self, filp: file, data: bytes, position: int) -> int:  # type: ignore[override]
+        filp.f_inode.buffer += data  # type: ignore[attr-defined]
+        return len(data)
+
+    def llseek(self, filp: file, offset: int, whence: int) -> int:  # type: ignore[override]
+        return -ESPIPE
+
+    def poll(self, filp: file, table: Optional[poll_table]) -> int:  # type: ignore[override]
+        """The writer of an input is gone: what is left, then the end."""
+        if filp.f_flags & O_WRONLY:
+            return POLLOUT | POLLWRNORM
+        return (POLLIN | POLLRDNORM if filp.f_inode.buffer else 0) | POLLHUP  # type: ignore[attr-defined]
+
+    def ioctl(self, node: inode, filp: file, cmd: int, arg: int) -> int:  # type: ignore[override]
+        if cmd != FIONREAD:
+            return -ENOTTY
+        host: Any = node
+        host.kernel.current.mm.put_u32(arg, len(host.buffer))
+        return 0
+
+
+class BufferFile(anon_inode):
+    """The inode of such a pipe; `buffer` holds the bytes."""
+
+    def __init__(self, kernel: Kernel, data: bytes) -> None:
+        super().__init__(kernel, S_IFIFO | 0o600, buffer_operations, "pipefs")
+        self.kernel = kernel
+        self.buffer = bytearray(data)
+
+
+buffer_operations = _BufferOperations()
+
+
+def _buffer_file(kernel: Kernel, data: bytes, flags: int) -> tuple[file, bytearray]:
+    node = BufferFile(kernel, data)
+    name = f"pipe:[{node.i_ino}]"
+    return file(Dentry(node, name, None, name), flags, buffer_operations, name), node.buffer
+
+
+def buffer_input(kernel: Kernel, data: bytes) -> file:
+    """A file from which the guest reads `data`, then the end."""
+    return _buffer_file(kernel, data, O_RDONLY)[0]
+
+
+def buffer_output(kernel: Kernel) -> tuple[file, bytearray]:
+    """A file that collects what the guest writes, and the growing bytes."""
+    return _buffer_file(kernel, b"", O_WRONLY)
+
+
+__all__ = ["BufferFile", "buffer_input", "buffer_output", "host_file"]

@@ -1,0 +1,493 @@
+"""Path lookup and opening (fs/namei.c, fs/open.c).
+
+A `Dentry` is one name as it was reached: its parents are the path, so ``..`` and getcwd follow it, mounts
+included.  Directories whose look-ups always give the same inode keep the dentries of their children,
+and rename and unlink update them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.kernel.abi.errno import (
+    EACCES,
+    EBUSY,
+    EEXIST,
+    EINVAL,
+    EISDIR,
+    ELOOP,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOTDIR,
+    ENXIO,
+    EOPNOTSUPP,
+    EPERM,
+    EROFS,
+    ETXTBSY,
+    Errno,
+)
+from machine.kernel.fs.file import (
+    FMODE_WRITE,
+    O_ACCMODE,
+    O_CREAT,
+    O_DIRECTORY,
+    O_EXCL,
+    O_NOATIME,
+    O_NOCTTY,
+    O_NOFOLLOW,
+    O_PATH,
+    O_RDONLY,
+    O_TMPFILE,
+    O_TRUNC,
+    S_IFBLK,
+    S_IFCHR,
+    S_IFDIR,
+    S_IFIFO,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+    S_IFSOCK,
+    dentry,
+    file,
+    file_operations,
+    inode,
+)
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.task.task import task_struct
+
+AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_SYMLINK_FOLLOW = -100, 0x100, 0x200, 0x400
+AT_EACCESS, AT_NO_AUTOMOUNT, AT_EMPTY_PATH = 0x200, 0x800, 0x1000
+MAXSYMLINKS, NAME_MAX, PATH_MAX = 40, 255, 4096
+MAY_EXEC, MAY_WRITE, MAY_READ = 1, 2, 4
+S_ISVTX = 0o1000
+_OPEN_ONLY = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC
+
+
+class Dentry(dentry):
+    """A name in a directory, with the dentries of its children that are in use."""
+
+    __slots__ = ("d_children", "d_deleted", "d_fullname")
+
+    def __init__(self, d_inode: inode, d_name: str, d_parent: Optional[dentry], fullname: str = "") -> None:
+        super().__init__(d_inode, d_name, d_parent)
+        self.d_children: dict[str, Dentry] = {}
+        self.d_deleted = False
+        """Its name has been removed."""
+        self.d_fullname = fullname
+        """What to show instead of a path for what has no name in the tree: ``pipe:[3]``."""
+
+    def path(self) -> str:
+        """The absolute path; " (deleted)" is added as d_path does for a name that is gone."""
+        text = self.d_fullname or super().path()
+        return text + " (deleted)" if self.d_deleted else text
+
+
+def follow_mount(kernel: Kernel, node: inode) -> inode:
+    """The root of what is mounted on `node`, or `node`."""
+    covered = kernel.vfs.covered
+    while node in covered:
+        node = covered[node]
+    return node
+
+
+def child_dentry(kernel: Kernel, parent: dentry, name: str) -> Optional[dentry]:
+    """The entry `name` of a directory, mounts followed; None where there is none."""
+    directory = parent.d_inode
+    node = directory.lookup(name)
+    if node is None:
+        return None
+    if node in kernel.vfs.covered:
+        node = follow_mount(kernel, node)
+    if not getattr(directory, "d_caches", False) or not isinstance(parent, Dentry):
+        return Dentry(node, name, parent)
+    known = parent.d_children.get(name)
+    if known is None or known.d_inode is not node:
+        known = parent.d_children[name] = Dentry(node, name, parent)
+    return known
+
+
+# -- permissions --------------------------------------------------------------------------------------
+
+
+def inode_permission(task: task_struct, node: inode, mask: int, effective: bool = True) -> None:
+    """EACCES unless the task may access `node` so; EROFS for writing to a read-only file system."""
+    if mask & MAY_WRITE and node.i_sb.read_only and node.i_mode & S_IFMT in (S_IFREG, S_IFDIR, S_IFLNK):
+        raise Errno(EROFS)
+    uid, gid = (task.euid, task.egid) if effective else (task.uid, task.gid)
+    mode = node.i_mode
+    if uid == 0:
+        if mask & MAY_EXEC and mode & S_IFMT != S_IFDIR and not mode & 0o111:
+            raise Errno(EACCES)
+        return
+    if uid == node.i_uid:
+        mode >>= 6
+    elif gid == node.i_gid or node.i_gid in task.groups:
+        mode >>= 3
+    if mask & ~mode & 7:
+        raise Errno(EACCES)
+
+
+def is_owner_or_capable(task: task_struct, node: inode) -> bool:
+    """Whether the task may change the attributes of `node`."""
+    return task.euid in (0, node.i_uid)
+
+
+def may_create(task: task_struct, directory: dentry) -> None:
+    """Whether a name may be made in `directory`: ENOENT in a removed one, EACCES, EROFS."""
+    if getattr(directory, "d_deleted", False):
+        raise Errno(ENOENT)
+    inode_permission(task, directory.d_inode, MAY_WRITE | MAY_EXEC)
+
+
+def may_delete(task: task_struct, directory: dentry, node: inode) -> None:
+    """Whether `node` may be removed from `directory`: EACCES, EROFS, EPERM in a sticky directory."""
+    above = directory.d_inode
+    inode_permission(task, above, MAY_WRITE | MAY_EXEC)
+    if above.i_mode & S_ISVTX and task.euid not in (0, node.i_uid, above.i_uid):
+        raise Errno(EPERM)
+
+
+# -- the walk -------------------------------------------------------------------------------------------
+
+
+class Walk:
+    """One path walk: where it stands, and what is left."""
+
+    __slots__ = ("here", "kernel", "links", "must_be_dir", "root", "task")
+
+    def __init__(self, kernel: Kernel, task: task_struct, start: dentry) -> None:
+        self.kernel = kernel
+        self.task = task
+        self.root = task.fs.root
+        self.here = start
+        self.links = 0
+        """Symbolic links followed so far."""
+        self.must_be_dir = False
+        """The path ended in a slash."""
+
+    def begin(self, path: str) -> list[str]:
+        """The components of `path`, last first; an absolute one goes back to the root."""
+        if path.startswith("/"):
+            self.here = self.root
+        names = [name for name in path.split("/") if name]
+        names.reverse()
+        if path.endswith(("/", "/.", "/..")):
+            self.must_be_dir = True
+        return names
+
+    def up(self) -> None:
+        """``..``; it stays at the root."""
+        here = self.here
+        if here is not self.root and here.d_parent is not None and here.d_inode is not self.root.d_inode:
+            self.here = here.d_parent
+
+    def enter(self) -> None:
+        """Check that a name may be looked up here: ENOTDIR, EACCES."""
+        node = self.here.d_inode
+        if node.i_mode & S_IFMT != S_IFDIR:
+            raise Errno(ENOTDIR)
+        if self.task.euid:
+            inode_permission(self.task, node, MAY_EXEC)
+
+    def jump(self, link: dentry) -> list[str]:
+        """Follow a symbolic link: the components of its text, none for a magic link.  ELOOP after 40."""
+        self.links += 1
+        if self.links > MAXSYMLINKS:
+            raise Errno(ELOOP)
+        magic = link.d_inode.follow()
+        if magic is not None:
+            self.here = dentry_of(self.kernel, self.root, *magic)
+            return []
+        text = link.d_inode.readlink()
+        if not text:
+            raise Errno(ENOENT)
+        return self.begin(text)
+
+    def run(self, path: str, follow: bool, parent: bool) -> str:
+        """Walk `path`; with `parent` all but the last component, which is returned ("" for none)."""
+        names = self.begin(path)
+        while names:
+            name = names.pop()
+            if len(name) > 63 and len(os.fsencode(name)) > NAME_MAX:
+                raise Errno(ENAMETOOLONG)
+            self.enter()
+            if parent and not names:
+                return name
+            if name == ".":
+                continue
+            if name == "..":
+                self.up()
+                continue
+            below = child_dentry(self.kernel, self.here, name)
+            if below is None:
+                raise Errno(ENOENT)
+            if below.d_inode.i_mode & S_IFMT == S_IFLNK and (names or follow or self.must_be_dir):
+                names += self.jump(below)
+            else:
+                self.here = below
+        return ""
+
+
+def dentry_of(kernel: Kernel, root: dentry, node: inode, path: str) -> dentry:
+    """A dentry for the target of a magic link: the one at `path` if that is still the same object."""
+    if path.startswith("/") and not path.endswith(" (deleted)"):
+        here: Optional[dentry] = root
+        for name in path.split("/"):
+            if name and here is not None:
+                here = child_dentry(kernel, here, name) if here.d_inode.i_mode & S_IFMT == S_IFDIR else None
+        if here is not None and here.d_inode is node:
+            return here
+    return Dentry(node, path.rsplit("/", 1)[-1], None, path)
+
+
+def _start(task: task_struct, path: str, dirfd: int) -> dentry:
+    """Where a path begins.  EBADF, ENOTDIR for a bad `dirfd` (only when the path is relative)."""
+    if path.startswith("/") or dirfd == AT_FDCWD:
+        return task.fs.cwd
+    start = task.files.fget_raw(dirfd).f_dentry
+    if start.d_inode.i_mode & S_IFMT != S_IFDIR:
+        raise Errno(ENOTDIR)
+    return start
+
+
+def lookup(
+    kernel: Kernel, task: task_struct, path: str, *, follow: bool = True, dirfd: int = AT_FDCWD, empty: bool = False
+) -> dentry:
+    """The dentry that `path` names (filename_lookup).
+
+    `follow`: whether a symbolic link as the last component is followed.  `empty`: an empty path
+    means `dirfd` itself (AT_EMPTY_PATH), else it is ENOENT.
+    """
+    if not path:
+        if not empty:
+            raise Errno(ENOENT)
+        return task.fs.cwd if dirfd == AT_FDCWD else task.files.fget_raw(dirfd).f_dentry
+    walk = Walk(kernel, task, _start(task, path, dirfd))
+    walk.run(path, follow, False)
+    if walk.must_be_dir and walk.here.d_inode.i_mode & S_IFMT != S_IFDIR:
+        raise Errno(ENOTDIR)
+    return walk.here
+
+
+def lookup_parent(kernel: Kernel, task: task_struct, path: str, dirfd: int = AT_FDCWD) -> tuple[dentry, str, bool]:
+    """(directory, last component, whether a slash follows) for calls that make or remove names.
+
+    The last component is "", "." or ".." where the path has no proper one.
+    """
+    if not path:
+        raise Errno(ENOENT)
+    walk = Walk(kernel, task, _start(task, path, dirfd))
+    last = walk.run(path, True, True)
+    return walk.here, last, path.endswith("/")
+
+
+def new_name(
+    kernel: Kernel, task: task_struct, path: str, dirfd: int, is_dir: bool = False
+) -> tuple[dentry, str]:
+    """The directory and the free name for mkdir, mknod, symlink and link (filename_create).
+
+    EEXIST where the name is taken; ENOENT for a trailing slash unless a directory is made.
+    """
+    directory, last, slash = lookup_parent(kernel, task, path, dirfd)
+    if last in ("", ".", ".."):
+        raise Errno(EEXIST)
+    if directory.d_inode.lookup(last) is not None:
+        raise Errno(EEXIST)
+    if slash and not is_dir:
+        raise Errno(ENOENT)
+    may_create(task, directory)
+    return directory, last
+
+
+def is_mounted_on(kernel: Kernel, node: inode) -> bool:
+    """Whether something is mounted on `node` (such a name can't be removed: EBUSY)."""
+    return node in kernel.vfs.covered
+
+
+def d_delete(directory: dentry, name: str) -> None:
+    """A name was removed: dentries of it say so."""
+    if isinstance(directory, Dentry):
+        gone = directory.d_children.pop(name, None)
+        if gone is not None:
+            gone.d_deleted = True
+
+
+def d_move(old_dir: dentry, old_name: str, new_dir: dentry, new_name_: str) -> None:
+    """A name was renamed: its dentry moves, so that open directories below it have their new path."""
+    d_delete(new_dir, new_name_)
+    if isinstance(old_dir, Dentry) and isinstance(new_dir, Dentry):
+        moved = old_dir.d_children.pop(old_name, None)
+        if moved is not None:
+            moved.d_name, moved.d_parent = new_name_, new_dir
+            new_dir.d_children[new_name_] = moved
+
+
+# -- open ---------------------------------------------------------------------------------------------------
+
+
+def open_file(
+    kernel: Kernel, task: task_struct, path: str, flags: int, mode: int = 0, dirfd: int = AT_FDCWD
+) -> file:
+    """Open `path` as open(2) does; the file has one reference, which is the caller's.
+
+    `mode` is the mode of a new file, the umask already taken off.
+    """
+    if flags & O_PATH:
+        flags &= O_DIRECTORY | O_NOFOLLOW | O_PATH
+    if flags & O_TMPFILE == O_TMPFILE:
+        return _open_tmpfile(kernel, task, lookup(kernel, task, path, dirfd=dirfd), flags, mode)
+    if not flags & O_CREAT:
+        where = lookup(kernel, task, path, follow=not flags & O_NOFOLLOW, dirfd=dirfd)
+        return dentry_open(kernel, task, where, flags)
+    where, created = _lookup_or_create(kernel, task, path, flags, mode, dirfd)
+    return dentry_open(kernel, task, where, flags, created)
+
+
+def _lookup_or_create(
+    kernel: Kernel, task: task_struct, path: str, flags: int, mode: int, dirfd: int
+) -> tuple[dentry, bool]:
+    """O_CREAT: the file, made if it is not there (lookup_open); whether it was made."""
+    if not path:
+        raise Errno(ENOENT)
+    walk = Walk(kernel, task, _start(task, path, dirfd))
+    last = walk.run(path, True, True)
+    while True:
+        if walk.must_be_dir or last in ("", ".", ".."):
+            raise Errno(EISDIR)
+        directory = walk.here
+        found = child_dentry(kernel, directory, last)
+        if found is None:
+            may_create(task, directory)
+            directory.d_inode.create(last, S_IFREG | mode & 0o7777)
+            made = child_dentry(kernel, directory, last)
+            assert made is not None
+            return made, True
+        if flags & O_EXCL:
+            raise Errno(EEXIST)
+        if found.d_inode.i_mode & S_IFMT != S_IFLNK:
+            return found, False
+        if flags & O_NOFOLLOW:
+            raise Errno(ELOOP)
+        names = walk.jump(found)
+        if not names:
+            return walk.here, False
+        last = walk.run("/".join(reversed(names)), True, True)
+
+
+def _open_tmpfile(kernel: Kernel, task: task_struct, where: dentry, flags: int, mode: int) -> file:
+    """O_TMPFILE: a file without a name in the file system of a directory."""
+    directory: Any = where.d_inode
+    if directory.i_mode & S_IFMT != S_IFDIR:
+        raise Errno(ENOTDIR)
+    if flags & O_ACCMODE == O_RDONLY:
+        raise Errno(EINVAL)
+    inode_permission(task, directory, MAY_WRITE | MAY_EXEC)
+    if not hasattr(directory, "make") or directory.i_sb.s_type == "bind":
+        raise Errno(EOPNOTSUPP)
+    node = directory.make(S_IFREG | mode & 0o7777)
+    node.i_nlink = 0
+    node.i_uid, node.i_gid = task.euid, task.egid
+    name = f"#{node.i_ino}"
+    return dentry_open(kernel, task, Dentry(node, name, None, f"{where.path()}/{name} (deleted)"), flags & ~O_DIRECTORY, True)
+
+
+class _PathOperations(file_operations):
+    """O_PATH: a place, not data."""
+
+
+_path_operations = _PathOperations()
+
+
+def _may_open(task: task_struct, node: inode, flags: int, created: bool) -> None:
+    """The checks of may_open: the kind of file, the flags, then permissions."""
+    kind = node.i_mode & S_IFMT
+    writing = flags & O_ACCMODE != O_RDONLY or flags & O_TRUNC
+    if kind == S_IFLNK:
+        raise Errno(ELOOP)
+    if kind == S_IFDIR:
+        if writing or flags & O_CREAT:
+            raise Errno(EISDIR)
+    elif flags & O_DIRECTORY:
+        raise Errno(ENOTDIR)
+    if created:
+        return
+    mask = (MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE, MAY_READ | MAY_WRITE)[flags & O_ACCMODE]
+    if flags & O_TRUNC:
+        mask |= MAY_WRITE
+    inode_permission(task, node, mask)
+    if flags & O_NOATIME and not is_owner_or_capable(task, node):
+        raise Errno(EPERM)
+    if writing and getattr(node, "deny_write", 0) > 0:
+        raise Errno(ETXTBSY)
+
+
+def dentry_open(kernel: Kernel, task: task_struct, where: dentry, flags: int, created: bool = False) -> file:
+    """Open what a dentry stands for (do_dentry_open)."""
+    node = where.d_inode
+    if flags & O_PATH:
+        if flags & O_DIRECTORY and node.i_mode & S_IFMT != S_IFDIR:
+            raise Errno(ENOTDIR)
+        filp = file(where, flags, _path_operations, where.path())
+        filp.f_mode = 0
+        return filp
+    _may_open(task, node, flags, created)
+    filp = file(where, flags & ~_OPEN_ONLY, node.i_fop, where.path())
+    result = _call_open(kernel, node, filp)
+    if result < 0:
+        raise Errno(-result)
+    if flags & O_TRUNC and not created and node.i_mode & S_IFMT == S_IFREG:
+        try:
+            node.truncate(0)
+        except Errno:
+            filp.put()
+            raise
+    return filp
+
+
+def _call_open(kernel: Kernel, node: inode, filp: file) -> int:
+    kind = node.i_mode & S_IFMT
+    if kind == S_IFCHR and not getattr(node, "own_operations", False):
+        result: int = kernel.chrdevs.open(node, filp)
+        return result
+    if kind == S_IFIFO and not getattr(node, "own_operations", False):
+        from machine.kernel.fs.pipe import fifo_open
+
+        return fifo_open(kernel, node, filp)
+    if kind in (S_IFBLK, S_IFSOCK) and not getattr(node, "own_operations", False):
+        return -ENXIO
+    return 0 if filp.f_op.open is None else filp.f_op.open(node, filp)
+
+
+def kernel_read_file(filp: file) -> bytes:
+    """The whole contents of an open file: for exec and the drivers' firmware."""
+    read = filp.f_op.read_iter
+    if read is None:
+        raise Errno(EINVAL)
+    parts: list[bytes] = []
+    position = 0
+    while True:
+        data = read(filp, 1 << 20, position)
+        if not data:
+            return b"".join(parts)
+        parts.append(data)
+        position += len(data)
+
+
+def deny_write_access(filp: file) -> None:
+    """A program runs from this file: ETXTBSY for writers from now on, or at once if there is one."""
+    node: Any = filp.f_inode
+    if getattr(node, "writers", 0) > 0:
+        raise Errno(ETXTBSY)
+    node.deny_write = getattr(node, "deny_write", 0) + 1
+
+
+def allow_write_access(filp: file) -> None:
+    """The program has ended (or has called exec): undo `deny_write_access`."""
+    node: Any = filp.f_inode
+    node.deny_write = getattr(node, "deny_write", 0) - 1
+
+
+__all__ = ["EBUSY", "FMODE_WRITE", "dentry_open", "kernel_read_file", "lookup", "open_file"]

@@ -1,0 +1,256 @@
+"""Pipes and FIFOs (fs/pipe.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.kernel.abi.errno import EAGAIN, EBUSY, EINVAL, EPERM, EPIPE, ENXIO, Errno
+from machine.kernel.abi.signal import SIGPIPE
+from machine.kernel.fs.anon import anon_inode
+from machine.kernel.fs.file import (
+    FMODE_READ,
+    FMODE_WRITE,
+    O_DIRECT,
+    O_NONBLOCK,
+    O_RDONLY,
+    O_WRONLY,
+    S_IFIFO,
+    file,
+    file_operations,
+    inode,
+)
+from machine.kernel.fs.namei import Dentry
+from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, poll_table
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.task.wait import WaitQueue
+
+PIPE_BUF = 4096
+"""Writes up to this many bytes are never split."""
+PIPE_SIZE = 65536
+PIPE_MAX_SIZE = 1 << 20
+"""What F_SETPIPE_SZ gives to users other than root at most."""
+
+
+class pipe_inode_info:
+    """The bytes in flight and who is at the ends."""
+
+    __slots__ = ("chunks", "kernel", "packets", "r_counter", "readers", "size", "used", "w_counter", "wait", "writers")
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.size = PIPE_SIZE
+        self.used = 0
+        self.chunks: list[bytes] = []
+        self.packets: list[bool] = []
+        """For each chunk whether it is a packet of its own (O_DIRECT)."""
+        self.readers = self.writers = 0
+        self.r_counter = self.w_counter = 0
+        """How often an end was opened: a FIFO's open waits for a change of the other's."""
+        self.wait: WaitQueue = kernel.sched.queue()
+        """Woken whenever bytes move or an end is opened or closed."""
+
+    def push(self, data: bytes, packet: bool) -> None:
+        """Append bytes."""
+        self.chunks.append(data)
+        self.packets.append(packet)
+        self.used += len(data)
+
+    def pull(self, count: int) -> bytes:
+        """Take up to `count` bytes; one packet at most, whose rest is lost."""
+        if self.packets[0]:
+            chunk = self.chunks.pop(0)
+            self.packets.pop(0)
+            self.used -= len(chunk)
+            return chunk[:count]
+        taken: list[bytes] = []
+        left = count
+        while left and self.chunks and not self.packets[0]:
+            chunk = self.chunks[0]
+            if len(chunk) <= left:
+                taken.append(chunk)
+                self.chunks.pop(0)
+                self.packets.pop(0)
+            else:
+                taken.append(chunk[:left])
+                self.chunks[0] = chunk[left:]
+            left -= len(taken[-1])
+        data = b"".join(taken)
+        self.used -= len(data)
+        return data
+
+
+def pipe_of(filp: file) -> Optional[pipe_inode_info]:
+    """The pipe behind an open file, None if it is no pipe."""
+    found = getattr(filp.f_inode, "i_pipe", None)
+    return found if isinstance(found, pipe_inode_info) and filp.f_op is pipe_operations else None
+
+
+class PipeOperations(file_operations):
+    """Both ends of a pipe, and FIFOs once they are open."""
+
+    def open(self, node: inode, filp: file) -> int:  # type: ignore[override]
+        return fifo_open(node.i_pipe.kernel, node, filp)  # type: ignore[attr-defined]
+
+    def read_iter(self, filp: file, count: int, position: int) -> bytes:  # type: ignore[override]
+        pipe: pipe_inode_info = filp.f_inode.i_pipe  # type: ignore[attr-defined]
+        if not count:
+            return b""
+        while not pipe.chunks:
+            if not pipe.writers:
+                return b""
+            if filp.f_flags & O_NONBLOCK:
+                raise Errno(EAGAIN)
+            pipe.kernel.sched.wait(pipe.wait)
+        data = pipe.pull(count)
+        pipe.wait.wake()
+        return data
+
+    def write_iter(self, filp: file, data: bytes, position: int) -> int:  # type: ignore[override]
+        pipe: pipe_inode_info = filp.f_inode.i_pipe  # type: ignore[attr-defined]
+        packet = bool(filp.f_flags & O_DIRECT)
+        done, count = 0, len(data)
+        if not count:
+            return 0
+        while True:
+            if not pipe.readers:
+                return self._broken(pipe, done)
+            room = pipe.size - pipe.used
+            whole = count - done <= PIPE_BUF
+            if room >= (count - done if whole else 1):
+                piece = data[done : done + min(room, PIPE_BUF if packet else room)]
+                pipe.push(piece, packet)
+                done += len(piece)
+                pipe.wait.wake()
+                if done == count:
+                    return done
+                continue
+            if filp.f_flags & O_NONBLOCK:
+                if done:
+                    return done
+                raise Errno(EAGAIN)
+            try:
+                pipe.kernel.sched.wait(pipe.wait)
+            except Errno:
+                if done:
+                    return done
+                raise
+
+    @staticmethod
+    def _broken(pipe: pipe_inode_info, done: int) -> int:
+        from machine.kernel.task.signal import send_signal
+
+        task = pipe.kernel.current
+        if task is not None:
+            send_signal(pipe.kernel, task, SIGPIPE, None, group=False)
+        if done:
+            return done
+        raise Errno(EPIPE)
+
+    def poll(self, filp: file, table: Optional[poll_table]) -> int:  # type: ignore[override]
+        pipe: pipe_inode_info = filp.f_inode.i_pipe  # type: ignore[attr-defined]
+        if table is not None:
+            table.wait(pipe.wait)
+        mask = 0
+        if filp.f_mode & FMODE_READ:
+            if pipe.chunks:
+                mask |= POLLIN | POLLRDNORM
+            if not pipe.writers and filp.private_data != pipe.w_counter:
+                mask |= POLLHUP
+        if filp.f_mode & FMODE_WRITE:
+            if pipe.size - pipe.used >= PIPE_BUF:
+                mask |= POLLOUT | POLLWRNORM
+            if not pipe.readers:
+                mask |= POLLERR
+        return mask
+
+    def release(self, node: inode, filp: file) -> int:  # type: ignore[override]
+        pipe: pipe_inode_info = node.i_pipe  # type: ignore[attr-defined]
+        if filp.f_mode & FMODE_READ:
+            pipe.readers -= 1
+        if filp.f_mode & FMODE_WRITE:
+            pipe.writers -= 1
+        pipe.wait.wake()
+        if not pipe.readers and not pipe.writers:
+            pipe.chunks.clear()
+            pipe.packets.clear()
+            pipe.used = 0
+        return 0
+
+
+pipe_operations = PipeOperations()
+
+
+def available(pipe: pipe_inode_info) -> int:
+    """Bytes that a read would find (FIONREAD)."""
+    return pipe.used
+
+
+def set_pipe_size(pipe: pipe_inode_info, size: int, privileged: bool) -> int:
+    """F_SETPIPE_SZ: rounded up to a power of two of pages; EPERM above the limit, EBUSY when it holds more."""
+    if size < 0 or size > 1 << 31:
+        raise Errno(EINVAL)
+    size = max(PIPE_BUF, 1 << (size - 1).bit_length()) if size else PIPE_BUF
+    if size > PIPE_MAX_SIZE and not privileged and size > pipe.size:
+        raise Errno(EPERM)
+    if size < pipe.used:
+        raise Errno(EBUSY)
+    pipe.size = size
+    pipe.wait.wake()
+    return size
+
+
+def create_pipe(kernel: Kernel, flags: int = 0) -> tuple[file, file]:
+    """(reading end, writing end) of a new pipe; `flags` are O_NONBLOCK and O_DIRECT (create_pipe_files)."""
+    node: Any = anon_inode(kernel, S_IFIFO | 0o600, pipe_operations, "pipefs")
+    task = kernel.current
+    if task is not None:
+        node.i_uid, node.i_gid = task.euid, task.egid
+    pipe = node.i_pipe = pipe_inode_info(kernel)
+    pipe.readers = pipe.writers = pipe.r_counter = pipe.w_counter = 1
+    name = f"pipe:[{node.i_ino}]"
+    where = Dentry(node, name, None, name)
+    reading = file(where, O_RDONLY | flags & O_NONBLOCK, pipe_operations, name)
+    writing = file(where, O_WRONLY | flags & (O_NONBLOCK | O_DIRECT), pipe_operations, name)
+    return reading, writing
+
+
+def fifo_open(kernel: Kernel, node: Any, filp: file) -> int:
+    """Open an end of a FIFO: waits for the other end, unless O_NONBLOCK (then writing is -ENXIO)."""
+    pipe = getattr(node, "i_pipe", None)
+    if pipe is None:
+        pipe = node.i_pipe = pipe_inode_info(kernel)
+    filp.f_op = pipe_operations
+    nonblock = filp.f_flags & O_NONBLOCK
+    mode = filp.f_mode & (FMODE_READ | FMODE_WRITE)
+    if mode == FMODE_WRITE and nonblock and not pipe.readers:
+        filp.f_op = file_operations()
+        return -ENXIO
+    if mode & FMODE_READ:
+        pipe.readers += 1
+        pipe.r_counter += 1
+    if mode & FMODE_WRITE:
+        pipe.writers += 1
+        pipe.w_counter += 1
+    pipe.wait.wake()
+    if mode == FMODE_READ and not pipe.writers:
+        if nonblock:
+            filp.private_data = pipe.w_counter  # no POLLHUP before a writer has come
+        else:
+            return _wait_for_partner(pipe, node, filp, "w_counter")
+    elif mode == FMODE_WRITE and not pipe.readers:
+        return _wait_for_partner(pipe, node, filp, "r_counter")
+    return 0
+
+
+def _wait_for_partner(pipe: pipe_inode_info, node: inode, filp: file, counter: str) -> int:
+    before = getattr(pipe, counter)
+    try:
+        while getattr(pipe, counter) == before:
+            pipe.kernel.sched.wait(pipe.wait)
+    except Errno as error:
+        pipe_operations.release(node, filp)
+        filp.f_op = file_operations()
+        return -error.errno
+    return 0

@@ -1,0 +1,240 @@
+"""read and write between an open file and a process's memory (fs/read_write.c).
+
+A driver's `read` and `write` get the user address and copy themselves.  The kernel's own files give
+and take bytes; here they are copied in pieces, and a fault in the middle gives a short count, never
+lost bytes: what a stream has handed out and the process could not take is put back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from machine.kernel.abi.errno import EBADF, EFAULT, EFBIG, EINVAL, EIO, EISDIR, ESPIPE, Errno
+from machine.kernel.abi.layout import MAX_RW_COUNT
+from machine.kernel.abi.resource import RLIM_INFINITY, RLIMIT_FSIZE
+from machine.kernel.abi.signal import SIGXFSZ
+from machine.kernel.fs.file import (
+    FMODE_READ,
+    FMODE_WRITE,
+    O_APPEND,
+    S_IFDIR,
+    S_IFIFO,
+    S_IFMT,
+    S_IFREG,
+    S_IFSOCK,
+    file,
+)
+from machine.kernel.module import DRIVER_FAILED, call_driver
+
+if TYPE_CHECKING:
+    from machine.kernel.task.task import task_struct
+
+CHUNK = 1 << 20
+"""Bytes that are moved at a time."""
+Vectors = list[tuple[int, int]]
+
+
+def is_stream(filp: file) -> bool:
+    """Whether it has no positions: a pipe, socket, terminal, eventfd."""
+    node = filp.f_inode
+    if node.i_mode & S_IFMT in (S_IFIFO, S_IFSOCK) or getattr(filp.f_op, "stream", False):
+        return True
+    return getattr(node, "fd", None) is not None and node.i_mode & S_IFMT != S_IFREG
+
+
+def driver_result(filp: file, result: Any) -> int:
+    """What a driver's method returned, as a system call's result: EIO when it raised or gave no number."""
+    if result is DRIVER_FAILED or not isinstance(result, int):
+        return -EIO
+    return result
+
+
+# -- read ------------------------------------------------------------------------------------------------
+
+
+def do_read(task: task_struct, filp: file, vectors: Vectors, position: int | None) -> int:
+    """Read into `vectors`: from `position`, or (None) from `f_pos`, which moves."""
+    if not filp.f_mode & FMODE_READ:
+        raise Errno(EBADF)
+    operations = filp.f_op
+    if operations.read is not None:
+        return _driver_vectors(task, filp, "read", vectors, position)
+    if operations.read_iter is None:
+        raise Errno(EISDIR if filp.f_inode.i_mode & S_IFMT == S_IFDIR else EINVAL)
+    if position is not None:
+        return _read_bytes(task, filp, vectors, position)
+    done = _read_bytes(task, filp, vectors, filp.f_pos)
+    filp.f_pos += done
+    return done
+
+
+def _read_bytes(task: task_struct, filp: file, vectors: Vectors, position: int) -> int:
+    left = sum(length for _, length in vectors)
+    read_iter = filp.f_op.read_iter
+    assert read_iter is not None
+    stream = is_stream(filp)
+    done = 0
+    while True:
+        wanted = min(left, CHUNK)
+        try:
+            data = read_iter(filp, wanted, position + done)
+        except Errno:
+            if done:
+                return done
+            raise
+        taken = scatter(task, vectors, done, data)
+        done += taken
+        left -= taken
+        if taken < len(data):
+            unread = getattr(filp.f_op, "unread", None)
+            if unread is not None:
+                unread(filp, data[taken:])
+            if not done:
+                raise Errno(EFAULT)
+            return done
+        if stream or len(data) < wanted or not left:
+            return done
+
+
+def scatter(task: task_struct, vectors: Vectors, skip: int, data: bytes) -> int:
+    """Copy `data` to the vectors, `skip` bytes into them; how much could be copied."""
+    mm = task.mm
+    if len(vectors) == 1:
+        return mm.write_some(vectors[0][0] + skip, data)
+    done = 0
+    for base, length in vectors:
+        if skip >= length:
+            skip -= length
+            continue
+        piece = data[done : done + length - skip]
+        wrote = mm.write_some(base + skip, piece)
+        done += wrote
+        if wrote < len(piece) or done == len(data):
+            break
+        skip = 0
+    return done
+
+
+# -- write -----------------------------------------------------------------------------------------------
+
+
+def do_write(task: task_struct, filp: file, vectors: Vectors, position: int | None) -> int:
+    """Write from `vectors`: at `position`, or (None) at `f_pos`, which moves; at the end with O_APPEND."""
+    if not filp.f_mode & FMODE_WRITE:
+        raise Errno(EBADF)
+    operations = filp.f_op
+    if operations.write is not None:
+        return _driver_vectors(task, filp, "write", vectors, position)
+    if operations.write_iter is None:
+        raise Errno(EINVAL)
+    where = filp.f_pos if position is None else position
+    if filp.f_flags & O_APPEND and filp.f_inode.i_mode & S_IFMT == S_IFREG:
+        filp.f_inode.getattr()
+        where = filp.f_inode.i_size
+    done = _write_bytes(task, filp, vectors, where)
+    if position is None:
+        filp.f_pos = where + done
+    return done
+
+
+def _write_bytes(task: task_struct, filp: file, vectors: Vectors, position: int) -> int:
+    left = sum(length for _, length in vectors)
+    if filp.f_inode.i_mode & S_IFMT == S_IFREG:
+        left = limit_size(task, position, left)
+    done = 0
+    while True:
+        wanted = min(left, CHUNK)
+        data = gather(task, vectors, done, wanted)
+        if wanted and not data:
+            if done:
+                return done
+            raise Errno(EFAULT)
+        try:
+            wrote = write_bytes(filp, data, position + done)
+        except Errno:
+            if done:
+                return done
+            raise
+        done += wrote
+        left -= wrote
+        if wrote < wanted or not left:
+            return done
+
+
+def write_bytes(filp: file, data: bytes, position: int) -> int:
+    """One call of the file's `write_iter`."""
+    write_iter = filp.f_op.write_iter
+    assert write_iter is not None
+    return write_iter(filp, data, position)
+
+
+def gather(task: task_struct, vectors: Vectors, skip: int, count: int) -> bytes:
+    """Up to `count` bytes from the vectors, `skip` bytes into them: fewer where memory can't be read."""
+    mm = task.mm
+    if len(vectors) == 1:
+        return mm.read_some(vectors[0][0] + skip, count)
+    parts = []
+    for base, length in vectors:
+        if skip >= length:
+            skip -= length
+            continue
+        piece = min(length - skip, count)
+        data = mm.read_some(base + skip, piece)
+        parts.append(data)
+        count -= len(data)
+        if len(data) < piece or not count:
+            break
+        skip = 0
+    return b"".join(parts)
+
+
+def limit_size(task: task_struct, position: int, count: int) -> int:
+    """RLIMIT_FSIZE: how much of a write fits; SIGXFSZ and EFBIG when nothing does (generic_write_checks)."""
+    limit = task.signal.rlimits[RLIMIT_FSIZE][0]
+    if limit == RLIM_INFINITY or not count:
+        return count
+    if position >= limit:
+        from machine.kernel.task.signal import send_signal
+
+        send_signal(task.kernel, task, SIGXFSZ, None, group=False)
+        raise Errno(EFBIG)
+    return min(count, limit - position)
+
+
+# -- drivers ---------------------------------------------------------------------------------------------
+
+
+def _driver_vectors(task: task_struct, filp: file, operation: str, vectors: Vectors, position: int | None) -> int:
+    """A driver's `read` or `write`, once a vector until one is short (do_loop_readv_writev)."""
+    operations: Any = filp.f_op
+    method = getattr(operations, operation)
+    pointer = [filp.f_pos if position is None else position]
+    done = 0
+    for base, length in vectors:
+        answer = call_driver(task.kernel, operations.owner, operation, method, filp, base, length, pointer)
+        result = driver_result(filp, answer)
+        if result < 0:
+            if not done:
+                done = result
+            break
+        done += result
+        if result < length:
+            break
+    if position is None:
+        filp.f_pos = pointer[0]
+    return done
+
+
+def one_vector(task: task_struct, address: int, count: int) -> Vectors:
+    """[(address, count)] after access_ok: EFAULT beyond user space; at most MAX_RW_COUNT bytes."""
+    if address + count > task.abi.task_size:
+        raise Errno(EFAULT)
+    return [(address, min(count, MAX_RW_COUNT))]
+
+
+def check_position(filp: file, position: int) -> None:
+    """For pread and pwrite: EINVAL for a negative position, ESPIPE for a stream."""
+    if position < 0:
+        raise Errno(EINVAL)
+    if is_stream(filp):
+        raise Errno(ESPIPE)

@@ -1,0 +1,186 @@
+"""Copies between a driver and the current process (asm/uaccess.h).
+
+``from`` and ``to`` on the kernel's side are a kernel address or any buffer (bytes, bytearray, memoryview).  The user's
+side is an address of the current process; pages are faulted in as by the process itself, with its write
+protection and copy-on-write.  All forms without leading underscores check the range first.
+"""
+
+from __future__ import annotations
+
+from typing import Optional, Union
+
+from machine.hardware.ram import PAGE_SHIFT
+from machine.kernel.abi.errno import EFAULT
+from machine.kernel.current import current_kernel
+from machine.kernel.include.pages import PAGE_OFFSET, BUG_report, kernel_memory
+from machine.kernel.mm.page import PG_exec
+from machine.kernel.mm.space import mm_struct
+
+VERIFY_READ, VERIFY_WRITE = 0, 1
+
+Buffer = Union[int, bytes, bytearray, memoryview]
+
+
+def _mm() -> Optional[mm_struct]:
+    """Address space of the current process.  Without one (a module's init): reported, every access fails."""
+    task = current_kernel().current
+    if task is None:
+        BUG_report("user memory touched where there is no current process")
+        return None
+    return task.mm
+
+
+def _in_range(mm: mm_struct, address: int, size: int) -> bool:
+    return address >= 0 and size >= 0 and address + size <= mm.task_size
+
+
+def access_ok(type: int, address: int, size: int) -> int:
+    """1 when [address, address + size) is in user space, 0 when not.  Says nothing about what is mapped there.
+
+    `type` is VERIFY_READ or VERIFY_WRITE; it makes no difference since the 80386.
+    """
+    mm = _mm()
+    return int(mm is not None and _in_range(mm, address, size))
+
+
+def verify_area(type: int, address: int, size: int) -> int:
+    """`access_ok` with 0 for yes and -EFAULT for no."""
+    return 0 if access_ok(type, address, size) else -EFAULT
+
+
+def copy_to_user(to: int, from_: Buffer, n: int) -> int:
+    """Copy `n` bytes to user address `to`.  Returns how many were NOT copied: 0 is success."""
+    mm = _mm()
+    if mm is None or not _in_range(mm, to, n):
+        return n
+    return __copy_to_user(to, from_, n)
+
+
+def __copy_to_user(to: int, from_: Buffer, n: int) -> int:
+    """`copy_to_user` without the check of the range, for use after `access_ok`."""
+    mm = _mm()
+    if mm is None:
+        return n
+    data = kernel_memory(from_, n) if isinstance(from_, int) else memoryview(from_)[:n]
+    # A fault on the way may run another driver, which may change what is copied: the process sees either.
+    return n - mm.write_some(to, data)
+
+
+def copy_from_user(to: Union[int, bytearray, memoryview], from_: int, n: int) -> int:
+    """Copy `n` bytes from user address `from_`.  Returns how many were NOT copied; the rest of `to` is zeroed."""
+    mm = _mm()
+    if mm is None or not _in_range(mm, from_, n):
+        _store(to, b"", n)
+        return n
+    return __copy_from_user(to, from_, n)
+
+
+def __copy_from_user(to: Union[int, bytearray, memoryview], from_: int, n: int) -> int:
+    """`copy_from_user` without the check of the range."""
+    mm = _mm()
+    data = b"" if mm is None else mm.read_some(from_, n)
+    _store(to, data, n)
+    return n - len(data)
+
+
+def _store(to: Union[int, bytearray, memoryview], data: bytes, n: int) -> None:
+    view = kernel_memory(to, n) if isinstance(to, int) else memoryview(to)[:n]
+    view[:] = data.ljust(n, b"\0")
+    if isinstance(to, int) and n:
+        kernel = current_kernel()
+        first, last = (to - PAGE_OFFSET) >> PAGE_SHIFT, (to - PAGE_OFFSET + n - 1) >> PAGE_SHIFT
+        if any(kernel.mem.flags[pfn] & PG_exec for pfn in range(first, last + 1)):
+            kernel.cpu.drop_code()
+
+
+def clear_user(to: int, n: int) -> int:
+    """Zero `n` bytes at user address `to`.  Returns how many were NOT zeroed."""
+    mm = _mm()
+    if mm is None or not _in_range(mm, to, n):
+        return n
+    return __clear_user(to, n)
+
+
+def __clear_user(to: int, n: int) -> int:
+    """`clear_user` without the check of the range."""
+    mm = _mm()
+    return n if mm is None else n - mm.clear_user(to, n)
+
+
+def get_user(x: list[int], ptr: int, size: int = 4) -> int:
+    """Read an unsigned number of `size` bytes at user address `ptr` into ``x[0]``: 0 or -EFAULT (x[0] is then 0).
+
+    C takes the size from the pointer's type; here it is an argument: 4, an int, unless it is given.
+    """
+    mm = _mm()
+    if mm is None or not _in_range(mm, ptr, size):
+        x[0] = 0
+        return -EFAULT
+    return __get_user(x, ptr, size)
+
+
+def __get_user(x: list[int], ptr: int, size: int = 4) -> int:
+    """`get_user` without the check of the range."""
+    mm = _mm()
+    data = b"" if mm is None else mm.read_some(ptr, size)
+    x[0] = int.from_bytes(data, "little") if len(data) == size else 0
+    return 0 if len(data) == size else -EFAULT
+
+
+def put_user(x: int, ptr: int, size: int = 4) -> int:
+    """Write the number `x` as `size` bytes at user address `ptr`: 0 or -EFAULT."""
+    mm = _mm()
+    if mm is None or not _in_range(mm, ptr, size):
+        return -EFAULT
+    return __put_user(x, ptr, size)
+
+
+def __put_user(x: int, ptr: int, size: int = 4) -> int:
+    """`put_user` without the check of the range."""
+    mm = _mm()
+    data = (x & (1 << 8 * size) - 1).to_bytes(size, "little")
+    return 0 if mm is not None and mm.write_some(ptr, data) == size else -EFAULT
+
+
+def strncpy_from_user(dst: Union[bytearray, memoryview], src: int, count: int) -> int:
+    """Copy the string at user address `src`, with its NUL, into `dst`, at most `count` bytes.
+
+    Returns its length without the NUL, `count` when there is no NUL in them, or -EFAULT.
+    """
+    mm = _mm()
+    if mm is None or not _in_range(mm, src, 1):
+        return -EFAULT
+    text, found = _string(mm, src, count)
+    if text is None:
+        return -EFAULT
+    memoryview(dst)[: len(text)] = text
+    if not found:
+        return count
+    dst[len(text)] = 0
+    return len(text)
+
+
+def strnlen_user(s: int, n: int) -> int:
+    """Length with its NUL of the string at user address `s`; more than `n` when it is longer; 0 on a fault."""
+    mm = _mm()
+    if mm is None or not _in_range(mm, s, 1):
+        return 0
+    text, found = _string(mm, s, n)
+    if text is None:
+        return 0
+    return len(text) + 1 if found else n + 1
+
+
+def _string(mm: mm_struct, address: int, count: int) -> tuple[Optional[bytes], bool]:
+    """(bytes before the NUL, whether there is one within `count`); None where memory can't be read first."""
+    text = b""
+    while len(text) < count:
+        at = address + len(text)
+        piece = mm.read_some(at, min(count - len(text), 4096 - (at & 4095)))
+        if not piece:
+            return None, False
+        head, nul, _ = piece.partition(b"\0")
+        text += head
+        if nul:
+            return text, True
+    return text, False

@@ -1,0 +1,266 @@
+"""``#include <linux/...>`` for drivers: every name that a driver may use, under the kernel's own name.
+
+    from machine.kernel.linux import *          # or the names that are needed, one by one
+
+What reads differently from C, because it is Python:
+
+* A pointer to one integer is a list of one element: ``f_pos[0] += n``; ``if type: type[0] = VM_FAULT_MINOR``.
+* Addresses are integers.  `kernel_memory(address, length)` gives the bytes behind a kernel address; user memory is
+  reached with `copy_to_user` and its relatives only.
+* `wait_event` and its relatives take their condition as a function: ``wait_event(queue, lambda: dev.ready)``.
+* Methods return 0, a count, or a negative errno as in C.  A driver does not raise; what it raises is an oops.
+* `module_param("scullp_qset", int, 0)` names its variable as a string.
+
+Behaviour is that of Linux 2.6.10; names of 2.2 and 2.4 (`remap_page_range`, `MAP_NR`) do what they did.
+A driver's file is executed once for each machine that loads it, so its globals are the state of that machine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.abi import errno as _errno
+from machine.kernel.abi.errno import *  # noqa: F403  (every E... of <asm/errno.h>)
+from machine.kernel.fs.chrdev import cdev
+from machine.kernel.fs.file import (
+    FMODE_READ,
+    FMODE_WRITE,
+    MAJOR,
+    MINOR,
+    MKDEV,
+    O_ACCMODE,
+    O_APPEND,
+    O_NONBLOCK,
+    O_RDONLY,
+    O_RDWR,
+    O_SYNC,
+    O_TRUNC,
+    O_WRONLY,
+    S_IFCHR,
+    S_IFMT,
+    S_IFREG,
+    Ptr,
+    dentry,
+    file,
+    file_operations,
+    imajor,
+    iminor,
+    inode,
+    vm_operations_struct,
+)  # fmt: skip
+from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM
+from machine.kernel.include import wait
+from machine.kernel.include.device import (
+    MODULE_AUTHOR,
+    MODULE_DESCRIPTION,
+    MODULE_LICENSE,
+    MODULE_PARM_DESC,
+    alloc_chrdev_region,
+    cdev_add,
+    cdev_alloc,
+    cdev_del,
+    cdev_init,
+    create_proc_read_entry,
+    devfs_mk_cdev,
+    devfs_mk_symlink,
+    devfs_remove,
+    module_exit,
+    module_init,
+    module_param,
+    module_param_array,
+    printk,
+    printk_ratelimit,
+    register_chrdev,
+    register_chrdev_region,
+    remove_proc_entry,
+    unregister_chrdev,
+    unregister_chrdev_region,
+)  # fmt: skip
+from machine.kernel.include.ioctl import (
+    _IO,
+    _IOC,
+    _IOC_DIR,
+    _IOC_NONE,
+    _IOC_NR,
+    _IOC_READ,
+    _IOC_SIZE,
+    _IOC_TYPE,
+    _IOC_WRITE,
+    _IOR,
+    _IOW,
+    _IOWR,
+)  # fmt: skip
+from machine.kernel.include.mman import (
+    CAP_SYS_ADMIN,
+    CAP_SYS_RAWIO,
+    capable,
+    cpu_has_mtrr,
+    current,
+    get_random_bytes,
+    pgprot_noncached,
+    remap_page_range,
+    shmem_zero_setup,
+)  # fmt: skip
+from machine.kernel.include.pages import (
+    KMALLOC_MAX_SIZE,
+    MAP_NR,
+    NULL,
+    PAGE_ALIGN,
+    PAGE_MASK,
+    PAGE_OFFSET,
+    ClearPageReserved,
+    PageReserved,
+    SetPageReserved,
+    __get_dma_pages,
+    __get_free_page,
+    __get_free_pages,
+    __pa,
+    __va,
+    free_page,
+    free_pages,
+    get_free_page,
+    get_free_pages,
+    get_page,
+    get_zeroed_page,
+    kernel_memory,
+    kfree,
+    kmalloc,
+    kzalloc,
+    mem_map,
+    mem_map_reserve,
+    mem_map_unreserve,
+    page_address,
+    page_count,
+    page_to_pfn,
+    pfn_to_page,
+    pfn_valid,
+    phys_to_virt,
+    put_page,
+    virt_addr_valid,
+    virt_to_page,
+    virt_to_phys,
+)  # fmt: skip
+from machine.kernel.include.uaccess import (
+    VERIFY_READ,
+    VERIFY_WRITE,
+    __clear_user,
+    __copy_from_user,
+    __copy_to_user,
+    __get_user,
+    __put_user,
+    access_ok,
+    clear_user,
+    copy_from_user,
+    copy_to_user,
+    get_user,
+    put_user,
+    strncpy_from_user,
+    strnlen_user,
+    verify_area,
+)  # fmt: skip
+from machine.kernel.include.wait import *  # noqa: F403
+from machine.kernel.mm.page import (
+    GFP_ATOMIC,
+    GFP_DMA,
+    GFP_HIGHUSER,
+    GFP_KERNEL,
+    GFP_USER,
+    NOPAGE_OOM,
+    NOPAGE_SIGBUS,
+    VM_FAULT_MAJOR,
+    VM_FAULT_MINOR,
+    VM_FAULT_OOM,
+    VM_FAULT_SIGBUS,
+    NopageResult,
+    Page,
+)  # fmt: skip
+from machine.kernel.mm.remap import io_remap_page_range, remap_pfn_range
+from machine.kernel.mm.vma import (
+    VM_DONTCOPY,
+    VM_DONTEXPAND,
+    VM_EXEC,
+    VM_IO,
+    VM_LOCKED,
+    VM_MAYEXEC,
+    VM_MAYREAD,
+    VM_MAYSHARE,
+    VM_MAYWRITE,
+    VM_READ,
+    VM_RESERVED,
+    VM_SHARED,
+    VM_WRITE,
+    vm_area_struct,
+)  # fmt: skip
+from machine.kernel.modparam import byte, charp, invbool, long, short, uint, ulong, ushort
+from machine.kernel.module import module
+from machine.kernel.printk import (
+    KERN_ALERT,
+    KERN_CRIT,
+    KERN_DEBUG,
+    KERN_EMERG,
+    KERN_ERR,
+    KERN_INFO,
+    KERN_NOTICE,
+    KERN_WARNING,
+    kmsg_fops,
+)  # fmt: skip
+
+SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
+
+if TYPE_CHECKING:
+    THIS_MODULE: Optional[module]
+    """The `module` of the driver that imports it."""
+    high_memory: int
+    """Kernel address one past the last byte of RAM; `__pa(high_memory)` is where RAM ends."""
+else:
+
+    def __getattr__(name: str) -> Any:
+        """The names whose value depends on the machine and the driver that import them."""
+        if name == "THIS_MODULE":
+            from machine.kernel.module import calling_module
+
+            return calling_module(2)
+        if name == "high_memory":
+            from machine.kernel.include.pages import high_memory_of_machine
+
+            return high_memory_of_machine()
+        raise AttributeError(f"<linux/...> has no name '{name}' (or this kernel does not have it)")
+
+
+__all__ = [
+    # linux/fs.h, linux/cdev.h, linux/devfs_fs_kernel.h
+    "FMODE_READ", "FMODE_WRITE", "MAJOR", "MINOR", "MKDEV", "O_ACCMODE", "O_APPEND", "O_NONBLOCK", "O_RDONLY",
+    "O_RDWR", "O_SYNC", "O_TRUNC", "O_WRONLY", "SEEK_CUR", "SEEK_END", "SEEK_SET", "S_IFCHR", "S_IFMT", "S_IFREG",
+    "Ptr", "alloc_chrdev_region", "cdev", "cdev_add", "cdev_alloc", "cdev_del", "cdev_init", "dentry",
+    "devfs_mk_cdev", "devfs_mk_symlink", "devfs_remove", "file", "file_operations", "imajor", "iminor", "inode",
+    "register_chrdev", "register_chrdev_region", "unregister_chrdev", "unregister_chrdev_region",
+    # linux/mm.h, asm/page.h, asm/pgtable.h
+    "MAP_NR", "NOPAGE_OOM", "NOPAGE_SIGBUS", "NopageResult", "PAGE_ALIGN", "PAGE_MASK", "PAGE_OFFSET", "PAGE_SHIFT",
+    "PAGE_SIZE", "ClearPageReserved", "Page", "PageReserved", "SetPageReserved", "VM_DONTCOPY", "VM_DONTEXPAND",
+    "VM_EXEC", "VM_FAULT_MAJOR", "VM_FAULT_MINOR", "VM_FAULT_OOM", "VM_FAULT_SIGBUS", "VM_IO", "VM_LOCKED",
+    "VM_MAYEXEC", "VM_MAYREAD", "VM_MAYSHARE", "VM_MAYWRITE", "VM_READ", "VM_RESERVED", "VM_SHARED", "VM_WRITE",
+    "__pa", "__va", "get_page", "high_memory", "io_remap_page_range", "kernel_memory", "mem_map", "mem_map_reserve",
+    "mem_map_unreserve", "page_address", "page_count", "page_to_pfn", "pfn_to_page", "pfn_valid", "pgprot_noncached",
+    "phys_to_virt", "put_page", "remap_page_range", "remap_pfn_range", "shmem_zero_setup", "virt_addr_valid",
+    "virt_to_page", "virt_to_phys", "vm_area_struct", "vm_operations_struct",
+    # linux/gfp.h, linux/slab.h
+    "GFP_ATOMIC", "GFP_DMA", "GFP_HIGHUSER", "GFP_KERNEL", "GFP_USER", "KMALLOC_MAX_SIZE", "NULL", "__get_dma_pages",
+    "__get_free_page", "__get_free_pages", "free_page", "free_pages", "get_free_page", "get_free_pages",
+    "get_zeroed_page", "kfree", "kmalloc", "kzalloc",
+    # asm/uaccess.h
+    "VERIFY_READ", "VERIFY_WRITE", "__clear_user", "__copy_from_user", "__copy_to_user", "__get_user", "__put_user",
+    "access_ok", "clear_user", "copy_from_user", "copy_to_user", "get_user", "put_user", "strncpy_from_user",
+    "strnlen_user", "verify_area",
+    # linux/module.h, linux/kernel.h, linux/proc_fs.h, linux/sched.h, linux/random.h
+    "CAP_SYS_ADMIN", "CAP_SYS_RAWIO", "KERN_ALERT", "KERN_CRIT", "KERN_DEBUG", "KERN_EMERG", "KERN_ERR", "KERN_INFO",
+    "KERN_NOTICE", "KERN_WARNING", "MODULE_AUTHOR", "MODULE_DESCRIPTION", "MODULE_LICENSE", "MODULE_PARM_DESC",
+    "THIS_MODULE", "byte", "capable", "charp", "cpu_has_mtrr", "create_proc_read_entry", "current",
+    "get_random_bytes", "invbool", "kmsg_fops", "long", "module", "module_exit", "module_init", "module_param",
+    "module_param_array", "printk", "printk_ratelimit", "remove_proc_entry", "short", "uint", "ulong", "ushort",
+    # linux/poll.h, asm/ioctl.h
+    "POLLERR", "POLLHUP", "POLLIN", "POLLOUT", "POLLPRI", "POLLRDNORM", "POLLWRNORM", "_IO", "_IOC", "_IOC_DIR",
+    "_IOC_NONE", "_IOC_NR", "_IOC_READ", "_IOC_SIZE", "_IOC_TYPE", "_IOC_WRITE", "_IOR", "_IOW", "_IOWR",
+]  # fmt: skip
+__all__ += wait.__all__
+__all__ += list(_errno.NAMES.values())

@@ -1,0 +1,291 @@
+"""System calls that move bytes: read, write and their vector and positioned forms, lseek, sendfile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from machine.kernel.abi.errno import EBADF, EINVAL, EISDIR, EOPNOTSUPP, EOVERFLOW, ESPIPE, EXDEV, Errno
+from machine.kernel.abi.layout import MAX_RW_COUNT
+from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, O_APPEND, S_IFDIR, S_IFMT, S_IFREG, file
+from machine.kernel.fs.read_write import (
+    CHUNK,
+    check_position,
+    do_read,
+    do_write,
+    driver_result,
+    is_stream,
+    limit_size,
+    one_vector,
+    write_bytes,
+)
+from machine.kernel.fs.regular import MAX_LFS_FILESIZE, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET
+from machine.kernel.module import call_driver
+from machine.kernel.syscalls.table import syscall
+
+if TYPE_CHECKING:
+    from machine.kernel.task.task import Task
+
+RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND = 1, 2, 4, 8, 16
+
+
+@syscall("read", "fd ptr size")
+def sys_read(task: Task, fd: int, buf: int, count: int) -> int:
+    return do_read(task, task.files.fget(fd), one_vector(task, buf, count), None)
+
+
+@syscall("write", "fd buf size")
+def sys_write(task: Task, fd: int, buf: int, count: int) -> int:
+    return do_write(task, task.files.fget(fd), one_vector(task, buf, count), None)
+
+
+@syscall("pread64", "fd ptr size off64")
+def sys_pread64(task: Task, fd: int, buf: int, count: int, position: int) -> int:
+    if position < 0:
+        raise Errno(EINVAL)
+    filp = task.files.fget(fd)
+    check_position(filp, position)
+    return do_read(task, filp, one_vector(task, buf, count), position)
+
+
+@syscall("pwrite64", "fd buf size off64")
+def sys_pwrite64(task: Task, fd: int, buf: int, count: int, position: int) -> int:
+    """With O_APPEND the data go to the end, as pwrite(2) says under BUGS."""
+    if position < 0:
+        raise Errno(EINVAL)
+    filp = task.files.fget(fd)
+    check_position(filp, position)
+    return do_write(task, filp, one_vector(task, buf, count), position)
+
+
+@syscall("readv", "fd ptr ulong")
+def sys_readv(task: Task, fd: int, iov: int, count: int) -> int:
+    filp = task.files.fget(fd)
+    return do_read(task, filp, task.abi.read_iovec(task.mm, iov, count), None)
+
+
+@syscall("writev", "fd ptr ulong")
+def sys_writev(task: Task, fd: int, iov: int, count: int) -> int:
+    filp = task.files.fget(fd)
+    return do_write(task, filp, task.abi.read_iovec(task.mm, iov, count), None)
+
+
+@syscall("preadv", "fd ptr ulong off64")
+def sys_preadv(task: Task, fd: int, iov: int, count: int, position: int) -> int:
+    filp = task.files.fget(fd)
+    check_position(filp, position)
+    return do_read(task, filp, task.abi.read_iovec(task.mm, iov, count), position)
+
+
+@syscall("pwritev", "fd ptr ulong off64")
+def sys_pwritev(task: Task, fd: int, iov: int, count: int, position: int) -> int:
+    filp = task.files.fget(fd)
+    check_position(filp, position)
+    return do_write(task, filp, task.abi.read_iovec(task.mm, iov, count), position)
+
+
+def _check_rwf(flags: int, write: bool) -> None:
+    """RWF_NOWAIT is refused as by files without it, unknown flags too: EOPNOTSUPP."""
+    allowed = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | (RWF_APPEND if write else 0)
+    if flags & ~allowed:
+        raise Errno(EOPNOTSUPP)
+
+
+def _preadv2(task: Task, fd: int, iov: int, count: int, position: int, flags: int) -> int:
+    filp = task.files.fget(fd)
+    if position != -1:
+        check_position(filp, position)
+    _check_rwf(flags, False)
+    return do_read(task, filp, task.abi.read_iovec(task.mm, iov, count), None if position == -1 else position)
+
+
+def _pwritev2(task: Task, fd: int, iov: int, count: int, position: int, flags: int) -> int:
+    filp = task.files.fget(fd)
+    if position != -1:
+        check_position(filp, position)
+    _check_rwf(flags, True)
+    vectors = task.abi.read_iovec(task.mm, iov, count)
+    before = filp.f_flags
+    if flags & RWF_APPEND:
+        filp.f_flags |= O_APPEND
+    try:
+        done = do_write(task, filp, vectors, None if position == -1 else position)
+    finally:
+        filp.f_flags = before
+    if flags & (RWF_DSYNC | RWF_SYNC) and filp.f_op.fsync is not None:
+        filp.f_op.fsync(filp, int(not flags & RWF_SYNC))
+    return done
+
+
+@syscall("preadv2", "fd ptr ulong off64 ulong flags:RWF_", abi="x86_64")
+def sys_preadv2(task: Task, fd: int, iov: int, count: int, position: int, _high: int, flags: int) -> int:
+    return _preadv2(task, fd, iov, count, position, flags)
+
+
+@syscall("preadv2", "fd ptr ulong off64 flags:RWF_", abi="i386")
+def compat_sys_preadv2(task: Task, fd: int, iov: int, count: int, position: int, flags: int) -> int:
+    return _preadv2(task, fd, iov, count, position, flags)
+
+
+@syscall("pwritev2", "fd ptr ulong off64 ulong flags:RWF_", abi="x86_64")
+def sys_pwritev2(task: Task, fd: int, iov: int, count: int, position: int, _high: int, flags: int) -> int:
+    return _pwritev2(task, fd, iov, count, position, flags)
+
+
+@syscall("pwritev2", "fd ptr ulong off64 flags:RWF_", abi="i386")
+def compat_sys_pwritev2(task: Task, fd: int, iov: int, count: int, position: int, flags: int) -> int:
+    return _pwritev2(task, fd, iov, count, position, flags)
+
+
+# -- lseek -------------------------------------------------------------------------------------------------
+
+
+def vfs_llseek(task: Task, filp: file, offset: int, whence: int) -> int:
+    """Move `f_pos`; errors raised (fs/read_write.c: vfs_llseek)."""
+    if whence not in (SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE):
+        raise Errno(EINVAL)
+    if is_stream(filp):
+        raise Errno(ESPIPE)
+    operations = filp.f_op
+    if operations.llseek is not None:
+        answer = call_driver(task.kernel, operations.owner, "llseek", operations.llseek, filp, offset, whence)
+        result = driver_result(filp, answer)
+        if result < 0:
+            raise Errno(-result)
+        return result
+    return _default_llseek(filp, offset, whence)
+
+
+def _default_llseek(filp: file, offset: int, whence: int) -> int:
+    """For files without a method, drivers above all; a directory's positions count its entries."""
+    node = filp.f_inode
+    if whence == SEEK_CUR:
+        offset += filp.f_pos
+    elif whence == SEEK_END:
+        node.getattr()
+        offset += node.i_size
+    elif whence != SEEK_SET:
+        raise Errno(EINVAL)
+    if not 0 <= offset <= MAX_LFS_FILESIZE:
+        raise Errno(EINVAL)
+    filp.f_pos = offset
+    if node.i_mode & S_IFMT == S_IFDIR and offset == 0:
+        filp.private_data = None  # rewinddir: read the directory afresh
+    return offset
+
+
+@syscall("lseek", "fd off uint")
+def sys_lseek(task: Task, fd: int, offset: int, whence: int) -> int:
+    result = vfs_llseek(task, task.files.fget(fd), offset, whence)
+    if task.abi.bits == 32 and result > 0x7FFF_FFFF:
+        raise Errno(EOVERFLOW)
+    return result
+
+
+@syscall("_llseek", "fd ulong ulong ptr uint", abi="i386")
+def sys_llseek(task: Task, fd: int, high: int, low: int, result: int, whence: int) -> int:
+    offset = ((high << 32 | low) ^ 1 << 63) - (1 << 63)
+    position = vfs_llseek(task, task.files.fget(fd), offset, whence)
+    task.mm.put_u64(result, position)
+    return 0
+
+
+# -- from file to file --------------------------------------------------------------------------------------
+
+
+def _splice(task: Task, source: file, target: file, position: int, count: int, to: int | None) -> int:
+    """Move up to `count` bytes; `to` None: at the target's `f_pos`.  The first error counts if nothing moved."""
+    if source.f_op.read_iter is None or target.f_op.write_iter is None:
+        raise Errno(EINVAL)
+    count = min(count, MAX_RW_COUNT)
+    if target.f_inode.i_mode & S_IFMT == S_IFREG:
+        count = limit_size(task, target.f_pos if to is None else to, count)
+    done = 0
+    while done < count:
+        try:
+            data = source.f_op.read_iter(source, min(count - done, CHUNK), position + done)
+            wrote = write_bytes(target, data, (target.f_pos if to is None else to + done)) if data else 0
+        except Errno:
+            if done:
+                break
+            raise
+        done += wrote
+        if to is None:
+            target.f_pos += wrote
+        if not data or wrote < len(data) or is_stream(source):
+            break
+    return done
+
+
+def _sendfile(task: Task, out_fd: int, in_fd: int, position: int | None, count: int) -> tuple[int, int]:
+    """(bytes moved, new position)."""
+    source = task.files.fget(in_fd)
+    if not source.f_mode & FMODE_READ:
+        raise Errno(EBADF)
+    if position is not None:
+        check_position(source, position)
+    target = task.files.fget(out_fd)
+    if not target.f_mode & FMODE_WRITE:
+        raise Errno(EBADF)
+    if target.f_flags & O_APPEND:
+        raise Errno(EINVAL)
+    if source.f_inode.i_mode & S_IFMT == S_IFDIR:
+        raise Errno(EINVAL)
+    start = source.f_pos if position is None else position
+    done = _splice(task, source, target, start, count, None)
+    if position is None:
+        source.f_pos = start + done
+    return done, start + done
+
+
+@syscall("sendfile", "fd fd ptr size")
+def sys_sendfile(task: Task, out_fd: int, in_fd: int, offset: int, count: int) -> int:
+    abi = task.abi
+    position = abi.signed(abi.get_word(task.mm, offset)) if offset else None
+    done, where = _sendfile(task, out_fd, in_fd, position, count)
+    if offset:
+        abi.put_word(task.mm, offset, where)
+    return done
+
+
+@syscall("sendfile64", "fd fd ptr size", abi="i386")
+def sys_sendfile64(task: Task, out_fd: int, in_fd: int, offset: int, count: int) -> int:
+    position = (task.mm.get_u64(offset) ^ 1 << 63) - (1 << 63) if offset else None
+    done, where = _sendfile(task, out_fd, in_fd, position, count)
+    if offset:
+        task.mm.put_u64(offset, where)
+    return done
+
+
+@syscall("copy_file_range", "fd ptr fd ptr size flags:COPY_")
+def sys_copy_file_range(task: Task, fd_in: int, off_in: int, fd_out: int, off_out: int, count: int, flags: int) -> int:
+    """EISDIR, EINVAL for other than regular files; EXDEV between file systems, as before Linux 5.19's whole-copy
+    fallback was taken back (fs/read_write.c: generic_copy_file_checks)."""
+    source, target = task.files.fget(fd_in), task.files.fget(fd_out)
+    if flags:
+        raise Errno(EINVAL)
+    kinds = {source.f_inode.i_mode & S_IFMT, target.f_inode.i_mode & S_IFMT}
+    if S_IFDIR in kinds:
+        raise Errno(EISDIR)
+    if kinds != {S_IFREG}:
+        raise Errno(EINVAL)
+    if not source.f_mode & FMODE_READ or not target.f_mode & FMODE_WRITE or target.f_flags & O_APPEND:
+        raise Errno(EBADF)
+    if source.f_inode.i_sb is not target.f_inode.i_sb:
+        raise Errno(EXDEV)
+    start = task.mm.get_u64(off_in) if off_in else source.f_pos
+    to = task.mm.get_u64(off_out) if off_out else target.f_pos
+    if source.f_inode is target.f_inode and start < to + count and to < start + count:
+        raise Errno(EINVAL)
+    done = _splice(task, source, target, start, count, to)
+    if off_in:
+        task.mm.put_u64(off_in, start + done)
+    else:
+        source.f_pos = start + done
+    if off_out:
+        task.mm.put_u64(off_out, to + done)
+    else:
+        target.f_pos = to + done
+    return done
+
+
+

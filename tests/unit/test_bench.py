@@ -1,0 +1,99 @@
+"""The runner of the bench: what it says about figures, absent peers and failures."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import peers, runner
+from bench.__main__ import main
+from bench.floor import measure
+from bench.runner import Bench, Failed, number, write_json
+from bench.workloads import WORKLOADS, Target, Workload
+
+ONE = Workload("one", "a thing", "ns/thing", "getppid", ("10",), target=Target(4, "host"))
+TWO = Workload("two", "another", "ns/thing", "getppid", ("10",), peers=("host", "nopage"), target=Target(100))
+
+
+def with_figures(monkeypatch: pytest.MonkeyPatch, figures: dict[str, float], rounds: int = 1) -> Bench:
+    """A bench whose peers answer with `figures`; a negative one is a failure."""
+
+    def once(workload: Workload, peer: str) -> float:
+        if figures[peer] < 0:
+            raise Failed("exit 1: it broke")
+        return figures[peer]
+
+    monkeypatch.setattr(runner, "once", once)
+    monkeypatch.setattr(runner, "missing", lambda peer: "not installed" if peer not in figures else None)
+    bench = Bench([ONE, TWO], rounds)
+    bench.run()
+    return bench
+
+
+def test_medians_ratios_and_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = with_figures(monkeypatch, {"host": 100.0, "qemu": 250.0, "nopage": 500.0}, rounds=3)
+    rows = bench.table().splitlines()
+    assert rows[2] == "| one: a thing | ns/thing | 100.0 | 250.0 | 500.0 | 5.0 | ≤ 4 × host: missed (5.00) |"
+    assert rows[3] == "| two: another | ns/thing | 100.0 |  | 500.0 | 5.0 | ≤ 100.0: missed (500.0) |"
+    assert bench.missed() == ["one", "two"]
+    assert len(bench.samples["one", "host"]) == 3
+
+
+def test_an_absent_peer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = with_figures(monkeypatch, {"host": 100.0, "nopage": 50.0}).table()
+    assert "No column for qemu: not installed." in table
+    assert "| one: a thing | ns/thing | 100.0 |  | 50.0 | 0.5 | ≤ 4 × host: met (0.50) |" in table
+
+
+def test_a_failure_is_no_figure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bench = with_figures(monkeypatch, {"host": 100.0, "qemu": 1.0, "nopage": -1}, rounds=2)
+    assert "| failed |  | ≤ 4 × host: not measured |" in bench.table()
+    assert "one on nopage: exit 1: it broke" in bench.table()
+    write_json(bench, str(tmp_path / "bench.json"))
+    document = json.loads((tmp_path / "bench.json").read_text())
+    assert document["workloads"][0]["problems"] == {"nopage": "exit 1: it broke"}
+    assert document["workloads"][0]["samples"] == {"host": [100.0, 100.0], "qemu": [1.0, 1.0]}
+    assert document["missed"] == []
+
+
+def test_once_tells_a_number_from_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
+    for script, result in (("echo 12.5", 12.5), ("echo no", "instead of a number"), ("echo bad >&2; exit 3", "3: bad")):
+        monkeypatch.setattr(runner, "command", lambda *_args, line=script: ["sh", "-c", line])
+        if isinstance(result, float):
+            assert runner.once(ONE, "host") == result
+            assert runner.once(replace(ONE, whole=True), "host") < 10_000
+        else:
+            with pytest.raises(Failed, match=result):
+                runner.once(ONE, "host")
+
+
+def test_numbers() -> None:
+    assert [number(value) for value in (0.123, 9.99, 12.345, 999.96, 12345.6)] == [
+        "0.12", "9.99", "12.3", "1000.0", "12,346",
+    ]  # fmt: skip
+
+
+def test_every_workload_has_its_program_and_a_target_that_exists() -> None:
+    names = {workload.name for workload in WORKLOADS}
+    for workload in WORKLOADS:
+        source = peers.PROGRAMS / f"{workload.program}.c"
+        assert source.exists() or (peers.TOP / "guest" / "bin" / "x86_64" / workload.program).exists()
+        assert set(workload.peers) <= set(peers.NAMES)
+        assert workload.target is None or workload.target.against in {"", *workload.peers, *names}
+    assert len(names) == len(WORKLOADS)
+
+
+def test_the_floor_takes_one_fault_a_page() -> None:
+    assert 0.1 < measure(64) < 10_000_000
+
+
+def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--rounds", "0"], ["--only", "nothing"]):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert end.value.code == 2
+    assert re.search(r"must be at least 1", capsys.readouterr().err)

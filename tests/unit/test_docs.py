@@ -1,0 +1,39 @@
+"""What the documents say must be what is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md")])
+
+
+def test_the_table_of_system_calls_is_current() -> None:
+    command = [sys.executable, "docs/gen_syscalls.py", "--check"]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_has_its_test_command_between_markers() -> None:
+    text = (TOP / "README.md").read_text()
+    found = re.findall(r"^<!-- test-command -->\n```[a-z]*\n(.*?)\n```\n<!-- /test-command -->$", text, re.M | re.S)
+    assert len(found) == 1 and "-m pytest" in found[0], "what .ci/run takes from it"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(TOP)))
+def test_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text())
+    gone = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    assert gone == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(TOP)))
+def test_files_that_documents_name_exist(document: Path) -> None:
+    """Anything in backquotes that begins with one of our directories is a file or directory of ours."""
+    named = set(re.findall(r"`((?:machine|drivers|guest|firmware|tests|bench|docs)/[\w./-]*)`", document.read_text()))
+    assert sorted(name for name in named if not (TOP / name).exists()) == []
