@@ -18,19 +18,21 @@ RAM; an ordinary page of RAM reads as zeros (LDD3 §15.2.6).
 
 from __future__ import annotations
 
-from machine.kernel.linux import (
+from machine.kernel.linux import (  # isort: skip
     CAP_SYS_RAWIO, EAGAIN, EFAULT, EINVAL, EIO, ENOSPC, ENXIO, EPERM, KERN_ERR, MKDEV, MODULE_DESCRIPTION,
     MODULE_LICENSE, O_SYNC, PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, SEEK_CUR, SEEK_SET, THIS_MODULE, VM_IO, VM_RESERVED,
     VM_SHARED, Ptr, __pa, __va, capable, clear_user, copy_from_user, copy_to_user, cpu_has_mtrr, devfs_mk_cdev,
-    devfs_remove, file, file_operations, get_random_bytes, high_memory, iminor, inode, kernel_memory, kmsg_fops,
-    module_exit, module_init, pfn_valid, pgprot_noncached, printk, put_user, register_chrdev, remap_pfn_range,
-    shmem_zero_setup, unregister_chrdev, vm_area_struct,
+    devfs_remove, file, file_operations, get_random_bytes, high_memory, iminor, inode, kmsg_fops, memcpy, module_exit,
+    module_init, pfn_valid, pgprot_noncached, printk, put_user, register_chrdev, remap_pfn_range, shmem_zero_setup,
+    unregister_chrdev, vm_area_struct,
 )  # fmt: skip
 
 MODULE_LICENSE("GPL")
 MODULE_DESCRIPTION("mem, kmem, null, zero, full, random, urandom, kmsg: the memory devices (major 1)")
 
 MEM_MAJOR = 1
+PHYSICAL_BITS = 40
+"""The processor's address lines (/proc/cpuinfo): nothing can be mapped beyond."""
 LOFF_MASK = (1 << 64) - 1
 RNDGETENTCNT = 0x80045200
 ENTROPY_BITS = 256
@@ -84,12 +86,14 @@ def do_write_mem(p: int, buf: int, count: int, f_pos: Ptr) -> int:
     copied = count - copy_from_user(data, buf, count)
     if count and not copied:
         return -EFAULT
-    write_kernel(p, data, copied)
+    memcpy(p, data, copied)
     f_pos[0] += copied
     return copied
 
 
 def mmap_mem(filp: file, vma: vm_area_struct) -> int:
+    if (vma.vm_pgoff << PAGE_SHIFT) + vma.vm_end - vma.vm_start > 1 << PHYSICAL_BITS:
+        return -EINVAL
     uncached = uncached_access(filp, vma.vm_pgoff << PAGE_SHIFT)
     if uncached:
         vma.vm_page_prot = pgprot_noncached(vma.vm_page_prot)

@@ -16,16 +16,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Optional
 
-from machine.kernel.linux import (
+from machine.kernel.linux import (  # isort: skip
     _IO, _IOR, _IOW, _IOWR, CAP_SYS_ADMIN, EBUSY, EFAULT, EINVAL, ENODEV, ENOMEM, ENOTTY, EPERM, ERESTARTSYS,
-    GFP_KERNEL, KERN_NOTICE, KERN_WARNING, MAJOR, MKDEV, MODULE_AUTHOR, MODULE_DESCRIPTION,
-    MODULE_LICENSE, MODULE_PARM_DESC, NOPAGE_SIGBUS, O_ACCMODE, O_WRONLY, PAGE_SHIFT, PAGE_SIZE, SEEK_CUR, SEEK_END,
-    SEEK_SET, THIS_MODULE, VM_FAULT_MINOR, VM_RESERVED, NopageResult, Ptr, __get_free_pages, alloc_chrdev_region,
-    capable, cdev, cdev_add, cdev_del, cdev_init, copy_from_user, copy_to_user, create_proc_read_entry,
-    devfs_mk_cdev, devfs_mk_symlink, devfs_remove, down, down_interruptible, file, file_operations, free_pages,
-    get_page, get_user, iminor, inode, kernel_memory, module_exit, module_init, module_param, printk, put_user,
-    register_chrdev_region, remove_proc_entry, semaphore, unregister_chrdev_region, up, virt_to_page,
-    vm_area_struct, vm_operations_struct,
+    GFP_KERNEL, KERN_NOTICE, KERN_WARNING, MAJOR, MKDEV, MODULE_AUTHOR, MODULE_DESCRIPTION, MODULE_LICENSE,
+    MODULE_PARM_DESC, NOPAGE_SIGBUS, O_ACCMODE, O_WRONLY, PAGE_SHIFT, PAGE_SIZE, SEEK_CUR, SEEK_END, SEEK_SET,
+    THIS_MODULE, VM_FAULT_MINOR, VM_RESERVED, NopageResult, Ptr, __get_free_pages, alloc_chrdev_region, capable, cdev,
+    cdev_add, cdev_del, cdev_init, copy_from_user, copy_to_user, create_proc_read_entry, devfs_mk_cdev,
+    devfs_mk_symlink, devfs_remove, down, down_interruptible, file, file_operations, free_pages, get_page, get_user,
+    iminor, inode, kernel_memory, memcpy, memset, module_exit, module_init, module_param, printk, put_user,
+    register_chrdev_region, remove_proc_entry, semaphore, unregister_chrdev_region, up, virt_to_page, vm_area_struct,
+    vm_operations_struct,
 )  # fmt: skip
 
 MODULE_LICENSE("GPL")
@@ -141,8 +141,7 @@ def scullp_make(dev: scullp_dev, number: int) -> int:
         if not quantum:
             return 0
         # A mapping shows the whole page, and a process must not see what was in it before.
-        memory = kernel_memory(quantum, PAGE_SIZE << dev.order)
-        memory[:] = bytes(len(memory))
+        memset(quantum, 0, PAGE_SIZE << dev.order)
         dptr.data[s_pos] = quantum
     return dptr.data[s_pos]
 
@@ -199,7 +198,7 @@ def scullp_write(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
     count = min(len(data), (PAGE_SIZE << dev.order) - q_pos)
     address = scullp_make(dev, number) if count else 0
     if address:
-        kernel_memory(address + q_pos, count)[:] = data[:count]
+        memcpy(address + q_pos, data, count)
         f_pos[0] += count
         dev.size = max(dev.size, f_pos[0])
     up(dev.sem)
@@ -245,7 +244,7 @@ def scullp_ioctl(inode: inode, filp: file, cmd: int, arg: int) -> int:
 
 
 def scullp_set(cmd: int, arg: int, old: int, setter: Callable[[int], int]) -> int:
-    """The commands that change a value: S and X take it from user memory, T and H are given it; X and H tell the old."""
+    """Change a value: S and X read it from user memory, T and H are given it; X and H tell the old one."""
     if not capable(CAP_SYS_ADMIN):
         return -EPERM
     by_pointer = cmd in (SCULLP_IOCSORDER, SCULLP_IOCXORDER, SCULLP_IOCSQSET, SCULLP_IOCXQSET)

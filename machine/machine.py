@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,7 +103,7 @@ class Machine:
     def _boot(
         self, root: Union[str, Path, None], binds: Sequence[tuple[str, str, bool]], devices: Sequence[str]
     ) -> None:
-        from machine.kernel.fs.rootfs import Bind, RootView, mount_root
+        from machine.kernel.fs.rootfs import Bind, RootView, mount_root, show_programs
         from machine.kernel.task.spawn import make_init
 
         kernel = self.kernel
@@ -116,6 +117,8 @@ class Machine:
             mount_root(kernel, view)
         except OSError as error:
             raise ConfigError(f"{error.filename or root}: {error.strerror}") from None
+        for directory, suffix in demo_programs():
+            show_programs(kernel, directory, suffix=suffix)
         make_init(kernel)
         self.load("mem")
         for device in devices:
@@ -303,6 +306,16 @@ class _Entered:
 
     def __exit__(self, *_: object) -> None:
         set_current_kernel(self._before)
+
+
+def demo_programs() -> list[tuple[str, str]]:
+    """Directories of the demonstration programs, and the suffix of their names in the guest: i386 ones end in 32."""
+    found = importlib.util.find_spec("guest")
+    if found is None or found.origin is None:
+        return []
+    binaries = Path(found.origin).parent / "bin"
+    both = ((str(binaries / "x86_64"), ""), (str(binaries / "i386"), "32"))
+    return [(directory, suffix) for directory, suffix in both if os.path.isdir(directory)]
 
 
 def default_environment() -> dict[str, str]:

@@ -229,7 +229,9 @@ def _execute(new: module) -> ModuleType:
             else:
                 sys.modules[name] = before
     for value in new.namespace.values():
-        if isinstance(value, (file_operations, vm_operations_struct)) and value.owner is None:
+        # Tables that the driver made; not one of the kernel's that it imported (kmsg_fops), which all machines share.
+        made_here = type(value) in (file_operations, vm_operations_struct) or type(value).__module__ == name
+        if made_here and isinstance(value, (file_operations, vm_operations_struct)) and value.owner is None:
             value.owner = new
     return instance
 

@@ -9,6 +9,7 @@ from machine.kernel.current import current_kernel
 from machine.kernel.fs.file import MAJOR, MINOR, MKDEV, S_IFCHR, file, file_operations, inode
 
 if TYPE_CHECKING:
+    from machine.kernel.fs.tmpfs import devtmpfs_dir
     from machine.kernel.kernel import Kernel
     from machine.kernel.module import module
 
@@ -136,10 +137,15 @@ class Chrdevs:
         """Take a node or link away; False when no driver made it."""
         if self.nodes.pop(name, None) is None:
             return False
-        unlink = getattr(self.kernel, "remove_dev", None)
-        if unlink is not None:
-            unlink(name)
+        directory = self._devtmpfs()
+        if directory is not None:
+            directory.remove_node(name)
         return True
+
+    def _devtmpfs(self) -> Optional[devtmpfs_dir]:
+        """/dev, None before it is mounted."""
+        vfs = getattr(self.kernel, "vfs", None)
+        return None if vfs is None else vfs.dev
 
     def publish_all(self) -> None:
         """/dev has just been mounted: make what was asked for before."""
@@ -147,15 +153,14 @@ class Chrdevs:
             self._publish(name)
 
     def _publish(self, name: str) -> None:
+        directory = self._devtmpfs()
+        if directory is None:
+            return
         what = self.nodes[name][0]
         if isinstance(what, str):
-            link = getattr(self.kernel, "symlink_dev", None)
-            if link is not None:
-                link(name, what)
+            directory.make_link(name, what)
         else:
-            mknod = getattr(self.kernel, "mknod_dev", None)
-            if mknod is not None:
-                mknod(name, *what)
+            directory.mknod(name, *what)
 
     # -- unload --------------------------------------------------------------------------------------
 
@@ -206,6 +211,12 @@ def chrdev_open(node: inode, filp: file) -> int:
         filp.f_op = def_chr_fops
         if owner is not None:
             owner.put()
+    elif filp.f_op.owner is not owner:
+        # `open` chose other operations (memory_open): their module is the one in use.
+        if owner is not None:
+            owner.put()
+        if filp.f_op.owner is not None:
+            filp.f_op.owner.get()
     return result
 
 

@@ -78,6 +78,8 @@ class Vfs:
         self.foreground = 0
         """Process group that the host's terminal belongs to, as far as the guest knows."""
         self.supers: list[memory_super] = []
+        self.lock_waiters: dict[Any, Any] = {}
+        """Owner of a record lock that somebody waits for: waiter -> holder."""
         self.trees: list[HostTree] = []
         self.dev: Optional[devtmpfs_dir] = None
         """/dev, once it is mounted."""
@@ -209,6 +211,17 @@ def mount_root(kernel: Kernel, view: RootView) -> None:
         mount(kernel, os.path.normpath(each.guest), node, "bind", each.host)
         kernel.mounts[-1].type = "ext4"
     kernel.mem.shrinkers.append(vfs.shrink)
+
+
+def show_programs(kernel: Kernel, directory: str, where: str = "/usr/local/bin", suffix: str = "") -> None:
+    """Show the files of a host directory, read-only, in the guest's directory `where` as NAME + `suffix`."""
+    sb: Any = kernel.root.d_inode.i_sb
+    point: Any = _mount_point(kernel, where, True)
+    source = export_tree(sb, kernel.vfs.tree(directory))
+    for name, _ino, _kind in source.list():
+        node = source.lookup(name)
+        if node is not None and node.i_mode & S_IFMT == S_IFREG:
+            point.place(name + suffix, node)
 
 
 def _whole_root(kernel: Kernel, sb: overlay_super, view: RootView) -> overlay_dir:

@@ -12,7 +12,7 @@ from typing import Any, Optional, Union
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.current import current_kernel, running_kernel
-from machine.kernel.mm.page import GFP_DMA, GFP_ZERO, Page, PG_reserved
+from machine.kernel.mm.page import GFP_DMA, GFP_ZERO, Page, PG_exec, PG_reserved
 from machine.kernel.mm.slab import MAX_SIZE
 from machine.kernel.module import calling_line, calling_module
 
@@ -87,6 +87,21 @@ def kernel_memory(address: int, length: int) -> memoryview:
     if physical < 0 or physical + length > kernel.ram.limit:
         raise IndexError(f"unable to handle kernel paging request at virtual address {address:016x}")
     return kernel.ram.view[physical : physical + length]
+
+
+def memcpy(to: int, from_: Union[int, bytes, bytearray, memoryview], n: int) -> None:
+    """Copy `n` bytes to kernel address `to`, from a kernel address or a buffer."""
+    data = kernel_memory(from_, n) if isinstance(from_, int) else memoryview(from_)[:n]
+    kernel_memory(to, n)[:] = data
+    kernel = current_kernel()
+    first, last = (to - PAGE_OFFSET) >> PAGE_SHIFT, (to - PAGE_OFFSET + n - 1) >> PAGE_SHIFT
+    if any(kernel.mem.flags[pfn] & PG_exec for pfn in range(first, last + 1)):
+        kernel.cpu.drop_code()  # the engine has translated what was there
+
+
+def memset(to: int, c: int, n: int) -> None:
+    """Fill `n` bytes at kernel address `to` with the byte `c`."""
+    memcpy(to, bytes([c]) * n, n)
 
 
 # -- struct page -----------------------------------------------------------------------------------------

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from typing import Optional, Union
 
-from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import EFAULT
 from machine.kernel.current import current_kernel
-from machine.kernel.include.pages import PAGE_OFFSET, BUG_report, kernel_memory
-from machine.kernel.mm.page import PG_exec
+from machine.kernel.include.pages import BUG_report, kernel_memory, memcpy
 from machine.kernel.mm.space import mm_struct
 
 VERIFY_READ, VERIFY_WRITE = 0, 1
@@ -84,13 +82,11 @@ def __copy_from_user(to: Union[int, bytearray, memoryview], from_: int, n: int) 
 
 
 def _store(to: Union[int, bytearray, memoryview], data: bytes, n: int) -> None:
-    view = kernel_memory(to, n) if isinstance(to, int) else memoryview(to)[:n]
-    view[:] = data.ljust(n, b"\0")
-    if isinstance(to, int) and n:
-        kernel = current_kernel()
-        first, last = (to - PAGE_OFFSET) >> PAGE_SHIFT, (to - PAGE_OFFSET + n - 1) >> PAGE_SHIFT
-        if any(kernel.mem.flags[pfn] & PG_exec for pfn in range(first, last + 1)):
-            kernel.cpu.drop_code()
+    data = data.ljust(n, b"\0")
+    if isinstance(to, int):
+        memcpy(to, data, n)
+    else:
+        memoryview(to)[:n] = data
 
 
 def clear_user(to: int, n: int) -> int:

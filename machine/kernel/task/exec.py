@@ -293,7 +293,7 @@ def _open_program(kernel: Kernel, task: Task, path: bytes, dirfd: int, flags: in
     if not path and flags & AT_EMPTY_PATH:
         if dirfd == AT_FDCWD:
             raise Errno(EACCES)
-        opened = _open_found(task, task.files.fget(dirfd).f_dentry)
+        opened = _open_found(task, task.files.fget_raw(dirfd).f_dentry)
         return opened, b"/dev/fd/%d" % dirfd, dirfd in task.files.cloexec
     if not path:
         raise Errno(ENOENT)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from machine.events import TaskEvent
-from machine.hardware.cpu import FS_BASE, RAX, RSP
+from machine.hardware.cpu import (
+    FS,
+    FS_BASE,
+    GDT_ENTRY_TLS_MAX,
+    GDT_ENTRY_TLS_MIN,
+    GS,
+    GS_BASE,
+    RAX,
+    RSP,
+    Cpu,
+)
 from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
 from machine.kernel.abi.layout import USER_DESC
 from machine.kernel.abi.resource import RLIMIT_NPROC
@@ -13,7 +23,7 @@ from machine.kernel.abi.signal import SIGCHLD, SS_DISABLE
 from machine.kernel.task.siginfo import sigpending
 from machine.kernel.task.signal import fatal_signal_pending, recalc_sigpending, signal_struct
 from machine.kernel.task.task import task_struct
-from machine.kernel.task.tls import set_tls_entry
+from machine.kernel.task.tls import get_tls_entry, set_tls_entry
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -146,10 +156,22 @@ def _copy_thread(kernel: Kernel, child: task_struct, args: kernel_clone_args) ->
     cpu.regs[RAX] = 0
     if args.stack:
         cpu.regs[RSP] = args.stack
-    if args.flags & CLONE_SETTLS and child.abi.bits == 64:
-        cpu.set_register(FS_BASE, args.tls)
+    if args.flags & CLONE_SETTLS:
+        if child.abi.bits == 64:
+            cpu.set_register(FS_BASE, args.tls)
+        else:
+            _reload_tls_segments(cpu, child)
     child.image = bytearray(cpu.image)
     cpu.image[:] = saved
+
+
+def _reload_tls_segments(cpu: Cpu, child: task_struct) -> None:
+    """GS and FS of an i386 child hold its parent's descriptor, in the hidden part of the register; give
+    them the new one's base, as loading the same selector again would."""
+    for segment, base_register in ((GS, GS_BASE), (FS, FS_BASE)):
+        index = (cpu.get_register(segment) & 0xFFFF) >> 3
+        if GDT_ENTRY_TLS_MIN <= index <= GDT_ENTRY_TLS_MAX:
+            cpu.set_register(base_register, get_tls_entry(child.tls_array, index)[1])
 
 
 def _link(kernel: Kernel, parent: task_struct, child: task_struct, args: kernel_clone_args) -> None:

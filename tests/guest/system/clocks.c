@@ -1,0 +1,188 @@
+/* Clocks, sleeping, interval timers and POSIX timers. */
+#include "show.h"
+
+#include <linux/time_types.h>
+#include <sys/time.h>
+#include <time.h>
+
+static volatile int alarms, last_value, last_code;
+
+static void on_alarm(int signo, siginfo_t *info, void *context)
+{
+	(void)signo, (void)context;
+	alarms++;
+	last_value = info->si_value.sival_int;
+	last_code = info->si_code;
+}
+
+static long long now(clockid_t clock)
+{
+	struct timespec time;
+
+	clock_gettime(clock, &time);
+	return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static void reading(void)
+{
+	static const int clocks[] = {-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, -6, -2, 1000};
+	struct timespec time, resolution;
+	struct timeval day;
+	unsigned i;
+	time_t seconds;
+
+	for (i = 0; i < sizeof clocks / sizeof *clocks; i++) {
+		show("clock %d ", clocks[i]);
+		outcome("gettime", CALL(SYS_clock_gettime, clocks[i], &time) ? -1 : 0, errno);
+		show("clock %d ", clocks[i]);
+		outcome("getres", CALL(SYS_clock_getres, clocks[i], &resolution) ? -1 : 0, errno);
+	}
+	TRY(SYS_clock_gettime, CLOCK_REALTIME, BAD);
+	TRY(SYS_clock_gettime, CLOCK_REALTIME, NULL);
+	TRY(SYS_clock_getres, CLOCK_REALTIME, NULL);
+	TRY(SYS_clock_getres, CLOCK_REALTIME, BAD);
+	clock_getres(CLOCK_MONOTONIC, &resolution);
+	show("%ld %ld\n", (long)resolution.tv_sec, resolution.tv_nsec);
+	CHECK("monotonic time goes on", now(CLOCK_MONOTONIC) <= now(CLOCK_MONOTONIC));
+	CHECK("CPU time too", now(CLOCK_PROCESS_CPUTIME_ID) <= now(CLOCK_PROCESS_CPUTIME_ID));
+	CHECK("a thread has less of it", now(CLOCK_THREAD_CPUTIME_ID) <= now(CLOCK_PROCESS_CPUTIME_ID));
+	gettimeofday(&day, NULL);
+	seconds = time(NULL);
+	CHECK("two clocks agree", seconds - day.tv_sec <= 2 && day.tv_sec - seconds <= 2);
+	TRY(SYS_gettimeofday, NULL, NULL);
+	TRY(SYS_gettimeofday, BAD, NULL);
+	TRY(SYS_gettimeofday, NULL, BAD);
+#ifdef SYS_time
+	TRY(SYS_time, BAD);
+	TRY(SYS_time, NULL);
+#endif
+}
+
+static void sleeping(void)
+{
+	struct timespec good = {0, 30000000}, bad = {0, 1000000000}, negative = {-1, 0}, left = {5, 5};
+	struct sigaction action = {.sa_sigaction = on_alarm, .sa_flags = SA_SIGINFO};
+	struct itimerval soon = {{0, 0}, {0, 50000}};
+	long long before = now(CLOCK_MONOTONIC);
+
+	TRY(SYS_nanosleep, &good, NULL);
+	CHECK("slept long enough", now(CLOCK_MONOTONIC) - before >= 30000000);
+	TRY(SYS_nanosleep, &bad, NULL);
+	TRY(SYS_nanosleep, &negative, NULL);
+	TRY(SYS_nanosleep, BAD, NULL);
+	TRY(SYS_nanosleep, NULL, NULL);
+	TRY(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &good, NULL);
+	TRY(SYS_clock_nanosleep, CLOCK_REALTIME, 0, &good, NULL);
+	TRY(SYS_clock_nanosleep, CLOCK_BOOTTIME, 0, &good, NULL);
+	TRY(SYS_clock_nanosleep, CLOCK_MONOTONIC_RAW, 0, &good, NULL);
+	TRY(SYS_clock_nanosleep, CLOCK_REALTIME_COARSE, 0, &good, NULL);
+	TRY(SYS_clock_nanosleep, CLOCK_THREAD_CPUTIME_ID, 0, &good, NULL);
+	TRY(SYS_clock_nanosleep, 100, 0, &good, NULL);
+	TRY(SYS_clock_nanosleep, CLOCK_MONOTONIC, 1, &good, NULL); /* long past */
+	TRY(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &bad, NULL);
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	good.tv_sec = 10;
+	TRY(SYS_nanosleep, &good, &left);
+	CHECK("what was left", left.tv_sec == 9 || left.tv_sec == 10);
+	EQUAL("one alarm", alarms, 1);
+	show("code %d\n", last_code);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	TRY(SYS_nanosleep, &good, BAD);
+}
+
+static void intervals(void)
+{
+	struct itimerval bad = {{0, 0}, {0, 1000000}}, none = {{0, 0}, {0, 0}}, every = {{0, 10000}, {0, 10000}}, old;
+	struct itimerval far = {{5, 0}, {100, 0}};
+	int i;
+
+	TRY(SYS_setitimer, 3, &none, NULL);
+	TRY(SYS_setitimer, -1, &none, NULL);
+	TRY(SYS_setitimer, ITIMER_REAL, &bad, NULL);
+	TRY(SYS_setitimer, ITIMER_REAL, BAD, NULL);
+	TRY(SYS_setitimer, ITIMER_REAL, NULL, NULL);
+	TRY(SYS_getitimer, 3, &old);
+	TRY(SYS_getitimer, ITIMER_REAL, BAD);
+	TRY(SYS_setitimer, ITIMER_REAL, &far, NULL);
+	TRY(SYS_setitimer, ITIMER_REAL, &none, &old);
+	CHECK("the old value", old.it_value.tv_sec >= 98 && old.it_value.tv_sec <= 100 && old.it_interval.tv_sec == 5);
+	TRY(SYS_getitimer, ITIMER_REAL, &old);
+	CHECK("none is left", !old.it_value.tv_sec && !old.it_value.tv_usec && !old.it_interval.tv_sec);
+	alarms = 0;
+	setitimer(ITIMER_REAL, &every, NULL);
+	while (alarms < 3)
+		pause();
+	setitimer(ITIMER_REAL, &none, NULL);
+	CHECK("it fires again and again", alarms >= 3);
+	alarm(100);
+	i = alarm(0);
+	CHECK("alarm says what is left", i == 100 || i == 99);
+	VALUE(SYS_alarm, 0);
+	signal(SIGVTALRM, SIG_DFL);
+	{
+		struct sigaction action = {.sa_sigaction = on_alarm, .sa_flags = SA_SIGINFO};
+
+		sigaction(SIGPROF, &action, NULL);
+	}
+	alarms = 0;
+	setitimer(ITIMER_PROF, &every, NULL);
+	while (alarms < 2)
+		;
+	setitimer(ITIMER_PROF, &none, NULL);
+	CHECK("CPU time fires", alarms >= 2);
+}
+
+static void posix(void)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1, .sigev_value.sival_int = 77};
+	struct sigaction action = {.sa_sigaction = on_alarm, .sa_flags = SA_SIGINFO};
+	struct itimerspec soon = {{0, 0}, {0, 10000000}}, bad = {{0, 0}, {0, -1}}, state;
+	int id = -1;
+	sigset_t set, old;
+
+	sigaction(SIGUSR1, &action, NULL);
+	TRY(SYS_timer_create, CLOCK_MONOTONIC, &event, &id);
+	show("first timer: %d\n", id);
+	alarms = 0;
+	TRY(SYS_timer_settime, id, 0, &soon, NULL);
+	while (!alarms)
+		pause();
+	show("value %d code %d\n", last_value, last_code);
+	VALUE(SYS_timer_getoverrun, id);
+	TRY(SYS_timer_gettime, id, &state);
+	CHECK("disarmed", !state.it_value.tv_sec && !state.it_value.tv_nsec);
+	TRY(SYS_timer_settime, id, 0, &bad, NULL);
+	TRY(SYS_timer_settime, id, 0, NULL, NULL);
+	TRY(SYS_timer_settime, id, 0, BAD, NULL);
+	TRY(SYS_timer_settime, id + 1, 0, &soon, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, &old);
+	soon.it_interval.tv_nsec = 10000000;
+	alarms = 0;
+	TRY(SYS_timer_settime, id, 0, &soon, &state);
+	usleep(100000);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	CHECK("expiries that could not be delivered are counted", syscall(SYS_timer_getoverrun, id) >= 3);
+	TRY(SYS_timer_delete, id);
+	TRY(SYS_timer_delete, id);
+	TRY(SYS_timer_gettime, id, &state);
+	TRY(SYS_timer_create, 100, &event, &id);
+	TRY(SYS_timer_create, CLOCK_MONOTONIC_COARSE, &event, &id);
+	TRY(SYS_timer_create, CLOCK_MONOTONIC, &event, BAD);
+	TRY(SYS_timer_create, CLOCK_MONOTONIC, BAD, &id);
+	event.sigev_signo = 65;
+	TRY(SYS_timer_create, CLOCK_MONOTONIC, &event, &id);
+	event.sigev_notify = 9;
+	TRY(SYS_timer_create, CLOCK_MONOTONIC, &event, &id);
+}
+
+int main(void)
+{
+	reading();
+	sleeping();
+	intervals();
+	posix();
+	return done();
+}
