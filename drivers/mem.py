@@ -127,6 +127,8 @@ def read_kmem(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
     """0, the end of the file, where no RAM is mapped."""
     p = f_pos[0] & LOFF_MASK
     size = valid_phys_addr_range(__pa(p), count) if p >= PAGE_OFFSET else 0
+    if not size:
+        return 0
     if copy_to_user(buf, p, size):
         return -EFAULT
     f_pos[0] += size

@@ -36,6 +36,7 @@ SCULLP_ORDER = 0
 SCULLP_QSET = 500
 SCULLP_MAX_ORDER = 10
 SCULLP_MAX_QSET = 65536
+SCULLP_MAX_ITEMS = 65536
 
 scullp_major = 0
 scullp_devs = 4
@@ -88,9 +89,6 @@ class scullp_dev:
 scullp_devices: list[scullp_dev] = []
 
 
-# -- the device's memory --------------------------------------------------------------------------------
-
-
 def scullp_trim(dev: scullp_dev) -> int:
     """Free all of the device's memory: 0, or -EBUSY while it is mapped.  The caller holds the semaphore."""
     if dev.vmas:
@@ -109,13 +107,14 @@ def scullp_trim(dev: scullp_dev) -> int:
     return 0
 
 
-def scullp_follow(dev: scullp_dev, n: int) -> scullp_dev:
-    """Item `n` of the device's list, made where absent."""
-    while n > 0:
+def scullp_follow(dev: scullp_dev, n: int) -> Optional[scullp_dev]:
+    """Item `n` of the device's list, made where absent; None beyond what a kernel has memory for."""
+    if n > SCULLP_MAX_ITEMS:
+        return None
+    for _ in range(n):
         if dev.next is None:
             dev.next = scullp_dev()
         dev = dev.next
-        n -= 1
     return dev
 
 
@@ -125,14 +124,14 @@ def scullp_find(dev: scullp_dev, number: int) -> int:
     while ptr is not None and number >= dev.qset:
         ptr = ptr.next
         number -= dev.qset
-    if ptr is None or ptr.data is None:
-        return 0
-    return ptr.data[number]
+    return 0 if ptr is None or ptr.data is None else ptr.data[number]
 
 
 def scullp_make(dev: scullp_dev, number: int) -> int:
     """Kernel address of quantum `number`, allocated and zeroed where there was a hole; 0 without memory."""
     dptr = scullp_follow(dev, number // dev.qset)
+    if dptr is None:
+        return 0
     if dptr.data is None:
         dptr.data = [0] * dev.qset
     s_pos = number % dev.qset
@@ -155,13 +154,9 @@ def scullp_open(inode: inode, filp: file) -> int:
     if filp.f_flags & O_ACCMODE == O_WRONLY:
         if down_interruptible(dev.sem):
             return -ERESTARTSYS
-        # A device that is mapped refuses (EBUSY); it can be opened all the same, and its data stays.
+        # A mapped device refuses (EBUSY); it can be opened all the same, and its data stays.
         scullp_trim(dev)
         up(dev.sem)
-    return 0
-
-
-def scullp_release(inode: inode, filp: file) -> int:
     return 0
 
 
@@ -177,25 +172,25 @@ def scullp_read(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
     data = bytes(kernel_memory(address + q_pos, count)) if address else b""
     up(dev.sem)
     # The copy comes after up(): when `buf` lies in a mapping of this very device, its nopage takes the semaphore.
-    if not data:
-        return 0
-    if copy_to_user(buf, data, count):
+    if copy_to_user(buf, data, len(data)):
         return -EFAULT
-    f_pos[0] += count
-    return count
+    f_pos[0] += len(data)
+    return len(data)
 
 
 def scullp_write(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
     """Up to the end of one quantum; -ENOMEM when there is no page for it."""
     dev: scullp_dev = filp.private_data
     # The copy comes before down(), for the reason given in scullp_read.
-    data = bytearray(min(count, (PAGE_SIZE << dev.order) - f_pos[0] % (PAGE_SIZE << dev.order)))
+    quantum = PAGE_SIZE << dev.order
+    data = bytearray(min(count, quantum - f_pos[0] % quantum))
     if copy_from_user(data, buf, len(data)):
         return -EFAULT
     if down_interruptible(dev.sem):
         return -ERESTARTSYS
-    number, q_pos = divmod(f_pos[0], PAGE_SIZE << dev.order)
-    count = min(len(data), (PAGE_SIZE << dev.order) - q_pos)
+    quantum = PAGE_SIZE << dev.order  # somebody may have emptied the device meanwhile, and changed its order
+    number, q_pos = divmod(f_pos[0], quantum)
+    count = min(len(data), quantum - q_pos)
     address = scullp_make(dev, number) if count else 0
     if address:
         memcpy(address + q_pos, data, count)
@@ -335,7 +330,6 @@ scullp_fops = file_operations(
     ioctl=scullp_ioctl,
     mmap=scullp_mmap,
     open=scullp_open,
-    release=scullp_release,
 )
 
 
@@ -367,9 +361,7 @@ def scullp_read_mem(data: object) -> str:
 
 def scullp_init() -> int:
     global scullp_major
-    if not 1 <= scullp_devs <= 256 or not 0 <= scullp_order <= SCULLP_MAX_ORDER:
-        return -EINVAL
-    if not 1 <= scullp_qset <= SCULLP_MAX_QSET:
+    if not 1 <= scullp_devs <= 256 or set_order(scullp_order) or set_qset(scullp_qset):
         return -EINVAL
     if scullp_major:
         result = register_chrdev_region(MKDEV(scullp_major, 0), scullp_devs, "scullp")
@@ -381,20 +373,15 @@ def scullp_init() -> int:
         printk(KERN_WARNING + "scullp: can't get major %d\n", scullp_major)
         return result
     for i in range(scullp_devs):
-        scullp_devices.append(scullp_dev())
-        scullp_setup_cdev(scullp_devices[i], i)
+        device = scullp_dev()
+        scullp_devices.append(device)
+        cdev_init(device.cdev, scullp_fops)
+        if cdev_add(device.cdev, MKDEV(scullp_major, i), 1):
+            printk(KERN_NOTICE + "scullp: can't add scullp%d\n", i)
+        devfs_mk_cdev(MKDEV(scullp_major, i), 0o666, "scullp%d", i)
     devfs_mk_symlink("scullp", "scullp0")
     create_proc_read_entry("scullpmem", 0, None, scullp_read_mem, None)
     return 0
-
-
-def scullp_setup_cdev(dev: scullp_dev, index: int) -> None:
-    devno = MKDEV(scullp_major, index)
-    cdev_init(dev.cdev, scullp_fops)
-    err = cdev_add(dev.cdev, devno, 1)
-    if err:
-        printk(KERN_NOTICE + "Error %d adding scullp%d\n", err, index)
-    devfs_mk_cdev(devno, 0o666, "scullp%d", index)
 
 
 def scullp_cleanup() -> None:

@@ -117,6 +117,8 @@ class Signal:
     action: str
     rip: int
     time_ns: int = 0
+    fields: dict[str, int] = field(default_factory=dict)
+    """The other members of its siginfo that are in use: pid, uid, status, value, ..."""
 
 
 @dataclass(slots=True)

@@ -130,13 +130,21 @@ class Machine:
 
     def load(self, device: str) -> Any:
         """Load a driver (``NAME[,param=value]...`` or a path); returns its module.  ConfigError if it can't be."""
-        from machine.kernel.module import load_module
+        from machine.kernel.module import ModuleError, load_module
 
-        before = set_current_kernel(self.kernel)
         try:
             return load_module(self.kernel, device)
-        finally:
-            set_current_kernel(before)
+        except ModuleError as error:
+            raise ConfigError(str(error)) from None
+
+    def unload(self, name: str) -> list[str]:
+        """Unload a driver; what it did not give back, a line each.  ConfigError: not loaded, or in use."""
+        from machine.kernel.module import unload_module
+
+        try:
+            return unload_module(self.kernel, name)
+        except Errno as error:
+            raise ConfigError(f"{name}: {os.strerror(error.errno)}") from None
 
     def attach(self, block: Any, where: str, address: int) -> None:
         """Put a register block (`machine.testing.RegisterBlock`) on the bus, reached through `where` ("/dev/mem")."""

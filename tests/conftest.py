@@ -19,7 +19,7 @@ import pytest
 from guest.toolchain import ToolMissing, compile
 from machine import Machine
 
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/root", "NOPAGE_TEST": "a value"}
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "NOPAGE_TEST": "a value"}
 """The whole environment of a compared program, on either side."""
 
 

@@ -11,6 +11,8 @@ mark "an exception is being delivered".  `_calibrate` finds their places with de
 from __future__ import annotations
 
 import ctypes
+import mmap
+import platform
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -243,12 +245,34 @@ class Cpu:
         self._hook(uc_const.UC_HOOK_INTR, self._intr_cb)
         self._hook(uc_const.UC_HOOK_INSN, self._syscall_cb, ctypes.c_int(x86.UC_X86_INS_SYSCALL))
         self._hook(uc_const.UC_HOOK_INSN_INVALID, self._invalid_cb)
+        self._add_stop_check()
 
-    def _hook(self, kind: int, callback: Any, *extra: Any) -> None:
+    def _add_stop_check(self) -> None:
+        """Make `request_stop` exact.
+
+        `uc_emu_stop` from another thread stops *inside* an instruction: the engine looks at its exit flag
+        after every load and store, so an ``inc`` or ``xchg`` of memory that had stored already is run once
+        more.  Only at the start of a block is a stop exact.  A dozen bytes of host code look at a flag
+        there: ``cmp byte [rcx], 0; jne 1f; ret; 1: mov rax, uc_emu_stop; jmp rax``.
+        """
+        if platform.machine() not in ("x86_64", "AMD64"):
+            raise CpuError(f"nopage runs on x86-64 hosts, this one is {platform.machine()}")
+        target = ctypes.cast(binding.uclib.uc_emu_stop, ctypes.c_void_p).value or 0
+        code = b"\x80\x39\x00\x75\x01\xc3\x48\xb8" + target.to_bytes(8, "little") + b"\xff\xe0"
+        self._stop_code = mmap.mmap(-1, PAGE_SIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        self._stop_code.write(code)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self._stop_code))
+        if ctypes.CDLL(None).mprotect(ctypes.c_void_p(start), PAGE_SIZE, mmap.PROT_READ | mmap.PROT_EXEC):
+            raise CpuError("the host does not let this process make executable memory")
+        self._stop_flag = ctypes.c_ubyte(0)
+        self._hook(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(start), user_data=ctypes.addressof(self._stop_flag))
+
+    def _hook(self, kind: int, callback: Any, *extra: Any, user_data: int = 0) -> None:
         handle = ctypes.c_size_t()
         code = ctypes.cast(callback, ctypes.c_void_p)
+        data = ctypes.c_void_p(user_data)
         everywhere = ctypes.c_uint64(1), ctypes.c_uint64(0)
-        status = binding.uclib.uc_hook_add(self._uch, ctypes.byref(handle), kind, code, None, *everywhere, *extra)
+        status = binding.uclib.uc_hook_add(self._uch, ctypes.byref(handle), kind, code, data, *everywhere, *extra)
         if status:
             raise CpuError(f"the engine refused a hook (error {status})")
 
@@ -271,6 +295,8 @@ class Cpu:
             raise CpuError(self._refusal("CR2 is not beside CR3 in the register image"))
         self._ints[self._exception_at] = -1
         self._check_registers(probe)
+        self._fpu_views = self._find_wide(self._write_wide, x86.UC_X86_REG_FP0, 8, 10)
+        self._xmm_views = self._find_wide(self._write_wide, x86.UC_X86_REG_XMM0, 16, 16)
         self._template64 = bytes(self.image)
         self.image[:] = before
         self._restore_raw(self._uch_value, self._ctx_value)
@@ -278,6 +304,8 @@ class Cpu:
         if self._ints[self._error_at] != 0x14 or self._words[self._cr2_at] != 0x1234_5000:
             raise CpuError(self._refusal("the second deliberate fault was not reported where the first was"))
         self._ints[self._exception_at] = -1
+        for segment in (DS, ES):
+            self.set_register(segment, USER_DS)
         self._template32 = bytes(self.image)
         self.ram.view[stub : stub + PAGE_SIZE] = bytes(PAGE_SIZE)
 
@@ -327,6 +355,22 @@ class Cpu:
                 raise CpuError(self._refusal(f"{name} is not where it was in the register image"))
         for i in range(16):
             self.regs[i] = 0
+
+    def _find_wide(
+        self, write: Callable[[int, bytes], None], first: int, count: int, size: int
+    ) -> list[memoryview]:
+        """Views of `count` registers of `size` bytes in the image, found by writing a mark into each."""
+        views = []
+        for i in range(count):
+            mark = bytes((0x5A + 7 * i + 13 * j) & 0x7F for j in range(size))
+            write(first + i, mark)
+            image = bytes(self.image)
+            place = image.find(mark)
+            if place < 0 or image.find(mark, place + 1) >= 0:
+                raise CpuError(self._refusal(f"register {first + i} was not found in the register image"))
+            views.append(self.image[place : place + size])
+            write(first + i, bytes(size))
+        return views
 
     # -- hooks -----------------------------------------------------------------------------------
 
@@ -401,6 +445,7 @@ class Cpu:
         if self._flush_wanted:
             self._flush_now()
         self.running = True
+        self._stop_flag.value = 0
         try:
             status = self._start_raw(self._uch, self.regs[RIP], 0, 0, 0)
         finally:
@@ -413,8 +458,12 @@ class Cpu:
             raise CpuError(f"the engine stopped: {_error_text(status)} at {self.regs[RIP]:#x}")
 
     def stop(self) -> None:
-        """Make `run` return soon.  May be called from a handler or from another thread."""
+        """Make `run` return.  Only from a handler, inside the engine's hook."""
         self._uc.emu_stop()
+
+    def request_stop(self) -> None:
+        """Make `run` return at the start of the next block of code.  From any thread, at any time."""
+        self._stop_flag.value = 1
 
     def fresh_image(self, bits: int, cr3: int) -> None:
         """Load `image` with a new program's state: registers zero, x87 and SSE at their defaults, ring 3."""
@@ -496,11 +545,6 @@ class Cpu:
 
     # -- x87 and SSE state ----------------------------------------------------------------------------
 
-    def _read_wide(self, number: int, size: int) -> bytes:
-        data = (ctypes.c_ubyte * 16)()
-        self._reg_read_raw(self._ctx_value, number, data)
-        return bytes(data[:size])
-
     def _write_wide(self, number: int, value: bytes) -> None:
         data = (ctypes.c_ubyte * 16).from_buffer_copy(value.ljust(16, b"\0"))
         self._reg_write_raw(self._ctx_value, number, data)
@@ -517,11 +561,10 @@ class Cpu:
             self.get_register(MXCSR) & 0xFFFFFFFF, MXCSR_MASK,
         )  # fmt: skip
         top = status >> 11 & 7
+        views = self._fpu_views
         for i in range(8):
-            at = 32 + 16 * i
-            area[at : at + 10] = self._read_wide(x86.UC_X86_REG_FP0 + (top + i & 7), 10)
-        for i in range(16):
-            area[160 + 16 * i : 176 + 16 * i] = self.get_xmm(i)
+            area[32 + 16 * i : 42 + 16 * i] = views[top + i & 7]
+        area[160:416] = b"".join(self._xmm_views)
         return bytes(area)
 
     def fxrstor(self, area: bytes) -> None:
@@ -531,11 +574,11 @@ class Cpu:
         """
         control, status, valid, opcode, fip, fdp, mxcsr, _mask = _FXSAVE.unpack_from(area)
         top = status >> 11 & 7
+        views = self._fpu_views
         for i in range(8):
-            at = 32 + 16 * i
-            self._write_wide(x86.UC_X86_REG_FP0 + (top + i & 7), area[at : at + 10])
-        for i in range(16):
-            self.set_xmm(i, area[160 + 16 * i : 176 + 16 * i])
+            views[top + i & 7][:] = area[32 + 16 * i : 42 + 16 * i]
+        for i, view in enumerate(self._xmm_views):
+            view[:] = area[160 + 16 * i : 176 + 16 * i]
         self.set_register(FPSW, status)
         self.set_register(FPCW, control)
         self.set_register(FPTAG, sum(0 if valid >> i & 1 else 3 << (2 * i) for i in range(8)))

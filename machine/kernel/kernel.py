@@ -518,6 +518,7 @@ class Kernel:
 
     def close(self) -> None:
         """Give back what the host holds for this machine."""
+        self.vfs.release_all()
         self.sched.close()
 
 

@@ -15,6 +15,8 @@ Behaviour is that of Linux 2.6.10; names of 2.2 and 2.4 (`remap_page_range`, `MA
 A driver's file is executed once for each machine that loads it, so its globals are the state of that machine.
 """
 
+# ruff: noqa: I001  (the names are listed by header, several a line)
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
@@ -23,49 +25,49 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi import errno as _errno
 from machine.kernel.abi.errno import *  # noqa: F403  (every E... of <asm/errno.h>)
 from machine.kernel.fs.chrdev import cdev
-from machine.kernel.fs.file import (  # isort: skip
+from machine.kernel.fs.file import (
     FMODE_READ, FMODE_WRITE, MAJOR, MINOR, MKDEV, O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_RDWR, O_SYNC, O_TRUNC,
     O_WRONLY, S_IFCHR, S_IFMT, S_IFREG, Ptr, dentry, file, file_operations, imajor, iminor, inode, vm_operations_struct,
 )  # fmt: skip
 from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM
 from machine.kernel.include import wait
-from machine.kernel.include.device import (  # isort: skip
+from machine.kernel.include.device import (
     MODULE_AUTHOR, MODULE_DESCRIPTION, MODULE_LICENSE, MODULE_PARM_DESC, alloc_chrdev_region, cdev_add, cdev_alloc,
     cdev_del, cdev_init, create_proc_read_entry, devfs_mk_cdev, devfs_mk_symlink, devfs_remove, module_exit,
     module_init, module_param, module_param_array, printk, printk_ratelimit, register_chrdev, register_chrdev_region,
     remove_proc_entry, unregister_chrdev, unregister_chrdev_region,
 )  # fmt: skip
-from machine.kernel.include.ioctl import (  # isort: skip
+from machine.kernel.include.ioctl import (
     _IO, _IOC, _IOC_DIR, _IOC_NONE, _IOC_NR, _IOC_READ, _IOC_SIZE, _IOC_TYPE, _IOC_WRITE, _IOR, _IOW, _IOWR,
 )  # fmt: skip
-from machine.kernel.include.mman import (  # isort: skip
+from machine.kernel.include.mman import (
     CAP_SYS_ADMIN, CAP_SYS_RAWIO, capable, cpu_has_mtrr, current, get_random_bytes, pgprot_noncached, remap_page_range,
     shmem_zero_setup,
 )  # fmt: skip
-from machine.kernel.include.pages import (  # isort: skip
+from machine.kernel.include.pages import (
     KMALLOC_MAX_SIZE, MAP_NR, NULL, PAGE_ALIGN, PAGE_MASK, PAGE_OFFSET, ClearPageReserved, PageReserved,
     SetPageReserved, __get_dma_pages, __get_free_page, __get_free_pages, __pa, __va, free_page, free_pages,
     get_free_page, get_free_pages, get_page, get_zeroed_page, kernel_memory, kfree, kmalloc, kzalloc, mem_map,
     mem_map_reserve, mem_map_unreserve, memcpy, memset, page_address, page_count, page_to_pfn, pfn_to_page, pfn_valid,
     phys_to_virt, put_page, virt_addr_valid, virt_to_page, virt_to_phys,
 )  # fmt: skip
-from machine.kernel.include.uaccess import (  # isort: skip
+from machine.kernel.include.uaccess import (
     VERIFY_READ, VERIFY_WRITE, __clear_user, __copy_from_user, __copy_to_user, __get_user, __put_user, access_ok,
     clear_user, copy_from_user, copy_to_user, get_user, put_user, strncpy_from_user, strnlen_user, verify_area,
 )  # fmt: skip
 from machine.kernel.include.wait import *  # noqa: F403
-from machine.kernel.mm.page import (  # isort: skip
+from machine.kernel.mm.page import (
     GFP_ATOMIC, GFP_DMA, GFP_HIGHUSER, GFP_KERNEL, GFP_USER, NOPAGE_OOM, NOPAGE_SIGBUS, VM_FAULT_MAJOR, VM_FAULT_MINOR,
     VM_FAULT_OOM, VM_FAULT_SIGBUS, NopageResult, Page,
 )  # fmt: skip
 from machine.kernel.mm.remap import io_remap_page_range, remap_pfn_range
-from machine.kernel.mm.vma import (  # isort: skip
+from machine.kernel.mm.vma import (
     VM_DONTCOPY, VM_DONTEXPAND, VM_EXEC, VM_IO, VM_LOCKED, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE, VM_MAYWRITE, VM_READ,
     VM_RESERVED, VM_SHARED, VM_WRITE, vm_area_struct,
 )  # fmt: skip
 from machine.kernel.modparam import byte, charp, invbool, long, short, uint, ulong, ushort
 from machine.kernel.module import module
-from machine.kernel.printk import (  # isort: skip
+from machine.kernel.printk import (
     KERN_ALERT, KERN_CRIT, KERN_DEBUG, KERN_EMERG, KERN_ERR, KERN_INFO, KERN_NOTICE, KERN_WARNING, kmsg_fops,
 )  # fmt: skip
 

@@ -185,10 +185,12 @@ def drivers_directory() -> Path:
     return Path(places[0])
 
 
-def _refuse(why: str) -> NoReturn:
-    from machine.errors import ConfigError
+class ModuleError(Exception):
+    """A driver can't be loaded; the message is for the user."""
 
-    raise ConfigError(why)
+
+def _refuse(why: str) -> NoReturn:
+    raise ModuleError(why)
 
 
 def _names() -> list[str]:
@@ -274,7 +276,7 @@ def _set_parameters(new: module, pairs: list[tuple[str, str]]) -> None:
 def load_module(kernel: Kernel, device: str) -> module:
     """Load ``NAME[,param=value]...`` or ``PATH.py[,param=value]...`` and run its init function.
 
-    ConfigError: no such driver, it can't be executed, an unknown parameter or bad value, loaded already, or an init
+    ModuleError: no such driver, it can't be executed, an unknown parameter or bad value, loaded already, or an init
     function that failed (the message names the errno).
     """
     what, pairs = _split(device)

@@ -149,14 +149,14 @@ class _KmsgOperations(file_operations):
     `f_pos` is not used; `private_data` holds [log, number of the next record].
     """
 
-    def open(self, node: inode, filp: file) -> int:  # type: ignore[override]
+    def open(self, node: inode, filp: file) -> int:
         from machine.kernel.current import current_kernel
 
         log = current_kernel().log
         filp.private_data = [log, log.first_seq()]
         return 0
 
-    def read_iter(self, filp: file, count: int, position: int) -> bytes:  # type: ignore[override]
+    def read_iter(self, filp: file, count: int, position: int) -> bytes:
         """``level,sequence,microseconds,-;text``: EAGAIN, EPIPE (overwritten), EINVAL (buffer too small)."""
         log, seq = filp.private_data
         try:
@@ -177,7 +177,7 @@ class _KmsgOperations(file_operations):
         filp.private_data[1] = seq + 1
         return data
 
-    def write_iter(self, filp: file, data: bytes, position: int) -> int:  # type: ignore[override]
+    def write_iter(self, filp: file, data: bytes, position: int) -> int:
         """One line, ``<level>text``; EINVAL beyond LOG_LINE_MAX bytes."""
         if len(data) > LOG_LINE_MAX:
             raise Errno(EINVAL)
@@ -188,7 +188,7 @@ class _KmsgOperations(file_operations):
         filp.private_data[0].write(level, text)
         return len(data)
 
-    def llseek(self, filp: file, offset: int, whence: int) -> int:  # type: ignore[override]
+    def llseek(self, filp: file, offset: int, whence: int) -> int:
         """SEEK_SET: the first record; SEEK_DATA: the first after a clear; SEEK_END: after the last.  Offset 0 only."""
         log = filp.private_data[0]
         places = {0: log.first_seq(), 2: log.next_seq, 3: max(log.clear_seq, log.first_seq())}
@@ -199,7 +199,7 @@ class _KmsgOperations(file_operations):
         filp.private_data[1] = places[whence]
         return 0
 
-    def poll(self, filp: file, table: Any) -> int:  # type: ignore[override]
+    def poll(self, filp: file, table: Any) -> int:
         from machine.kernel.fs.poll import poll_wait
 
         log, seq = filp.private_data

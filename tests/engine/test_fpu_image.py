@@ -1,4 +1,4 @@
-"""What signal frames need of the register image: x87 and SSE state, EFLAGS, a change of mode, all editable in a hook."""
+"""What signal frames need of the register image: x87, SSE, EFLAGS and the mode can be edited in a hook."""
 
 from __future__ import annotations
 

@@ -21,3 +21,9 @@ def test_static(guest: Callable[..., object], program: str, target: str) -> None
 @pytest.mark.parametrize("program", ["files", "layout"])
 def test_dynamic(guest: Callable[..., object], program: str, target: str) -> None:
     guest(HERE / f"{program}.c", target=target, libc="glibc", static=False)
+
+
+@pytest.mark.xfail(reason="the engine stores 16 bytes as two times 8: the first half is written before the fault")
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_wide_store(guest: Callable[..., object], target: str) -> None:
+    guest(HERE.parent / "engine" / "wide_store.c", target=target)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from guest.toolchain import compile
+
 pytest_plugins = ["pytester"]
 
 PLUGIN = (
@@ -63,12 +65,16 @@ class Timer(RegisterBlock):
 """
 
 
-@pytest.fixture
-def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    from guest.toolchain import compile
+@pytest.fixture(scope="module")
+def timer_demo() -> bytes:
+    """The program; compiled before `pytester` moves HOME, and the compiler's cache with it."""
+    return compile(PROGRAM).read_bytes()
 
+
+@pytest.fixture
+def project(timer_demo: bytes, pytester: pytest.Pytester) -> pytest.Pytester:
     program = pytester.path / "timer_demo"
-    program.write_bytes(compile(PROGRAM).read_bytes())
+    program.write_bytes(timer_demo)
     program.chmod(0o755)
     pytester.makefile(".py", devices=CONFTEST)
     pytester.makepyfile(PLACEHOLDER="")

@@ -37,3 +37,17 @@ def test_files_that_documents_name_exist(document: Path) -> None:
     """Anything in backquotes that begins with one of our directories is a file or directory of ours."""
     named = set(re.findall(r"`((?:machine|drivers|guest|firmware|tests|bench|docs)/[\w./-]*)`", document.read_text()))
     assert sorted(name for name in named if not (TOP / name).exists()) == []
+
+
+def test_the_driver_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/writing-a-driver.md: its first block is a driver, its second a script that loads and checks it."""
+    text = (TOP / "docs" / "writing-a-driver.md").read_text()
+    driver, script = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    (tmp_path / "ramp.py").write_text(driver)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script, "writing-a-driver.md", "exec"), {})
+
+
+def test_the_python_example_of_the_readme_works() -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", (TOP / "README.md").read_text(), re.M | re.S)
+    exec(compile(blocks[0], "README.md", "exec"), {})

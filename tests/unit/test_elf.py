@@ -16,46 +16,7 @@ from machine.kernel.abi.errno import EACCES, EIO, ENOENT, ENOEXEC, NAMES, Errno
 from machine.kernel.task import elf
 from machine.kernel.task.binfmt_elf import ELF_HWCAP
 from machine.kernel.task.binfmt_script import Script, parse_script
-
-EXIT_42 = bytes.fromhex("b83c000000bf2a0000000f05")  # mov $60,%eax; mov $42,%edi; syscall
-BASE = 0x400000
-
-
-def program(
-    *,
-    kind: int = elf.ET_EXEC,
-    machine: int = elf.EM_X86_64,
-    phentsize: int = 56,
-    phnum: int | None = None,
-    phoff: int = 64,
-    segments: list[tuple[int, ...]] | None = None,
-    tail: bytes = b"",
-    magic: bytes = elf.ELFMAG,
-) -> bytes:
-    """A 64-bit program that exits with 42, and how to spoil it.
-
-    `segments`: (type, flags, offset, vaddr, filesz, memsz, align).
-    """
-    code_at = 0x1000
-    if segments is None:
-        segments = [(elf.PT_LOAD, 5, 0, BASE, code_at + len(EXIT_42), code_at + len(EXIT_42), 0x1000)]
-    headers = b"".join(struct.pack("<IIQQQQQQ", t, f, o, v, v, fs, ms, a) for t, f, o, v, fs, ms, a in segments)
-    head = struct.pack(
-        "<4sBBBB8xHHIQQQIHHHHHH", magic, 2, 1, 1, 0, kind, machine, 1, BASE + code_at, phoff, 0, 0, 64, phentsize,
-        len(segments) if phnum is None else phnum, 64, 0, 0,
-    )  # fmt: skip
-    return (head + headers).ljust(code_at, b"\0") + EXIT_42 + tail
-
-
-def load(offset: int = 0, vaddr: int = BASE, filesz: int = 0x1010, memsz: int = 0x1010, flags: int = 5) -> tuple[int, ...]:
-    return (elf.PT_LOAD, flags, offset, vaddr, filesz, memsz, 0x1000)
-
-
-def interp(offset: int, size: int) -> tuple[int, ...]:
-    return (elf.PT_INTERP, 4, offset, BASE, size, size, 1)
-
-
-LOADER = b"/nonexistent/ld.so\0"
+from tests.elf_files import BASE, LOADER, interp, load, program
 
 SPOILED: dict[str, bytes] = {
     "good": program(),
@@ -183,7 +144,25 @@ def test_alignment_ignores_what_is_no_power_of_two() -> None:
 
 def test_a_32_bit_program() -> None:
     head = struct.pack(
-        "<4sBBBB8xHHIIIIIHHHHHH", elf.ELFMAG, 1, 1, 1, 0, elf.ET_DYN, elf.EM_386, 1, 0x1234, 52, 0, 0, 52, 32, 1, 0, 0, 0
+        "<4sBBBB8xHHIIIIIHHHHHH",
+        elf.ELFMAG,
+        1,
+        1,
+        1,
+        0,
+        elf.ET_DYN,
+        elf.EM_386,
+        1,
+        0x1234,
+        52,
+        0,
+        0,
+        52,
+        32,
+        1,
+        0,
+        0,
+        0,
     )
     segment = struct.pack("<IIIIIIII", elf.PT_LOAD, 0x10, 0x2000, 0x2000, 0x30, 0x40, 6, 0x1000)
     found = elf.parse_bytes(head + segment)
@@ -236,7 +215,13 @@ def test_bad_script_lines(line: bytes) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"#!/bin/echo a  b \n", b"#! /bin/echo\n", b"#!/bin/echo", b"#!/bin/echo " + b"y" * 300 + b"\n", b"#!/bin/echo\0 z\n"],
+    [
+        b"#!/bin/echo a  b \n",
+        b"#! /bin/echo\n",
+        b"#!/bin/echo",
+        b"#!/bin/echo " + b"y" * 300 + b"\n",
+        b"#!/bin/echo\0 z\n",
+    ],
 )
 def test_the_host_reads_script_lines_alike(line: bytes, tmp_path: Path) -> None:
     path = tmp_path / "script"

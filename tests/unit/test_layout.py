@@ -147,7 +147,7 @@ def c_offsets(bits: int, work: Path) -> dict[str, tuple[int, list[int]]]:
 
 def can_compile(bits: int, work: Path) -> bool:
     probe = work / "probe.c"
-    probe.write_text("#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }\n")
+    probe.write_text('#include <stdio.h>\nint main(void) { return puts("") < 0; }\n')
     if not shutil.which("gcc"):
         return False
     built = subprocess.run(["gcc", f"-m{bits}", "-o", work / "probe", probe], capture_output=True, check=False)

@@ -93,7 +93,8 @@ class Abi:
 
     __slots__ = (
         "bits", "compat", "dirent_name", "elf_class", "flock", "flock64", "iovec", "itimerspec", "itimerval",
-        "machine", "mask", "name", "numbers", "old_sigaction", "platform", "rlimit", "rusage", "sigaction", "sigevent", "sign",
+        "machine", "mask", "name", "numbers", "old_sigaction", "platform", "rlimit", "rusage", "sigaction",
+        "sigevent", "sign",
         "stack_t", "sysinfo", "task_size", "timespec", "timeval", "tms", "word",
     )  # fmt: skip
 

@@ -217,7 +217,7 @@ def chrdev_open(node: inode, filp: file) -> int:
             owner.put()
         if filp.f_op.owner is not None:
             filp.f_op.owner.get()
-    return result
+    return int(result)
 
 
 def_chr_fops = file_operations(open=chrdev_open)

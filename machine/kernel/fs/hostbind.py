@@ -43,13 +43,13 @@ def _leaf(path: str) -> str:
 class _passed_through:
     """Attributes that are set on the host's object."""
 
-    tree: HostTree
     path: str
 
     def setattr(self, **attributes: int) -> None:
         """chmod, chown and utimens on the host, through a descriptor: a link is never followed."""
         node: Any = self
-        with self.tree.handle(self.path) as fd:
+        tree: HostTree = node.tree
+        with tree.handle(self.path) as fd:
             there = f"/proc/self/fd/{fd}"
             if "i_uid" in attributes or "i_gid" in attributes:
                 os.chown(there, attributes.get("i_uid", -1), attributes.get("i_gid", -1))
@@ -144,7 +144,7 @@ class bind_special(_passed_through, overlay_special):
 class bind_dir(_passed_through, overlay_dir):
     """A directory whose names are made and removed on the host."""
 
-    tree: HostTree
+    tree: HostTree  # a bind's directory always has one
 
     def _from_host(self, path: str, info: os.stat_result) -> inode:
         kind = stat.S_IFMT(info.st_mode)

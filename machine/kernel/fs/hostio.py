@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from machine.kernel.abi.errno import EFAULT, EINVAL, ENOTTY, EPIPE, ESPIPE, Errno
 from machine.kernel.abi.signal import SIGPIPE
 from machine.kernel.fs.anon import anon_inode
-from machine.kernel.fs.file import O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFIFO, file, file_operations, inode
+from machine.kernel.fs.file import O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFIFO, file, file_operations, inode
 from machine.kernel.fs.hostfs import host_error
 from machine.kernel.fs.namei import Dentry
 from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, poll_table
@@ -35,6 +35,8 @@ class HostDescriptor(anon_inode):
         super().__init__(kernel, info.st_mode, host_operations, "hostio")
         self.kernel = kernel
         self.fd = fd
+        self.pushed = b""
+        """Bytes that were read and could not be delivered."""
         self.getattr()
 
     def getattr(self) -> None:
@@ -54,14 +56,21 @@ class HostDescriptor(anon_inode):
 class HostOperations(file_operations):
     """Reads and writes of a host descriptor; tasks sleep, the machine does not."""
 
-    def open(self, node: inode, filp: file) -> int:  # type: ignore[override]
+    def open(self, node: inode, filp: file) -> int:
         """/dev/stdin and /proc/self/fd/N: the same descriptor again."""
         return 0
 
-    def read_iter(self, filp: file, count: int, position: int) -> bytes:  # type: ignore[override]
+    def read_iter(self, filp: file, count: int, position: int) -> bytes:
         node: Any = filp.f_inode
-        self._ready(node, filp, False)
+        if node.pushed:
+            data, node.pushed = node.pushed[:count], node.pushed[count:]
+            return bytes(data)
+        regular = stat.S_ISREG(node.i_mode)
+        if not regular:
+            self._ready(node, filp, False)
         try:
+            if regular and position != filp.f_pos:
+                return os.pread(node.fd, count, position)
             return os.read(node.fd, min(count, 1 << 20))
         except BlockingIOError:
             node.kernel.sched.wait_host_fd(node.fd, timeout_ns=_EAGAIN_LATER)
@@ -69,12 +78,22 @@ class HostOperations(file_operations):
         except OSError as failure:
             raise host_error(failure) from None
 
-    def write_iter(self, filp: file, data: bytes, position: int) -> int:  # type: ignore[override]
+    def unread(self, filp: file, data: bytes) -> None:
+        """Put back what the reader's memory could not take: the next read finds it here."""
         node: Any = filp.f_inode
+        node.pushed = data + node.pushed
+
+    def write_iter(self, filp: file, data: bytes, position: int) -> int:
+        node: Any = filp.f_inode
+        positioned = stat.S_ISREG(node.i_mode) and position != filp.f_pos and not filp.f_flags & O_APPEND
         done = 0
         while done < len(data):
+            piece = data[done : done + (1 << 20)]
             try:
-                done += os.write(node.fd, data[done : done + (1 << 20)])
+                if positioned:
+                    done += os.pwrite(node.fd, piece, position + done)
+                else:
+                    done += os.write(node.fd, piece)
             except BlockingIOError:
                 if filp.f_flags & O_NONBLOCK:
                     if done:
@@ -92,14 +111,12 @@ class HostOperations(file_operations):
     @staticmethod
     def _ready(node: Any, filp: file, write: bool) -> None:
         """Sleep until a terminal, pipe or socket has something; EAGAIN with O_NONBLOCK."""
-        if stat.S_ISREG(node.i_mode):
-            return
         while not _poll_now(node.fd, write):
             if filp.f_flags & O_NONBLOCK:
                 raise Errno(11)
             node.kernel.sched.wait_host_fd(node.fd, write)
 
-    def llseek(self, filp: file, offset: int, whence: int) -> int:  # type: ignore[override]
+    def llseek(self, filp: file, offset: int, whence: int) -> int:
         """The host's own position; ESPIPE for terminals and pipes."""
         node: Any = filp.f_inode
         if not stat.S_ISREG(node.i_mode):
@@ -110,7 +127,7 @@ class HostOperations(file_operations):
             return -(failure.errno or EINVAL)
         return filp.f_pos
 
-    def poll(self, filp: file, table: Optional[poll_table]) -> int:  # type: ignore[override]
+    def poll(self, filp: file, table: Optional[poll_table]) -> int:
         node: Any = filp.f_inode
         if table is not None:
             if table.key & (POLLIN | POLLRDNORM):
@@ -119,7 +136,7 @@ class HostOperations(file_operations):
                 table.wait(node.kernel.sched.host_queue(node.fd, True))
         return _poll_mask(node.fd)
 
-    def fsync(self, filp: file, datasync: int) -> int:  # type: ignore[override]
+    def fsync(self, filp: file, datasync: int) -> int:
         node: Any = filp.f_inode
         try:
             os.fsync(node.fd)
@@ -127,7 +144,7 @@ class HostOperations(file_operations):
             return -(failure.errno or EINVAL)
         return 0
 
-    def ioctl(self, node: inode, filp: file, cmd: int, arg: int) -> int:  # type: ignore[override]
+    def ioctl(self, node: inode, filp: file, cmd: int, arg: int) -> int:
         """What programs ask of a terminal is passed to the host's; ENOTTY for anything else."""
         host: Any = node
         kernel = host.kernel
@@ -212,38 +229,56 @@ def host_file(kernel: Kernel, fd: int, flags: int) -> file:
     kind = stat.S_IFMT(info.st_mode)
     if kind not in (stat.S_IFREG, stat.S_IFCHR):
         name = f"pipe:[{info.st_ino}]" if kind == stat.S_IFIFO else f"socket:[{info.st_ino}]"
-    return file(Dentry(node, name, None, name), flags, host_operations, name)
+    opened = file(Dentry(node, name, None, name), flags | _inherited(fd), host_operations, name)
+    if kind == stat.S_IFREG:
+        opened.f_pos = os.lseek(fd, 0, os.SEEK_CUR)
+    return opened
+
+
+def _inherited(fd: int) -> int:
+    """O_APPEND, where the user's shell opened it so (``>>``)."""
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
 
 
 # -- bytes in memory -------------------------------------------------------------------------------------
 
 
+def _buffer(filp: file) -> bytearray:
+    node = filp.f_inode
+    assert isinstance(node, BufferFile)
+    return node.buffer
+
+
 class _BufferOperations(file_operations):
     """A pipe whose other end is Python: input that is there from the start, output that is collected."""
 
-    def open(self, node: inode, filp: file) -> int:  # type: ignore[override]
+    def open(self, node: inode, filp: file) -> int:
         return 0
 
-    def read_iter(self, filp: file, count: int, position: int) -> bytes:  # type: ignore[override]
-        buffer: bytearray = filp.f_inode.buffer  # type: ignore[attr-defined]
+    def read_iter(self, filp: file, count: int, position: int) -> bytes:
+        buffer = _buffer(filp)
         data = bytes(buffer[:count])
         del buffer[:count]
         return data
 
-    def write_iter(self, filp: file, data: bytes, position: int) -> int:  # type: ignore[override]
-        filp.f_inode.buffer += data  # type: ignore[attr-defined]
+    def unread(self, filp: file, data: bytes) -> None:
+        """Put back what the reader's memory could not take."""
+        _buffer(filp)[:0] = data
+
+    def write_iter(self, filp: file, data: bytes, position: int) -> int:
+        _buffer(filp).extend(data)
         return len(data)
 
-    def llseek(self, filp: file, offset: int, whence: int) -> int:  # type: ignore[override]
+    def llseek(self, filp: file, offset: int, whence: int) -> int:
         return -ESPIPE
 
-    def poll(self, filp: file, table: Optional[poll_table]) -> int:  # type: ignore[override]
+    def poll(self, filp: file, table: Optional[poll_table]) -> int:
         """The writer of an input is gone: what is left, then the end."""
         if filp.f_flags & O_WRONLY:
             return POLLOUT | POLLWRNORM
-        return (POLLIN | POLLRDNORM if filp.f_inode.buffer else 0) | POLLHUP  # type: ignore[attr-defined]
+        return (POLLIN | POLLRDNORM if _buffer(filp) else 0) | POLLHUP
 
-    def ioctl(self, node: inode, filp: file, cmd: int, arg: int) -> int:  # type: ignore[override]
+    def ioctl(self, node: inode, filp: file, cmd: int, arg: int) -> int:
         if cmd != FIONREAD:
             return -ENOTTY
         host: Any = node

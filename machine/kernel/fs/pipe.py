@@ -36,10 +36,15 @@ PIPE_MAX_SIZE = 1 << 20
 class pipe_inode_info:
     """The bytes in flight and who is at the ends."""
 
-    __slots__ = ("chunks", "kernel", "packets", "r_counter", "readers", "size", "used", "w_counter", "wait", "writers")
+    __slots__ = (
+        "anonymous", "chunks", "kernel", "packets", "r_counter", "readers", "rd_wait", "size", "used", "w_counter",
+        "wr_wait", "writers",
+    )  # fmt: skip
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
+        self.anonymous = False
+        """Made by pipe(2): reopening it through /proc/PID/fd waits for nobody."""
         self.size = PIPE_SIZE
         self.used = 0
         self.chunks: list[bytes] = []
@@ -48,8 +53,15 @@ class pipe_inode_info:
         self.readers = self.writers = 0
         self.r_counter = self.w_counter = 0
         """How often an end was opened: a FIFO's open waits for a change of the other's."""
-        self.wait: WaitQueue = kernel.sched.queue()
-        """Woken whenever bytes move or an end is opened or closed."""
+        self.rd_wait: WaitQueue = kernel.sched.queue()
+        """Readers sleep here; woken by writes, and when an end is opened or closed."""
+        self.wr_wait: WaitQueue = kernel.sched.queue()
+        """Writers sleep here, and the openers of a FIFO."""
+
+    def wake(self) -> None:
+        """An end was opened or closed."""
+        self.rd_wait.wake()
+        self.wr_wait.wake()
 
     def push(self, data: bytes, packet: bool) -> None:
         """Append bytes."""
@@ -87,14 +99,19 @@ def pipe_of(filp: file) -> Optional[pipe_inode_info]:
     return found if isinstance(found, pipe_inode_info) and filp.f_op is pipe_operations else None
 
 
+def _pipe(node: Any) -> pipe_inode_info:
+    found: pipe_inode_info = node.i_pipe
+    return found
+
+
 class PipeOperations(file_operations):
     """Both ends of a pipe, and FIFOs once they are open."""
 
-    def open(self, node: inode, filp: file) -> int:  # type: ignore[override]
-        return fifo_open(node.i_pipe.kernel, node, filp)  # type: ignore[attr-defined]
+    def open(self, node: inode, filp: file) -> int:
+        return fifo_open(_pipe(node).kernel, node, filp)
 
-    def read_iter(self, filp: file, count: int, position: int) -> bytes:  # type: ignore[override]
-        pipe: pipe_inode_info = filp.f_inode.i_pipe  # type: ignore[attr-defined]
+    def read_iter(self, filp: file, count: int, position: int) -> bytes:
+        pipe = _pipe(filp.f_inode)
         if not count:
             return b""
         while not pipe.chunks:
@@ -102,13 +119,13 @@ class PipeOperations(file_operations):
                 return b""
             if filp.f_flags & O_NONBLOCK:
                 raise Errno(EAGAIN)
-            pipe.kernel.sched.wait(pipe.wait)
+            pipe.kernel.sched.wait(pipe.rd_wait)
         data = pipe.pull(count)
-        pipe.wait.wake()
+        pipe.wr_wait.wake()
         return data
 
-    def write_iter(self, filp: file, data: bytes, position: int) -> int:  # type: ignore[override]
-        pipe: pipe_inode_info = filp.f_inode.i_pipe  # type: ignore[attr-defined]
+    def write_iter(self, filp: file, data: bytes, position: int) -> int:
+        pipe = _pipe(filp.f_inode)
         packet = bool(filp.f_flags & O_DIRECT)
         done, count = 0, len(data)
         if not count:
@@ -122,7 +139,7 @@ class PipeOperations(file_operations):
                 piece = data[done : done + min(room, PIPE_BUF if packet else room)]
                 pipe.push(piece, packet)
                 done += len(piece)
-                pipe.wait.wake()
+                pipe.rd_wait.wake()
                 if done == count:
                     return done
                 continue
@@ -131,11 +148,18 @@ class PipeOperations(file_operations):
                     return done
                 raise Errno(EAGAIN)
             try:
-                pipe.kernel.sched.wait(pipe.wait)
+                pipe.kernel.sched.wait(pipe.wr_wait)
             except Errno:
                 if done:
                     return done
                 raise
+
+    def unread(self, filp: file, data: bytes) -> None:
+        """Put back what the reader's memory could not take."""
+        pipe = _pipe(filp.f_inode)
+        pipe.chunks.insert(0, data)
+        pipe.packets.insert(0, False)
+        pipe.used += len(data)
 
     @staticmethod
     def _broken(pipe: pipe_inode_info, done: int) -> int:
@@ -148,10 +172,13 @@ class PipeOperations(file_operations):
             return done
         raise Errno(EPIPE)
 
-    def poll(self, filp: file, table: Optional[poll_table]) -> int:  # type: ignore[override]
-        pipe: pipe_inode_info = filp.f_inode.i_pipe  # type: ignore[attr-defined]
+    def poll(self, filp: file, table: Optional[poll_table]) -> int:
+        pipe = _pipe(filp.f_inode)
         if table is not None:
-            table.wait(pipe.wait)
+            if filp.f_mode & FMODE_READ:
+                table.wait(pipe.rd_wait)
+            if filp.f_mode & FMODE_WRITE:
+                table.wait(pipe.wr_wait)
         mask = 0
         if filp.f_mode & FMODE_READ:
             if pipe.chunks:
@@ -165,13 +192,13 @@ class PipeOperations(file_operations):
                 mask |= POLLERR
         return mask
 
-    def release(self, node: inode, filp: file) -> int:  # type: ignore[override]
-        pipe: pipe_inode_info = node.i_pipe  # type: ignore[attr-defined]
+    def release(self, node: inode, filp: file) -> int:
+        pipe = _pipe(node)
         if filp.f_mode & FMODE_READ:
             pipe.readers -= 1
         if filp.f_mode & FMODE_WRITE:
             pipe.writers -= 1
-        pipe.wait.wake()
+        pipe.wake()
         if not pipe.readers and not pipe.writers:
             pipe.chunks.clear()
             pipe.packets.clear()
@@ -197,7 +224,7 @@ def set_pipe_size(pipe: pipe_inode_info, size: int, privileged: bool) -> int:
     if size < pipe.used:
         raise Errno(EBUSY)
     pipe.size = size
-    pipe.wait.wake()
+    pipe.wr_wait.wake()
     return size
 
 
@@ -208,6 +235,7 @@ def create_pipe(kernel: Kernel, flags: int = 0) -> tuple[file, file]:
     if task is not None:
         node.i_uid, node.i_gid = task.euid, task.egid
     pipe = node.i_pipe = pipe_inode_info(kernel)
+    pipe.anonymous = True
     pipe.readers = pipe.writers = pipe.r_counter = pipe.w_counter = 1
     name = f"pipe:[{node.i_ino}]"
     where = Dentry(node, name, None, name)
@@ -233,7 +261,9 @@ def fifo_open(kernel: Kernel, node: Any, filp: file) -> int:
     if mode & FMODE_WRITE:
         pipe.writers += 1
         pipe.w_counter += 1
-    pipe.wait.wake()
+    pipe.wake()
+    if pipe.anonymous:
+        return 0
     if mode == FMODE_READ and not pipe.writers:
         if nonblock:
             filp.private_data = pipe.w_counter  # no POLLHUP before a writer has come
@@ -248,7 +278,7 @@ def _wait_for_partner(pipe: pipe_inode_info, node: inode, filp: file, counter: s
     before = getattr(pipe, counter)
     try:
         while getattr(pipe, counter) == before:
-            pipe.kernel.sched.wait(pipe.wait)
+            pipe.kernel.sched.wait(pipe.wr_wait)
     except Errno as error:
         pipe_operations.release(node, filp)
         filp.f_op = file_operations()

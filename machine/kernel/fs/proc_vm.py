@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 _PTE_PFN = 0x000F_FFFF_FFFF_F000
 
-# Bits of a pagemap entry (Documentation/admin-guide/mm/pagemap.rst).
-PM_SOFT_DIRTY, PM_MMAP_EXCLUSIVE, PM_FILE, PM_PRESENT = 1 << 55, 1 << 56, 1 << 61, 1 << 63
+# Bits of a pagemap entry (Documentation/admin-guide/mm/pagemap.rst); soft-dirty is not tracked.
+PM_MMAP_EXCLUSIVE, PM_FILE, PM_PRESENT = 1 << 56, 1 << 61, 1 << 63
 
 _MNEMONICS = (
     (VM_READ, "rd"), (VM_WRITE, "wr"), (VM_EXEC, "ex"), (VM_SHARED, "sh"),
@@ -173,7 +173,7 @@ def pagemap(mm: mm_struct, first: int, count: int) -> bytes:
 
 
 def _pagemap_entry(mm: mm_struct, pte: int) -> int:
-    entry = PM_PRESENT | PM_SOFT_DIRTY | (pte & _PTE_PFN) >> PAGE_SHIFT
+    entry = PM_PRESENT | (pte & _PTE_PFN) >> PAGE_SHIFT
     pfn = normal_page(mm, pte)
     if pfn >= 0:
         if mm.mem.owner_of(pfn) != "anonymous":

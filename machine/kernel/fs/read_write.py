@@ -42,6 +42,11 @@ def is_stream(filp: file) -> bool:
     return getattr(node, "fd", None) is not None and node.i_mode & S_IFMT != S_IFREG
 
 
+def operations_seek(filp: file) -> bool:
+    """Whether positions are accepted although they mean nothing (`noop_llseek`)."""
+    return bool(getattr(filp.f_op, "noop_seek", False))
+
+
 def driver_result(filp: file, result: Any) -> int:
     """What a driver's method returned, as a system call's result: EIO when it raised or gave no number."""
     if result is DRIVER_FAILED or not isinstance(result, int):
@@ -236,5 +241,5 @@ def check_position(filp: file, position: int) -> None:
     """For pread and pwrite: EINVAL for a negative position, ESPIPE for a stream."""
     if position < 0:
         raise Errno(EINVAL)
-    if is_stream(filp):
+    if is_stream(filp) and not operations_seek(filp):
         raise Errno(ESPIPE)

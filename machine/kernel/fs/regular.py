@@ -6,7 +6,7 @@ from typing import Any
 
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import EFBIG, EINVAL, ENXIO, EPERM, Errno
-from machine.kernel.fs.file import FMODE_WRITE, O_NOATIME, S_IFMT, file, file_operations, inode
+from machine.kernel.fs.file import FMODE_WRITE, O_NOATIME, S_IFMT, file, file_operations
 from machine.kernel.mm.filemap import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, generic_file_mmap
 
 SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE = 0, 1, 2, 3, 4
@@ -27,26 +27,26 @@ class RegularOperations(file_operations):
     def __init__(self) -> None:
         super().__init__(mmap=generic_file_mmap)
 
-    def open(self, node: inode, filp: file) -> int:  # type: ignore[override]
-        node.opened()  # type: ignore[attr-defined]
+    def open(self, node: Any, filp: file) -> int:
+        node.opened()
         if filp.f_mode & FMODE_WRITE:
-            node.writers = getattr(node, "writers", 0) + 1  # type: ignore[attr-defined]
+            node.writers = getattr(node, "writers", 0) + 1
         return 0
 
-    def release(self, node: inode, filp: file) -> int:  # type: ignore[override]
+    def release(self, node: Any, filp: file) -> int:
         if filp.f_mode & FMODE_WRITE:
-            node.writers -= 1  # type: ignore[attr-defined]
-        node.closed()  # type: ignore[attr-defined]
+            node.writers -= 1
+        node.closed()
         return 0
 
-    def read_iter(self, filp: file, count: int, position: int) -> bytes:  # type: ignore[override]
-        node = filp.f_inode
+    def read_iter(self, filp: file, count: int, position: int) -> bytes:
+        node: Any = filp.f_inode
         data: bytes = node.i_mapping.read(position, count)
         if not filp.f_flags & O_NOATIME:
-            node.touch_atime()  # type: ignore[attr-defined]
+            node.touch_atime()
         return data
 
-    def write_iter(self, filp: file, data: bytes, position: int) -> int:  # type: ignore[override]
+    def write_iter(self, filp: file, data: bytes, position: int) -> int:
         node: Any = filp.f_inode
         check_seals(node, position + len(data), write=True)
         if position + len(data) > MAX_LFS_FILESIZE:
@@ -56,7 +56,7 @@ class RegularOperations(file_operations):
         node.modified(kill_suid=True)
         return done
 
-    def llseek(self, filp: file, offset: int, whence: int) -> int:  # type: ignore[override]
+    def llseek(self, filp: file, offset: int, whence: int) -> int:
         """SEEK_DATA and SEEK_HOLE too: ENXIO beyond the end (mm/shmem.c: shmem_file_llseek)."""
         node = filp.f_inode
         if whence in (SEEK_DATA, SEEK_HOLE):
@@ -77,7 +77,7 @@ class RegularOperations(file_operations):
         filp.f_pos = offset
         return offset
 
-    def fsync(self, filp: file, datasync: int) -> int:  # type: ignore[override]
+    def fsync(self, filp: file, datasync: int) -> int:
         filp.f_inode.i_mapping.writeback()
         return 0
 
@@ -109,13 +109,13 @@ def _next_hole_or_data(node: Any, offset: int, whence: int) -> int:
 class DirectoryOperations(file_operations):
     """Reading a directory is `iterate`; `read` on it is EISDIR (the system call says so)."""
 
-    def iterate(self, filp: file) -> list[tuple[str, int, int]]:  # type: ignore[override]
+    def iterate(self, filp: file) -> list[tuple[str, int, int]]:
         node = filp.f_inode
         parent = filp.f_dentry.d_parent
         above = node.i_ino if parent is None else parent.d_inode.i_ino
         return [(".", node.i_ino, 4), ("..", above, 4), *node.list()]
 
-    def fsync(self, filp: file, datasync: int) -> int:  # type: ignore[override]
+    def fsync(self, filp: file, datasync: int) -> int:
         return 0
 
 

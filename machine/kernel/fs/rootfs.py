@@ -258,6 +258,7 @@ def _default_root(kernel: Kernel, sb: overlay_super, view: RootView) -> overlay_
 def _mount_virtual(kernel: Kernel) -> None:
     from machine.kernel.fs.proc import procfs_root
     from machine.kernel.fs.sysfs import sysfs_root
+    from machine.kernel.fs.tty import tty_init
 
     vfs = kernel.vfs
     mount(kernel, "/proc", procfs_root(kernel), "proc")
@@ -269,6 +270,8 @@ def _mount_virtual(kernel: Kernel) -> None:
     ):  # fmt: skip
         dev.make_link(name, target)
     mount(kernel, "/dev", dev, "devtmpfs", "devtmpfs")
+    tty_init(kernel)
+    kernel.chrdevs.publish_all()
     mount(kernel, "/dev/shm", tmpfs_root(kernel, vfs.new_dev()), "tmpfs")
     mount(kernel, "/tmp", tmpfs_root(kernel, vfs.new_dev()), "tmpfs")
     mount(kernel, "/run", tmpfs_root(kernel, vfs.new_dev(), 0o755), "tmpfs")

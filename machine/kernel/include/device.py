@@ -242,5 +242,3 @@ def MODULE_AUTHOR(text: str) -> None:
 def MODULE_DESCRIPTION(text: str) -> None:
     """What the module is, in one line; shown by ``nopage devices``."""
     _module_of_caller().info["description"] = text
-
-

@@ -134,8 +134,13 @@ def put_user(x: int, ptr: int, size: int = 4) -> int:
 def __put_user(x: int, ptr: int, size: int = 4) -> int:
     """`put_user` without the check of the range."""
     mm = _mm()
-    data = (x & (1 << 8 * size) - 1).to_bytes(size, "little")
-    return 0 if mm is not None and mm.write_some(ptr, data) == size else -EFAULT
+    if mm is None:
+        return -EFAULT
+    before = mm.read_some(ptr, size)
+    done = mm.write_some(ptr, (x & (1 << 8 * size) - 1).to_bytes(size, "little"))
+    if 0 < done < size:  # it is one store: nothing of it may stay on the first page when the second faults
+        mm.write_some(ptr, before[:done])
+    return 0 if done == size else -EFAULT
 
 
 def strncpy_from_user(dst: Union[bytearray, memoryview], src: int, count: int) -> int:

@@ -12,7 +12,7 @@ from machine.kernel.mm.vma import VM_DONTCOPY, VM_LOCKED, VM_SHARED, VM_WIPEONFO
 
 _FIELDS = (
     "mmap_base", "task_size", "start_code", "end_code", "start_data", "end_data", "start_brk", "brk", "start_stack",
-    "arg_start", "arg_end", "env_start", "env_end", "saved_auxv", "dumpable",
+    "arg_start", "arg_end", "env_start", "env_end", "saved_auxv", "vdso", "dumpable",
 )  # fmt: skip
 
 

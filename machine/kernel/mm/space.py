@@ -71,6 +71,8 @@ class mm_struct(UserAccess):
         self.start_brk = self.brk = self.start_stack = 0
         self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.saved_auxv = b""
+        self.vdso = 0
+        """Where the vDSO is mapped, 0 where there is none."""
         self.total_vm = self.locked_vm = self.data_vm = self.stack_vm = self.exec_vm = 0
         """Pages."""
         self.hiwater_rss = self.hiwater_vm = 0

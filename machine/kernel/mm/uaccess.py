@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct
 
 _FRAME = 0x000F_FFFF_FFFF_F000
+_DEVICE = 1 << 9
+"""As `mm/space.py: DEVICE`."""
 _READABLE = P | US
 _WRITABLE = P | US | RW
 
@@ -48,15 +50,17 @@ class UserAccess:
                     return (pte & _FRAME) | (address & (PAGE_SIZE - 1))
             else:
                 pte = 0
+            if pte & _DEVICE and not pte & P:
+                return -1
             code = (PF_WRITE if write else 0) | (PF_PRESENT if pte & P else 0)
             if address >= self.task_size or not self.kernel.faultin(cast("mm_struct", self), address, code):
                 return -1
         return -1
 
-    def _device_entry(self, address: int) -> int:
+    def _device_entry(self, address: int, write: bool) -> int:
         """Physical address of a device register behind `address` (its entry is never present), or -1."""
         pte = self.tables.get(address)
-        if pte and not pte & P and pte & 1 << 9:
+        if pte & _DEVICE and not pte & P and (pte & RW or not write):
             return (pte & _FRAME) | (address & (PAGE_SIZE - 1))
         return -1
 
@@ -81,7 +85,7 @@ class UserAccess:
             return b""
         physical = self._translate(address, False)
         if physical < 0:
-            device = self._device_entry(address)
+            device = self._device_entry(address, False)
             return b"" if device < 0 else self.kernel.bus.read_bytes(device, count)
         if physical + count <= self.ram.limit:
             return bytes(self.ram.view[physical : physical + count])
@@ -96,7 +100,7 @@ class UserAccess:
             piece = min(count - done, PAGE_SIZE - (address & (PAGE_SIZE - 1)))
             physical = self._translate(address, True)
             if physical < 0:
-                device = self._device_entry(address)
+                device = self._device_entry(address, True)
                 if device < 0:
                     break
                 self.kernel.bus.write_bytes(device, bytes(view[done : done + piece]))

@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from machine.kernel.abi.errno import EINVAL, Errno
+from machine.kernel.fs.namei import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from machine.kernel.syscalls.table import syscall
-from machine.kernel.task.exec import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, do_execve, read_strings
+from machine.kernel.task.binprm import read_strings
+from machine.kernel.task.exec import do_execve
 
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
 
 
-@syscall("execve", "str ptr ptr")
+@syscall("execve", "str ptr:argv ptr:envp")
 def sys_execve(task: Task, path: int, argv: int, envp: int) -> int:
     """Run another program in this process; returns only on failure."""
     name = task.mm.read_string(path)
     return do_execve(task.kernel, task, name, read_strings(task, argv), read_strings(task, envp))
 
 
-@syscall("execveat", "atfd str ptr ptr flags:AT_")
+@syscall("execveat", "atfd str ptr:argv ptr:envp flags:AT_")
 def sys_execveat(task: Task, dirfd: int, path: int, argv: int, envp: int, flags: int) -> int:
     """The same for a path from a directory, or with AT_EMPTY_PATH for an open file."""
     if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):

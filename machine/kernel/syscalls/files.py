@@ -53,6 +53,8 @@ VALID_OPEN_FLAGS = 0o3 | 0o100 | 0o200 | 0o400 | 0o1000 | 0o2000 | 0o4000 | 0o10
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
 FIOCLEX, FIONCLEX, FIONBIO, FIOASYNC, FIOQSIZE, FIONREAD = 0x5451, 0x5450, 0x5421, 0x5452, 0x5460, 0x541B
 LOCK_SH, LOCK_EX, LOCK_NB, LOCK_UN = 1, 2, 4, 8
+LOCK_MAND = 32
+"""Mandatory locks are gone from Linux: since 5.15 such a request succeeds and does nothing."""
 CLOSE_RANGE_UNSHARE, CLOSE_RANGE_CLOEXEC = 2, 4
 _OPEN_HOW = struct.Struct("<QQQ")
 
@@ -90,12 +92,12 @@ def _open_and_install(task: Task, dirfd: int, path: str, flags: int, mode: int) 
     return task.files.install(filp, fd, bool(flags & O_CLOEXEC))
 
 
-@syscall("open", "str flags:O_ mode", result="fd")
+@syscall("open", "str flags:O_ mode:creat", result="fd")
 def sys_open(task: Task, path: int, flags: int, mode: int) -> int:
     return do_sys_open(task, AT_FDCWD, path, flags, mode)
 
 
-@syscall("openat", "atfd str flags:O_ mode", result="fd")
+@syscall("openat", "atfd str flags:O_ mode:creat", result="fd")
 def sys_openat(task: Task, dirfd: int, path: int, flags: int, mode: int) -> int:
     return do_sys_open(task, dirfd, path, flags, mode)
 
@@ -197,7 +199,7 @@ def sys_dup2(task: Task, old: int, new: int) -> int:
     return task.files.dup2(old, new)
 
 
-@syscall("dup3", "fd fd flags:O_", result="fd")
+@syscall("dup3", "fd fd flags:OBITS_", result="fd")
 def sys_dup3(task: Task, old: int, new: int, flags: int) -> int:
     if flags & ~O_CLOEXEC or old == new:
         raise Errno(EINVAL)
@@ -209,6 +211,8 @@ def sys_dup3(task: Task, old: int, new: int, flags: int) -> int:
 
 @syscall("flock", "fd flags:LOCK_")
 def sys_flock(task: Task, fd: int, operation: int) -> int:
+    if operation & LOCK_MAND:
+        return 0
     kinds = {LOCK_SH: F_RDLCK, LOCK_EX: F_WRLCK, LOCK_UN: F_UNLCK}
     kind = kinds.get(operation & ~LOCK_NB)
     if kind is None:
@@ -333,17 +337,17 @@ def _fadvise(task: Task, fd: int, length: int, advice: int) -> int:
     return 0
 
 
-@syscall("fadvise64", "fd off64 off64 uint", abi="x86_64")
+@syscall("fadvise64", "fd off64 off64 uint:POSIX_FADV_", abi="x86_64")
 def sys_fadvise64(task: Task, fd: int, offset: int, length: int, advice: int) -> int:
     return _fadvise(task, fd, length, advice)
 
 
-@syscall("fadvise64", "fd off64 size uint", abi="i386")
+@syscall("fadvise64", "fd off64 size uint:POSIX_FADV_", abi="i386")
 def compat_sys_fadvise64(task: Task, fd: int, offset: int, length: int, advice: int) -> int:
     return _fadvise(task, fd, length, advice)
 
 
-@syscall("fadvise64_64", "fd off64 off64 uint", abi="i386")
+@syscall("fadvise64_64", "fd off64 off64 uint:POSIX_FADV_", abi="i386")
 def sys_fadvise64_64(task: Task, fd: int, offset: int, length: int, advice: int) -> int:
     return _fadvise(task, fd, length, advice)
 
@@ -361,7 +365,7 @@ def sys_readahead(task: Task, fd: int, offset: int, count: int) -> int:
 # -- ioctl ----------------------------------------------------------------------------------------------------------
 
 
-@syscall("ioctl", "fd uint ulong")
+@syscall("ioctl", "fd uint:ioctl ulong:ioctl_arg>")
 def sys_ioctl(task: Task, fd: int, cmd: int, arg: int) -> int:
     """The few that every file has, then the file's own; ENOTTY for an unknown one (fs/ioctl.c: do_vfs_ioctl)."""
     filp = task.files.fget(fd)

@@ -216,25 +216,25 @@ def _put_ids(task: Task, addresses: tuple[int, ...], values: tuple[int, ...], fo
     return 0
 
 
-@syscall("getresuid", "ptr ptr ptr", abi="x86_64")
-@syscall("getresuid32", "ptr ptr ptr", abi="i386")
+@syscall("getresuid", "ptr:uid> ptr:uid> ptr:uid>", abi="x86_64")
+@syscall("getresuid32", "ptr:uid> ptr:uid> ptr:uid>", abi="i386")
 def sys_getresuid(task: Task, ruid: int, euid: int, suid: int) -> int:
     return _put_ids(task, (ruid, euid, suid), (task.uid, task.euid, task.suid), "<I")
 
 
-@syscall("getresgid", "ptr ptr ptr", abi="x86_64")
-@syscall("getresgid32", "ptr ptr ptr", abi="i386")
+@syscall("getresgid", "ptr:uid> ptr:uid> ptr:uid>", abi="x86_64")
+@syscall("getresgid32", "ptr:uid> ptr:uid> ptr:uid>", abi="i386")
 def sys_getresgid(task: Task, rgid: int, egid: int, sgid: int) -> int:
     return _put_ids(task, (rgid, egid, sgid), (task.gid, task.egid, task.sgid), "<I")
 
 
-@syscall("getresuid", "ptr ptr ptr", abi="i386")
+@syscall("getresuid", "ptr:uid> ptr:uid> ptr:uid>", abi="i386")
 def sys_getresuid16(task: Task, ruid: int, euid: int, suid: int) -> int:
     ids = (_id16(task.uid), _id16(task.euid), _id16(task.suid))
     return _put_ids(task, (ruid, euid, suid), ids, "<H")
 
 
-@syscall("getresgid", "ptr ptr ptr", abi="i386")
+@syscall("getresgid", "ptr:uid> ptr:uid> ptr:uid>", abi="i386")
 def sys_getresgid16(task: Task, rgid: int, egid: int, sgid: int) -> int:
     ids = (_id16(task.gid), _id16(task.egid), _id16(task.sgid))
     return _put_ids(task, (rgid, egid, sgid), ids, "<H")

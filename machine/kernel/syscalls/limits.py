@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 from machine.kernel.abi.errno import EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.abi.layout import RLIMIT64, USER_HZ, rusage
 from machine.kernel.abi.resource import (
-    RLIM_NLIMITS, RLIMIT_NOFILE, RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD,
+    RLIM_NLIMITS,
+    RLIMIT_NOFILE,
+    RUSAGE_CHILDREN,
+    RUSAGE_SELF,
+    RUSAGE_THREAD,
 )  # fmt: skip
 from machine.kernel.syscalls.table import syscall
 
@@ -41,7 +45,7 @@ def do_prlimit(task: Task, target: Task, resource: int, new: tuple[int, int] | N
     return old
 
 
-@syscall("prlimit64", "pid uint ptr ptr")
+@syscall("prlimit64", "pid uint:RLIMIT_ ptr:rlimit64 ptr:rlimit64>")
 def sys_prlimit64(task: Task, pid: int, resource: int, new: int, old: int) -> int:
     """EFAULT, ESRCH, EPERM for a process of somebody else, and as `do_prlimit`."""
     wanted = RLIMIT64.unpack(task.mm.copy_from_user(new, RLIMIT64.size)) if new else None
@@ -59,14 +63,14 @@ def sys_prlimit64(task: Task, pid: int, resource: int, new: int, old: int) -> in
     return 0
 
 
-@syscall("getrlimit", "uint ptr", abi="x86_64")
-@syscall("ugetrlimit", "uint ptr", abi="i386")
+@syscall("getrlimit", "uint:RLIMIT_ ptr:rlimit>", abi="x86_64")
+@syscall("ugetrlimit", "uint:RLIMIT_ ptr:rlimit>", abi="i386")
 def sys_getrlimit(task: Task, resource: int, address: int) -> int:
     task.mm.copy_to_user(address, task.abi.pack_rlimit(*do_prlimit(task, task, resource, None)))
     return 0
 
 
-@syscall("getrlimit", "uint ptr", abi="i386")
+@syscall("getrlimit", "uint:RLIMIT_ ptr:rlimit>", abi="i386")
 def sys_old_getrlimit(task: Task, resource: int, address: int) -> int:
     """The first one: nothing is above 0x7fffffff."""
     soft, hard = do_prlimit(task, task, resource, None)
@@ -74,7 +78,7 @@ def sys_old_getrlimit(task: Task, resource: int, address: int) -> int:
     return 0
 
 
-@syscall("setrlimit", "uint ptr")
+@syscall("setrlimit", "uint:RLIMIT_ ptr:rlimit")
 def sys_setrlimit(task: Task, resource: int, address: int) -> int:
     new = task.abi.unpack_rlimit(task.mm.copy_from_user(address, task.abi.rlimit.size))
     do_prlimit(task, task, resource, new)
@@ -122,13 +126,13 @@ def get_rusage(task: Task, who: int) -> rusage:
     )  # fmt: skip
 
 
-@syscall("getrusage", "int ptr")
+@syscall("getrusage", "int:RUSAGE_ ptr:rusage>")
 def sys_getrusage(task: Task, who: int, address: int) -> int:
     task.mm.copy_to_user(address, task.abi.pack_rusage(get_rusage(task, who)))
     return 0
 
 
-@syscall("times", "ptr")
+@syscall("times", "ptr:tms>")
 def sys_times(task: Task, address: int) -> int:
     """Ticks since boot; NULL is allowed."""
     if address:

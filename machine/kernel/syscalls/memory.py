@@ -28,14 +28,14 @@ def _mmap_pgoff(task: Task, addr: int, length: int, prot: int, flags: int, fd: i
     return do_mmap(task.mm, filp, addr, length, prot, flags, pgoff)
 
 
-@syscall("mmap", "addr size flags:PROT_ flags:MAP_ fd ulong", abi="x86_64", result="hex")
+@syscall("mmap", "addr size flags:PROT_ flags:MAP_ fd ulong:x", abi="x86_64", result="hex")
 def sys_mmap(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
     if offset & (PAGE_SIZE - 1):
         raise Errno(EINVAL)
     return _mmap_pgoff(task, addr, length, prot, flags, fd, offset >> PAGE_SHIFT)
 
 
-@syscall("mmap2", "addr size flags:PROT_ flags:MAP_ fd ulong", abi="i386", result="hex")
+@syscall("mmap2", "addr size flags:PROT_ flags:MAP_ fd ulong:pgoff", abi="i386", result="hex")
 def sys_mmap2(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, pgoff: int) -> int:
     return _mmap_pgoff(task, addr, length, prot, flags, fd, pgoff)
 
@@ -61,7 +61,7 @@ def sys_mprotect(task: Task, addr: int, length: int, prot: int) -> int:
     return do_mprotect(task.mm, addr, length, prot)
 
 
-@syscall("mremap", "addr size size flags:MREMAP_ addr", result="hex")
+@syscall("mremap", "addr size size flags:MREMAP_ addr:fixed", result="hex")
 def sys_mremap(task: Task, addr: int, old_len: int, new_len: int, flags: int, new_addr: int) -> int:
     return do_mremap(task.mm, addr, old_len, new_len, flags, new_addr)
 
@@ -91,7 +91,7 @@ def sys_mlock(task: Task, addr: int, length: int) -> int:
     return do_mlock(task.mm, addr, length, True)
 
 
-@syscall("mlock2", "addr size uint")
+@syscall("mlock2", "addr size uint:MLOCK_")
 def sys_mlock2(task: Task, addr: int, length: int, flags: int) -> int:
     if flags & ~MLOCK_ONFAULT:
         raise Errno(EINVAL)

@@ -39,7 +39,7 @@ def _names(task: Task) -> list[bytes]:
     return [UTS_SYSNAME, host, UTS_RELEASE, UTS_VERSION, machine, domain]
 
 
-@syscall("uname", "ptr")
+@syscall("uname", "ptr:uname>")
 def sys_newuname(task: Task, address: int) -> int:
     task.mm.copy_to_user(address, UTSNAME.pack(*_names(task)))
     return 0
@@ -67,13 +67,13 @@ def _new_name(task: Task, address: int, length: int) -> str:
     return os.fsdecode(task.mm.copy_from_user(address, length).split(b"\0", 1)[0])
 
 
-@syscall("sethostname", "ptr int")
+@syscall("sethostname", "ptr:data int")
 def sys_sethostname(task: Task, address: int, length: int) -> int:
     task.kernel.hostname = _new_name(task, address, length)
     return 0
 
 
-@syscall("setdomainname", "ptr int")
+@syscall("setdomainname", "ptr:data int")
 def sys_setdomainname(task: Task, address: int, length: int) -> int:
     task.kernel.domainname = _new_name(task, address, length)
     return 0
@@ -82,7 +82,7 @@ def sys_setdomainname(task: Task, address: int, length: int) -> int:
 # -- randomness -----------------------------------------------------------------------------------------------
 
 
-@syscall("getrandom", "ptr size flags:GRND_")
+@syscall("getrandom", "ptr:random> size flags:GRND_")
 def sys_getrandom(task: Task, address: int, count: int, flags: int) -> int:
     """Bytes written, fewer where memory ends; EFAULT if none could be; EINVAL for flags."""
     if flags & ~(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) or flags & 6 == 6:
@@ -125,6 +125,14 @@ def sys_personality(task: Task, persona: int) -> int:
     return old
 
 
+@syscall("umask", "int:oct", sleeps=False, result="oct")
+def sys_umask(task: Task, mask: int) -> int:
+    """Returns the old mask."""
+    old = task.fs.umask
+    task.fs.umask = mask & 0o777
+    return old
+
+
 # -- threads -----------------------------------------------------------------------------------------------------
 
 
@@ -154,12 +162,12 @@ def sys_get_robust_list(task: Task, pid: int, head: int, length: int) -> int:
     return 0
 
 
-@syscall("rseq", "ptr uint int uint")
+@syscall("rseq", "ptr uint:x int:x uint:x")
 def sys_rseq(task: Task, address: int, length: int, flags: int, signature: int) -> int:
     return rseq_register(task, address, length, flags, signature)
 
 
-@syscall("arch_prctl", "int ulong")
+@syscall("arch_prctl", "int:ARCH_ ulong:x")
 def sys_arch_prctl(task: Task, option: int, address: int) -> int:
     """EPERM: a base outside user space; EFAULT; EINVAL: unknown (CET and AMX among them); ENODEV."""
     cpu = task.kernel.cpu

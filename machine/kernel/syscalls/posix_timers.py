@@ -9,7 +9,11 @@ from machine.kernel.abi.layout import ITIMERSPEC64, NSEC_PER_SEC, timespec_ns
 from machine.kernel.abi.signal import NSIG, SIGALRM
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.syscalls.time import (
-    CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE, TIMER_ABSTIME, clock_reader,
+    CLOCK_MONOTONIC_COARSE,
+    CLOCK_MONOTONIC_RAW,
+    CLOCK_REALTIME_COARSE,
+    TIMER_ABSTIME,
+    clock_reader,
 )  # fmt: skip
 from machine.kernel.task.timers import PosixTimer
 
@@ -48,7 +52,7 @@ def _set_event(task: Task, timer: PosixTimer, event: int) -> None:
     timer.value, timer.signo = value, 0 if notify == SIGEV_NONE else signo
 
 
-@syscall("timer_create", "int ptr ptr")
+@syscall("timer_create", "int:CLOCK_ ptr ptr:int>")
 def sys_timer_create(task: Task, clock: int, event: int, result: int) -> int:
     """EINVAL: no such clock, a bad sigevent; EOPNOTSUPP: a clock without timers; EFAULT; EAGAIN: too many."""
     now, cpu = clock_reader(task, clock)
@@ -66,7 +70,8 @@ def sys_timer_create(task: Task, clock: int, event: int, result: int) -> int:
     return 0
 
 
-def _pack(layout: struct.Struct, interval: int, value: int) -> bytes:
+def pack_itimerspec(layout: struct.Struct, interval: int, value: int) -> bytes:
+    """`struct itimerspec` for nanoseconds."""
     return layout.pack(*divmod(interval, NSEC_PER_SEC), *divmod(value, NSEC_PER_SEC))
 
 
@@ -80,7 +85,7 @@ def _settime(task: Task, number: int, flags: int, new: int, old: int, layout: st
     parts = layout.unpack(task.mm.copy_from_user(new, layout.size))
     interval, value = timespec_ns(*parts[:2]), timespec_ns(*parts[2:])
     timer = _find(task, number)
-    before = _pack(layout, *_state(timer))
+    before = pack_itimerspec(layout, *_state(timer))
     inner = timer.timer
     if not value:
         inner.set(0, interval)
@@ -91,25 +96,25 @@ def _settime(task: Task, number: int, flags: int, new: int, old: int, layout: st
     return 0
 
 
-@syscall("timer_settime", "int int ptr ptr")
+@syscall("timer_settime", "int int:TIMER_ ptr:its ptr:its>")
 def sys_timer_settime(task: Task, number: int, flags: int, new: int, old: int) -> int:
     return _settime(task, number, flags, new, old, task.abi.itimerspec)
 
 
-@syscall("timer_settime64", "int int ptr ptr", abi="i386")
+@syscall("timer_settime64", "int int:TIMER_ ptr:its ptr:its>", abi="i386")
 def sys_timer_settime64(task: Task, number: int, flags: int, new: int, old: int) -> int:
     return _settime(task, number, flags, new, old, ITIMERSPEC64)
 
 
-@syscall("timer_gettime", "int ptr")
+@syscall("timer_gettime", "int ptr:its>")
 def sys_timer_gettime(task: Task, number: int, address: int) -> int:
-    task.mm.copy_to_user(address, _pack(task.abi.itimerspec, *_state(_find(task, number))))
+    task.mm.copy_to_user(address, pack_itimerspec(task.abi.itimerspec, *_state(_find(task, number))))
     return 0
 
 
-@syscall("timer_gettime64", "int ptr", abi="i386")
+@syscall("timer_gettime64", "int ptr:its>", abi="i386")
 def sys_timer_gettime64(task: Task, number: int, address: int) -> int:
-    task.mm.copy_to_user(address, _pack(ITIMERSPEC64, *_state(_find(task, number))))
+    task.mm.copy_to_user(address, pack_itimerspec(ITIMERSPEC64, *_state(_find(task, number))))
     return 0
 
 

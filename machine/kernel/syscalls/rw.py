@@ -14,6 +14,7 @@ from machine.kernel.fs.read_write import (
     do_write,
     driver_result,
     is_stream,
+    operations_seek,
     limit_size,
     one_vector,
     write_bytes,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND = 1, 2, 4, 8, 16
 
 
-@syscall("read", "fd ptr size")
+@syscall("read", "fd ptr:data> size")
 def sys_read(task: Task, fd: int, buf: int, count: int) -> int:
     return do_read(task, task.files.fget(fd), one_vector(task, buf, count), None)
 
@@ -38,7 +39,7 @@ def sys_write(task: Task, fd: int, buf: int, count: int) -> int:
     return do_write(task, task.files.fget(fd), one_vector(task, buf, count), None)
 
 
-@syscall("pread64", "fd ptr size off64")
+@syscall("pread64", "fd ptr:data> size off64")
 def sys_pread64(task: Task, fd: int, buf: int, count: int, position: int) -> int:
     if position < 0:
         raise Errno(EINVAL)
@@ -57,26 +58,26 @@ def sys_pwrite64(task: Task, fd: int, buf: int, count: int, position: int) -> in
     return do_write(task, filp, one_vector(task, buf, count), position)
 
 
-@syscall("readv", "fd ptr ulong")
+@syscall("readv", "fd ptr:iov> ulong")
 def sys_readv(task: Task, fd: int, iov: int, count: int) -> int:
     filp = task.files.fget(fd)
     return do_read(task, filp, task.abi.read_iovec(task.mm, iov, count), None)
 
 
-@syscall("writev", "fd ptr ulong")
+@syscall("writev", "fd ptr:iov ulong")
 def sys_writev(task: Task, fd: int, iov: int, count: int) -> int:
     filp = task.files.fget(fd)
     return do_write(task, filp, task.abi.read_iovec(task.mm, iov, count), None)
 
 
-@syscall("preadv", "fd ptr ulong off64")
+@syscall("preadv", "fd ptr:iov> ulong off64")
 def sys_preadv(task: Task, fd: int, iov: int, count: int, position: int) -> int:
     filp = task.files.fget(fd)
     check_position(filp, position)
     return do_read(task, filp, task.abi.read_iovec(task.mm, iov, count), position)
 
 
-@syscall("pwritev", "fd ptr ulong off64")
+@syscall("pwritev", "fd ptr:iov ulong off64")
 def sys_pwritev(task: Task, fd: int, iov: int, count: int, position: int) -> int:
     filp = task.files.fget(fd)
     check_position(filp, position)
@@ -143,9 +144,9 @@ def vfs_llseek(task: Task, filp: file, offset: int, whence: int) -> int:
     """Move `f_pos`; errors raised (fs/read_write.c: vfs_llseek)."""
     if whence not in (SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE):
         raise Errno(EINVAL)
-    if is_stream(filp):
-        raise Errno(ESPIPE)
     operations = filp.f_op
+    if is_stream(filp) and not operations_seek(filp):
+        raise Errno(ESPIPE)
     if operations.llseek is not None:
         answer = call_driver(task.kernel, operations.owner, "llseek", operations.llseek, filp, offset, whence)
         result = driver_result(filp, answer)
@@ -173,7 +174,7 @@ def _default_llseek(filp: file, offset: int, whence: int) -> int:
     return offset
 
 
-@syscall("lseek", "fd off uint")
+@syscall("lseek", "fd off uint:SEEK_")
 def sys_lseek(task: Task, fd: int, offset: int, whence: int) -> int:
     result = vfs_llseek(task, task.files.fget(fd), offset, whence)
     if task.abi.bits == 32 and result > 0x7FFF_FFFF:
@@ -181,7 +182,7 @@ def sys_lseek(task: Task, fd: int, offset: int, whence: int) -> int:
     return result
 
 
-@syscall("_llseek", "fd ulong ulong ptr uint", abi="i386")
+@syscall("_llseek", "fd ulong ulong ptr:off64> uint:SEEK_", abi="i386")
 def sys_llseek(task: Task, fd: int, high: int, low: int, result: int, whence: int) -> int:
     offset = ((high << 32 | low) ^ 1 << 63) - (1 << 63)
     position = vfs_llseek(task, task.files.fget(fd), offset, whence)
@@ -237,7 +238,7 @@ def _sendfile(task: Task, out_fd: int, in_fd: int, position: int | None, count: 
     return done, start + done
 
 
-@syscall("sendfile", "fd fd ptr size")
+@syscall("sendfile", "fd fd ptr:long size")
 def sys_sendfile(task: Task, out_fd: int, in_fd: int, offset: int, count: int) -> int:
     abi = task.abi
     position = abi.signed(abi.get_word(task.mm, offset)) if offset else None
@@ -247,7 +248,7 @@ def sys_sendfile(task: Task, out_fd: int, in_fd: int, offset: int, count: int) -
     return done
 
 
-@syscall("sendfile64", "fd fd ptr size", abi="i386")
+@syscall("sendfile64", "fd fd ptr:off64 size", abi="i386")
 def sys_sendfile64(task: Task, out_fd: int, in_fd: int, offset: int, count: int) -> int:
     position = (task.mm.get_u64(offset) ^ 1 << 63) - (1 << 63) if offset else None
     done, where = _sendfile(task, out_fd, in_fd, position, count)

@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING
 from machine.kernel.abi.errno import E2BIG, EACCES, EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.abi.layout import TIMESPEC64
 from machine.kernel.abi.resource import (
-    PRIO_PGRP, PRIO_PROCESS, PRIO_USER, RLIMIT_NICE, SCHED_BATCH, SCHED_DEADLINE, SCHED_FIFO, SCHED_IDLE,
-    SCHED_NORMAL, SCHED_RESET_ON_FORK, SCHED_RR,
+    PRIO_PGRP,
+    PRIO_PROCESS,
+    PRIO_USER,
+    RLIMIT_NICE,
+    SCHED_BATCH,
+    SCHED_DEADLINE,
+    SCHED_FIFO,
+    SCHED_IDLE,
+    SCHED_NORMAL,
+    SCHED_RESET_ON_FORK,
+    SCHED_RR,
 )  # fmt: skip
 from machine.kernel.syscalls.table import syscall
 
@@ -124,7 +133,7 @@ def _set_policy(task: Task, pid: int, policy: int, priority: int) -> int:
     return 0
 
 
-@syscall("sched_setscheduler", "pid int ptr", support=_KEPT)
+@syscall("sched_setscheduler", "pid int:SCHED_ ptr", support=_KEPT)
 def sys_sched_setscheduler(task: Task, pid: int, policy: int, param: int) -> int:
     if policy < 0 or not param or pid < 0:
         raise Errno(EINVAL)
@@ -227,7 +236,7 @@ def _who(task: Task, which: int, who: int) -> list[Task]:
     return found
 
 
-@syscall("getpriority", "int int", sleeps=False)
+@syscall("getpriority", "int:PRIO_ int", sleeps=False)
 def sys_getpriority(task: Task, which: int, who: int) -> int:
     """20 - nice of the most favoured task: 1 to 40."""
     return 20 - min(t.nice for t in _who(task, which, who))
@@ -243,7 +252,7 @@ def _set_nice(task: Task, target: Task, nice: int) -> None:
     target.nice = nice
 
 
-@syscall("setpriority", "int int int", sleeps=False, support=_KEPT)
+@syscall("setpriority", "int:PRIO_ int int", sleeps=False, support=_KEPT)
 def sys_setpriority(task: Task, which: int, who: int, nice: int) -> int:
     failure = None
     for target in _who(task, which, who):

@@ -10,10 +10,8 @@ from machine.kernel.abi.errno import (
     EAGAIN,
     EINTR,
     EINVAL,
-    EPERM,
     ERESTARTNOHAND,
     ERESTARTSYS,
-    ESRCH,
     Errno,
 )
 from machine.kernel.abi.layout import sigaction, timespec_ns
@@ -24,14 +22,11 @@ from machine.kernel.abi.signal import (
     SA_NODEFER,
     SA_RESETHAND,
     SA_UAPI_FLAGS,
-    SI_TKILL,
-    SI_USER,
     SIG_BLOCK,
     SIG_DFL,
     SIG_IGN,
     SIG_SETMASK,
     SIG_UNBLOCK,
-    SIGCONT,
     SIGKILL,
     SIGSTOP,
     SS_AUTODISARM,
@@ -42,15 +37,9 @@ from machine.kernel.task.altstack import do_sigaltstack, sas_ss_flags
 from machine.kernel.task.deliver import dequeue_signal
 from machine.kernel.task.sigframe32 import rt_sigreturn32, sigreturn32
 from machine.kernel.task.sigframe64 import rt_sigreturn64
-from machine.kernel.task.siginfo import SIZE as SIGINFO_SIZE
-from machine.kernel.task.siginfo import siginfo, unpack
-from machine.kernel.task.signal import (
-    k_sigaction,
-    process_leaders,
-    recalc_sigpending,
-    send_signal,
-    set_current_blocked,
-)
+from machine.kernel.task.sighand import k_sigaction
+from machine.kernel.task.siginfo import siginfo
+from machine.kernel.task.signal import recalc_sigpending, set_current_blocked
 
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
@@ -86,7 +75,7 @@ def do_sigaction(task: Task, signo: int, new: Optional[sigaction]) -> sigaction:
     return old
 
 
-@syscall("rt_sigaction", "int ptr ptr size")
+@syscall("rt_sigaction", "int:signal ptr:sigaction ptr:sigaction> size")
 def sys_rt_sigaction(task: Task, signo: int, act: int, oact: int, size: int) -> int:
     """Examine and change a signal's action."""
     _check_size(size)
@@ -98,7 +87,7 @@ def sys_rt_sigaction(task: Task, signo: int, act: int, oact: int, size: int) -> 
     return 0
 
 
-@syscall("sigaction", "int ptr ptr", abi="i386")
+@syscall("sigaction", "int:signal ptr ptr", abi="i386")
 def sys_sigaction(task: Task, signo: int, act: int, oact: int) -> int:
     """The i386 call before real-time signals: 32 bits of mask."""
     layout = task.abi.old_sigaction
@@ -112,7 +101,7 @@ def sys_sigaction(task: Task, signo: int, act: int, oact: int) -> int:
     return 0
 
 
-@syscall("signal", "int ptr", abi="i386", result="hex")
+@syscall("signal", "int:signal ptr", abi="i386", result="hex")
 def sys_signal(task: Task, signo: int, handler: int) -> int:
     """System V signal(): one shot, not masked; returns the old handler."""
     return do_sigaction(task, signo, sigaction(handler, SA_RESETHAND | SA_NODEFER, 0, 0)).handler
@@ -133,7 +122,7 @@ def _change_mask(task: Task, how: int, bits: int) -> None:
     set_current_blocked(task, mask)
 
 
-@syscall("rt_sigprocmask", "int ptr ptr size")
+@syscall("rt_sigprocmask", "int:SIG_ ptr:sigset ptr:sigset> size")
 def sys_rt_sigprocmask(task: Task, how: int, nset: int, oset: int, size: int) -> int:
     """Examine and change the blocked signals."""
     _check_size(size)
@@ -145,7 +134,7 @@ def sys_rt_sigprocmask(task: Task, how: int, nset: int, oset: int, size: int) ->
     return 0
 
 
-@syscall("sigprocmask", "int ptr ptr", abi="i386")
+@syscall("sigprocmask", "int:SIG_ ptr:oldset ptr:oldset>", abi="i386")
 def sys_sigprocmask(task: Task, how: int, nset: int, oset: int) -> int:
     """The same for signals 1 to 32."""
     old = task.blocked
@@ -177,7 +166,7 @@ def _pending(task: Task) -> int:
     return (task.pending.signal | task.signal.shared_pending.signal) & task.blocked
 
 
-@syscall("rt_sigpending", "ptr size")
+@syscall("rt_sigpending", "ptr:sigset> size")
 def sys_rt_sigpending(task: Task, uset: int, size: int) -> int:
     """Signals that are pending and blocked."""
     if size > SIGSET_SIZE:
@@ -186,7 +175,7 @@ def sys_rt_sigpending(task: Task, uset: int, size: int) -> int:
     return 0
 
 
-@syscall("sigpending", "ptr", abi="i386")
+@syscall("sigpending", "ptr:oldset>", abi="i386")
 def sys_sigpending(task: Task, uset: int) -> int:
     """The same for signals 1 to 32."""
     task.mm.put_u32(uset, _pending(task))
@@ -220,7 +209,7 @@ def sigsuspend(task: Task, mask: int) -> int:
     return _sleep_until_signal(task)
 
 
-@syscall("rt_sigsuspend", "ptr size")
+@syscall("rt_sigsuspend", "ptr:sigset size")
 def sys_rt_sigsuspend(task: Task, unewset: int, size: int) -> int:
     """Wait for a signal with the mask at `unewset`."""
     _check_size(size)
@@ -275,123 +264,22 @@ def _sigtimedwait(task: Task, uthese: int, uinfo: int, timeout: Optional[tuple[i
     return info.signo
 
 
-@syscall("rt_sigtimedwait", "ptr ptr ptr size")
+@syscall("rt_sigtimedwait", "ptr:sigset ptr:siginfo> ptr:ts size")
 def sys_rt_sigtimedwait(task: Task, uthese: int, uinfo: int, uts: int, size: int) -> int:
     """Wait for one of a set of blocked signals."""
     return _sigtimedwait(task, uthese, uinfo, task.abi.get_timespec(task.mm, uts) if uts else None, size)
 
 
-@syscall("rt_sigtimedwait_time64", "ptr ptr ptr size", abi="i386")
+@syscall("rt_sigtimedwait_time64", "ptr:sigset ptr:siginfo> ptr:ts64 size", abi="i386")
 def sys_rt_sigtimedwait_time64(task: Task, uthese: int, uinfo: int, uts: int, size: int) -> int:
     """The same with a 64-bit timespec."""
     return _sigtimedwait(task, uthese, uinfo, task.abi.get_timespec64(task.mm, uts) if uts else None, size)
 
 
-# -- sending ---------------------------------------------------------------------------------------------------
-
-
-def _may_signal(task: Task, target: Task, signo: int) -> bool:
-    """kill_ok_by_cred, and SIGCONT within the session (check_kill_permission)."""
-    if target.signal is task.signal or task.euid == 0:
-        return True
-    if task.euid in (target.suid, target.uid) or task.uid in (target.suid, target.uid):
-        return True
-    return signo == SIGCONT and task.signal.session == target.signal.session
-
-
-def _send(task: Task, target: Task, signo: int, info: siginfo, group: bool) -> int:
-    if not 0 <= signo <= NSIG:
-        return -EINVAL
-    if not _may_signal(task, target, signo):
-        return -EPERM
-    if signo == 0:
-        return 0
-    return send_signal(task.kernel, target, signo, info, group=group)
-
-
-def _send_to_all(task: Task, targets: list[Task], signo: int) -> int:
-    """0 if one could be signalled, else the last error; ESRCH where there is nobody."""
-    result = -ESRCH
-    for target in targets:
-        error = _send(task, target, signo, _user_info(task, signo, SI_USER), True)
-        result = 0 if error == 0 or result == 0 else error
-    return result
-
-
-def _user_info(task: Task, signo: int, code: int) -> siginfo:
-    return siginfo(signo, code, pid=task.tgid, uid=task.uid)
-
-
-@syscall("kill", "pid int")
-def sys_kill(task: Task, pid: int, signo: int) -> int:
-    """Signal a process, a group (0, -PGID) or everybody (-1)."""
-    if not 0 <= signo <= NSIG:
-        return -EINVAL
-    if pid > 0:
-        target = task.kernel.tasks.get(pid)
-        if target is None:
-            return -ESRCH
-        return _send(task, target, signo, _user_info(task, signo, SI_USER), True)
-    leaders = process_leaders(task.kernel)
-    if pid == -1:
-        return _send_to_all(task, [t for t in leaders if t.pid > 1 and t.signal is not task.signal], signo)
-    pgrp = -pid or task.signal.pgrp
-    return _send_to_all(task, [t for t in leaders if t.signal.pgrp == pgrp], signo)
-
-
-def _send_thread(task: Task, tgid: int, tid: int, signo: int, info: siginfo) -> int:
-    target = task.kernel.tasks.get(tid)
-    if target is None or (tgid > 0 and target.tgid != tgid):
-        return -ESRCH
-    return _send(task, target, signo, info, False)
-
-
-@syscall("tkill", "pid int")
-def sys_tkill(task: Task, tid: int, signo: int) -> int:
-    """Signal one thread."""
-    if tid <= 0:
-        return -EINVAL
-    return _send_thread(task, 0, tid, signo, _user_info(task, signo, SI_TKILL))
-
-
-@syscall("tgkill", "pid pid int")
-def sys_tgkill(task: Task, tgid: int, tid: int, signo: int) -> int:
-    """Signal one thread of one process."""
-    if tid <= 0 or tgid <= 0:
-        return -EINVAL
-    return _send_thread(task, tgid, tid, signo, _user_info(task, signo, SI_TKILL))
-
-
-def _given_info(task: Task, pid: int, signo: int, uinfo: int) -> siginfo:
-    """The record that the caller made.  EPERM when it pretends to come from the kernel or from kill."""
-    raw = bytearray(task.mm.copy_from_user(uinfo, SIGINFO_SIZE))
-    raw[:4] = struct.pack("<i", signo)
-    info = unpack(bytes(raw), task.abi.bits)
-    if (info.code >= 0 or info.code == SI_TKILL) and pid != task.tgid:
-        raise Errno(EPERM)
-    return info
-
-
-@syscall("rt_sigqueueinfo", "pid int ptr")
-def sys_rt_sigqueueinfo(task: Task, pid: int, signo: int, uinfo: int) -> int:
-    """Signal a process with a record of the caller's (sigqueue)."""
-    info = _given_info(task, pid, signo, uinfo)
-    target = task.kernel.tasks.get(pid)
-    return -ESRCH if target is None else _send(task, target, signo, info, True)
-
-
-@syscall("rt_tgsigqueueinfo", "pid pid int ptr")
-def sys_rt_tgsigqueueinfo(task: Task, tgid: int, tid: int, signo: int, uinfo: int) -> int:
-    """The same for one thread (pthread_sigqueue)."""
-    if tid <= 0 or tgid <= 0:
-        return -EINVAL
-    return _send_thread(task, tgid, tid, signo, _given_info(task, tgid, signo, uinfo))
-
-
 # -- the alternate stack, and back from a handler ---------------------------------------------------------------
 
 
-@syscall("sigaltstack", "ptr ptr")
+@syscall("sigaltstack", "ptr:stack ptr:stack>")
 def sys_sigaltstack(task: Task, uss: int, uoss: int) -> int:
     """Examine and change the stack for SA_ONSTACK handlers."""
     layout = task.abi.stack_t

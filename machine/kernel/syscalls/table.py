@@ -17,7 +17,11 @@ buf        the address of data whose length is the next argument
 off64      64-bit signed (on i386 it takes two registers)
 =========  ====================================================================
 
-`result` is how strace prints the return value: int, hex, fd.
+A type may go on after a colon: how strace shows the argument.  ``flags:PROT_`` and ``uint:SEEK_`` name a table of
+`machine/observe/strace_flags.py`; ``ptr:stat>`` and ``ptr:ts`` a decoder (listed in `machine/observe/strace.py`), with
+``>`` for what the kernel fills in.  The kernel itself never looks behind the colon.
+
+`result` is how strace prints the return value: int, hex, oct, fd.
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ Handler = Callable[..., int]
 ARGUMENTS = {"x86_64": (RDI, RSI, RDX, R10, R8, R9), "i386": (RBX, RCX, RDX, RSI, RDI, RBP)}
 
 _SIGNED32 = {"int", "fd", "pid", "atfd"}
-_UNSIGNED32 = {"uint", "mode", "uid"}
+_UNSIGNED32 = {"uint", "mode", "uid", "flags"}
 _SIGNED_WORD = {"long", "off"}
 
 
@@ -59,10 +63,11 @@ ROWS: dict[str, dict[str, Syscall]] = {"x86_64": {}, "i386": {}}
 
 
 def _converter(kind: str, abi: str, registers: list[int]) -> str:
+    kind = kind.partition(":")[0]
     raw = f"r[{registers.pop(0)}]"
     if kind in _SIGNED32:
         return f"(({raw} & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000"
-    if kind in _UNSIGNED32 or kind.startswith("flags:"):
+    if kind in _UNSIGNED32:
         return f"{raw} & 0xFFFFFFFF"
     if kind == "off64" and abi == "i386":
         high = f"r[{registers.pop(0)}]"
@@ -99,9 +104,7 @@ def syscall(
         for each in ("x86_64", "i386") if abi == "both" else (abi,):
             if name in ROWS[each]:
                 raise AssertionError(f"system call {name} ({each}) is declared twice")
-            ROWS[each][name] = Syscall(
-                name, kinds, handler, _invoker(handler, kinds, each), sleeps, result, support
-            )
+            ROWS[each][name] = Syscall(name, kinds, handler, _invoker(handler, kinds, each), sleeps, result, support)
         return handler
 
     return declare

@@ -6,7 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from machine.kernel.abi.errno import (
-    EINVAL, EOPNOTSUPP, EPERM, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Errno,
+    EINVAL,
+    EOPNOTSUPP,
+    EPERM,
+    ERESTART_RESTARTBLOCK,
+    ERESTARTNOHAND,
+    ERESTARTSYS,
+    Errno,
 )  # fmt: skip
 from machine.kernel.abi.layout import NSEC_PER_SEC, TIMESPEC64, timespec_ns
 from machine.kernel.syscalls.table import syscall
@@ -17,9 +23,9 @@ if TYPE_CHECKING:
 
 CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID = 0, 1, 2, 3
 CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME = 4, 5, 6, 7
-CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM, CLOCK_TAI = 8, 9, 11
-_WALL = (CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_REALTIME_ALARM, CLOCK_TAI)
-_MONOTONIC = (CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM)
+CLOCK_TAI = 11  # 8 and 9, the alarm clocks, want a real-time clock that can wake the machine
+_WALL = (CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_TAI)
+_MONOTONIC = (CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME)
 _COARSE = (CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE)
 _SETTABLE = (CLOCK_REALTIME,)
 COARSE_NS = 4_000_000
@@ -93,22 +99,22 @@ def _clock_getres(task: Task, clock: int, address: int, put: PutTimespec) -> int
     return 0
 
 
-@syscall("clock_gettime", "int ptr")
+@syscall("clock_gettime", "int:CLOCK_ ptr:ts>")
 def sys_clock_gettime(task: Task, clock: int, address: int) -> int:
     return _clock_gettime(task, clock, address, _put)
 
 
-@syscall("clock_gettime64", "int ptr", abi="i386")
+@syscall("clock_gettime64", "int:CLOCK_ ptr:ts64>", abi="i386")
 def sys_clock_gettime64(task: Task, clock: int, address: int) -> int:
     return _clock_gettime(task, clock, address, _put64)
 
 
-@syscall("clock_getres", "int ptr")
+@syscall("clock_getres", "int:CLOCK_ ptr:ts>")
 def sys_clock_getres(task: Task, clock: int, address: int) -> int:
     return _clock_getres(task, clock, address, _put)
 
 
-@syscall("clock_getres_time64", "int ptr", abi="i386")
+@syscall("clock_getres_time64", "int:CLOCK_ ptr:ts64>", abi="i386")
 def sys_clock_getres_time64(task: Task, clock: int, address: int) -> int:
     return _clock_getres(task, clock, address, _put64)
 
@@ -121,17 +127,17 @@ def _clock_settime(task: Task, clock: int, time: tuple[int, int]) -> int:
     raise Errno(EPERM)
 
 
-@syscall("clock_settime", "int ptr", support="EPERM: the clock is the host's")
+@syscall("clock_settime", "int:CLOCK_ ptr:ts", support="EPERM: the clock is the host's")
 def sys_clock_settime(task: Task, clock: int, address: int) -> int:
     return _clock_settime(task, clock, task.abi.get_timespec(task.mm, address))
 
 
-@syscall("clock_settime64", "int ptr", abi="i386", support="EPERM: the clock is the host's")
+@syscall("clock_settime64", "int:CLOCK_ ptr:ts64", abi="i386", support="EPERM: the clock is the host's")
 def sys_clock_settime64(task: Task, clock: int, address: int) -> int:
     return _clock_settime(task, clock, task.abi.get_timespec64(task.mm, address))
 
 
-@syscall("settimeofday", "ptr ptr", support="EPERM: the clock is the host's")
+@syscall("settimeofday", "ptr:tv ptr", support="EPERM: the clock is the host's")
 def sys_settimeofday(task: Task, tv: int, tz: int) -> int:
     """EFAULT; EINVAL: no valid time; EPERM."""
     if tv:
@@ -143,7 +149,7 @@ def sys_settimeofday(task: Task, tv: int, tz: int) -> int:
     raise Errno(EPERM)
 
 
-@syscall("time", "ptr")
+@syscall("time", "ptr:long>")
 def sys_time(task: Task, address: int) -> int:
     now = task.kernel.clock.realtime_ns() // NSEC_PER_SEC
     if address:
@@ -151,7 +157,7 @@ def sys_time(task: Task, address: int) -> int:
     return now
 
 
-@syscall("gettimeofday", "ptr ptr")
+@syscall("gettimeofday", "ptr:tv> ptr")
 def sys_gettimeofday(task: Task, tv: int, tz: int) -> int:
     """Both pointers may be NULL; the zone is UTC, as Linux keeps it."""
     if tv:
@@ -209,26 +215,24 @@ def _relative(
 
 
 def _check_sleep_clock(clock: int) -> None:
-    """EOPNOTSUPP: a clock without timers; EINVAL: this thread's own CPU time would never get there."""
-    if clock in (CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW):
+    """EOPNOTSUPP: a clock without timers, or this thread's own CPU time, which would never get there."""
+    if clock in (CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW, CLOCK_THREAD_CPUTIME_ID):
         raise Errno(EOPNOTSUPP)
-    if clock == CLOCK_THREAD_CPUTIME_ID:
-        raise Errno(EINVAL)
 
 
-@syscall("nanosleep", "ptr ptr")
+@syscall("nanosleep", "ptr:ts ptr:rem>")
 def sys_nanosleep(task: Task, request: int, remain: int) -> int:
     return _nanosleep(task, CLOCK_MONOTONIC, 0, task.abi.get_timespec(task.mm, request), remain, _put)
 
 
-@syscall("clock_nanosleep", "int int ptr ptr")
+@syscall("clock_nanosleep", "int:CLOCK_ int:TIMER_ ptr:ts ptr:rem>")
 def sys_clock_nanosleep(task: Task, clock: int, flags: int, request: int, remain: int) -> int:
     clock_reader(task, clock)
     _check_sleep_clock(clock)
     return _nanosleep(task, clock, flags, task.abi.get_timespec(task.mm, request), remain, _put)
 
 
-@syscall("clock_nanosleep_time64", "int int ptr ptr", abi="i386")
+@syscall("clock_nanosleep_time64", "int:CLOCK_ int:TIMER_ ptr:ts64 ptr:rem>", abi="i386")
 def sys_clock_nanosleep_time64(task: Task, clock: int, flags: int, request: int, remain: int) -> int:
     clock_reader(task, clock)
     _check_sleep_clock(clock)
@@ -256,7 +260,7 @@ def _pack_itimerval(task: Task, interval: int, value: int) -> bytes:
     return task.abi.itimerval.pack(*parts)
 
 
-@syscall("getitimer", "int ptr")
+@syscall("getitimer", "int:ITIMER_ ptr:itv>")
 def sys_getitimer(task: Task, which: int, address: int) -> int:
     if not 0 <= which <= 2:
         raise Errno(EINVAL)
@@ -265,7 +269,7 @@ def sys_getitimer(task: Task, which: int, address: int) -> int:
     return 0
 
 
-@syscall("setitimer", "int ptr ptr")
+@syscall("setitimer", "int:ITIMER_ ptr:itv ptr:itv>")
 def sys_setitimer(task: Task, which: int, new: int, old: int) -> int:
     """EFAULT; EINVAL: no such timer, microseconds out of range, negative seconds.  NULL disarms."""
     interval = value = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from machine.kernel.abi.errno import EINVAL, ENOMEM, EPERM, Errno
 from machine.kernel.abi.signal import MINSIGSTKSZ, SA_ONSTACK, SA_RESTORER, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK
-from machine.kernel.task.signal import k_sigaction
+from machine.kernel.task.sighand import k_sigaction
 from machine.kernel.task.task import task_struct
 
 RED_ZONE = 128

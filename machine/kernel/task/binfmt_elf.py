@@ -11,24 +11,53 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.abi.auxvec import (
-    AT_BASE, AT_CLKTCK, AT_EGID, AT_ENTRY, AT_EUID, AT_EXECFN, AT_FLAGS, AT_GID, AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ,
-    AT_NULL, AT_PAGESZ, AT_PHDR, AT_PHENT, AT_PHNUM, AT_PLATFORM, AT_RANDOM, AT_RSEQ_ALIGN, AT_RSEQ_FEATURE_SIZE,
-    AT_SECURE, AT_UID,
+    AT_BASE,
+    AT_CLKTCK,
+    AT_EGID,
+    AT_ENTRY,
+    AT_EUID,
+    AT_EXECFN,
+    AT_FLAGS,
+    AT_GID,
+    AT_HWCAP,
+    AT_HWCAP2,
+    AT_MINSIGSTKSZ,
+    AT_NULL,
+    AT_PAGESZ,
+    AT_PHDR,
+    AT_PHENT,
+    AT_PHNUM,
+    AT_PLATFORM,
+    AT_RANDOM,
+    AT_RSEQ_ALIGN,
+    AT_RSEQ_FEATURE_SIZE,
+    AT_SECURE,
+    AT_SYSINFO,
+    AT_SYSINFO_EHDR,
+    AT_UID,
 )  # fmt: skip
 from machine.kernel.abi.errno import EFAULT, EINVAL, ENOMEM, Errno
 from machine.kernel.abi.layout import USER_HZ, Abi
 from machine.kernel.abi.mman import (
-    MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
+    MAP_ANONYMOUS,
+    MAP_FIXED,
+    MAP_FIXED_NOREPLACE,
+    MAP_PRIVATE,
+    PROT_EXEC,
+    PROT_NONE,
+    PROT_READ,
+    PROT_WRITE,
 )  # fmt: skip
 from machine.kernel.abi.resource import RLIMIT_STACK
 from machine.kernel.mm.mmap import do_brk_flags, do_mmap, do_munmap, setup_stack
 from machine.kernel.mm.vma import VM_EXEC
 from machine.kernel.task.elf import ET_DYN, ET_EXEC, EXSTACK_DEFAULT, EXSTACK_ENABLE_X, ElfFile, Segment
+from machine.kernel.task.vdso import KERNEL_VSYSCALL, map_vdso, vdso_symbol
 
 if TYPE_CHECKING:
     from machine.kernel.fs.file import file
     from machine.kernel.mm.space import mm_struct
-    from machine.kernel.task.exec import linux_binprm
+    from machine.kernel.task.binprm import linux_binprm
 
 _OFFSET = PAGE_SIZE - 1
 
@@ -83,7 +112,7 @@ class ElfLoader:
         self.implies_exec = implies_exec
 
     def load(self, elf: ElfFile, program: file, interp: Optional[ElfFile], interp_file: Optional[file]) -> Loaded:
-        """Map the segments, then the interpreter's.  Errno where Linux gives up (and kills the process)."""
+        """Map the segments, then the interpreter's, then the vDSO.  Errno where Linux kills the process."""
         mm = self.mm
         bias = self._map_program(elf, program, interp is not None)
         entry = (elf.entry + bias) & _mask(mm)
@@ -96,6 +125,7 @@ class ElfLoader:
             start = (interp.entry + base) & _mask(mm)
         if start >= mm.task_size:
             raise Errno(EINVAL)
+        map_vdso(mm)
         return Loaded(start, entry, phdr, base)
 
     # -- the program -----------------------------------------------------------------------------
@@ -207,6 +237,8 @@ class ElfLoader:
         if offset < 0 or offset & _OFFSET:
             raise Errno(EINVAL)
         size = _page_up(segment.filesz + (segment.vaddr & _OFFSET))
+        if offset + size >= 1 << 64:
+            raise Errno(EINVAL)
         if size > mm.task_size:
             raise Errno(ENOMEM)
         whole = _page_up(total) if total else size
@@ -284,16 +316,19 @@ def _addresses(start: int, strings: list[bytes]) -> list[int]:
 def build_auxv(
     bprm: linux_binprm, abi: Abi, elf: ElfFile, loaded: Loaded, random_at: int, execfn: int, platform_at: int
 ) -> bytes:
-    """The auxiliary vector in Linux's order, AT_NULL included.  There is no vDSO, so no AT_SYSINFO_EHDR."""
+    """The auxiliary vector in Linux's order, AT_NULL included."""
     task = bprm.task
-    entries = (
+    mm = task.mm
+    sysinfo = [(AT_SYSINFO, vdso_symbol(mm, KERNEL_VSYSCALL))] if abi.bits == 32 else []
+    entries = [
+        *sysinfo, (AT_SYSINFO_EHDR, mm.vdso),
         (AT_MINSIGSTKSZ, SIGFRAME_SIZE), (AT_HWCAP, ELF_HWCAP), (AT_PAGESZ, PAGE_SIZE), (AT_CLKTCK, USER_HZ),
         (AT_PHDR, loaded.phdr), (AT_PHENT, elf.phentsize), (AT_PHNUM, elf.phnum), (AT_BASE, loaded.base),
         (AT_FLAGS, 0), (AT_ENTRY, loaded.entry), (AT_UID, task.uid), (AT_EUID, task.euid), (AT_GID, task.gid),
         (AT_EGID, task.egid), (AT_SECURE, int(bprm.secureexec)), (AT_RANDOM, random_at), (AT_HWCAP2, ELF_HWCAP2),
         (AT_EXECFN, execfn), (AT_PLATFORM, platform_at), (AT_RSEQ_FEATURE_SIZE, RSEQ_FEATURE_SIZE),
         (AT_RSEQ_ALIGN, RSEQ_ALIGN), (AT_NULL, 0),
-    )  # fmt: skip
+    ]  # fmt: skip
     pair = struct.Struct("<QQ" if abi.bits == 64 else "<II")
     return b"".join(pair.pack(key, value & abi.mask) for key, value in entries)
 

@@ -40,18 +40,22 @@ from machine.kernel.abi.signal import (
     SYNCHRONOUS,
 )
 from machine.kernel.task.exit import do_group_exit, is_current_pgrp_orphaned
+from machine.kernel.task.rseq import rseq_abort
 from machine.kernel.task.sigframe32 import setup_frame32
 from machine.kernel.task.sigframe64 import setup_rt_frame
-from machine.kernel.task.siginfo import siginfo, sigpending
-from machine.kernel.task.signal import (
-    KILL_BIT,
+from machine.kernel.task.sighand import (
     SIGNAL_CLD_CONTINUED,
     SIGNAL_CLD_MASK,
+    SIGNAL_FATAL_SEEN,
     SIGNAL_STOP_CONTINUED,
     SIGNAL_STOP_STOPPED,
     SIGNAL_UNKILLABLE,
-    force_sigsegv,
     k_sigaction,
+)
+from machine.kernel.task.siginfo import siginfo, sigpending
+from machine.kernel.task.signal import (
+    KILL_BIT,
+    force_sigsegv,
     recalc_sigpending,
     send_signal,
     set_current_blocked,
@@ -164,7 +168,7 @@ def _participate_in_stop(kernel: Kernel, task: task_struct) -> None:
 def _event(kernel: Kernel, task: task_struct, info: siginfo, action: str) -> Signal:
     return Signal(
         task.pid, task.comm, info.signo, info.code, info.address, action, kernel.cpu.regs[RIP],
-        kernel.clock.monotonic_ns(),
+        kernel.clock.monotonic_ns(), info.fields(),
     )  # fmt: skip
 
 
@@ -184,7 +188,7 @@ def get_signal(kernel: Kernel, task: task_struct) -> Optional[tuple[siginfo, k_s
             notify_parent_cldstop(kernel, task, why)
         if task.pending.signal & KILL_BIT and (signal.group_exit or signal.group_exec_task is not None):
             task.pending.signal &= ~KILL_BIT
-            _fatal(kernel, task, siginfo(signal.group_exit_code & 0x7F or SIGKILL, SI_USER))
+            _die_with_the_others(kernel, task)
         if task.stop_pending:
             _participate_in_stop(kernel, task)
             continue
@@ -216,16 +220,32 @@ def get_signal(kernel: Kernel, task: task_struct) -> Optional[tuple[siginfo, k_s
         _fatal(kernel, task, info)
 
 
+def _die_with_the_others(kernel: Kernel, task: task_struct) -> None:
+    """The process ends: of a fatal signal that was sent to it, or by exit_group or execve of another thread."""
+    signal = task.signal
+    signo = signal.group_exit_code & 0x7F
+    if signo and signal.group_exit and not signal.flags & SIGNAL_FATAL_SEEN:
+        _report_fatal(kernel, task, siginfo(signo, SI_USER))
+    do_group_exit(kernel, task, signo or SIGKILL)
+
+
+def _report_fatal(kernel: Kernel, task: task_struct, info: siginfo) -> None:
+    """The event of the signal that ends the process, once."""
+    task.signal.flags |= SIGNAL_FATAL_SEEN
+    action = "core" if DEFAULT_CORE >> (info.signo - 1) & 1 else "terminate"
+    _emit(kernel, task, info, action)
+    if task.tgid in kernel.spawned:
+        kernel.last_fatal[task.tgid] = _event(kernel, task, info, action)
+
+
 def _fatal(kernel: Kernel, task: task_struct, info: siginfo) -> None:
     """The default action that ends the process; a core dump first where the signal wants one."""
-    core = bool(DEFAULT_CORE >> (info.signo - 1) & 1)
-    action = "core" if core else "terminate"
-    _emit(kernel, task, info, action)
-    if task.tgid in kernel.spawned and not task.signal.group_exit:
-        kernel.last_fatal[task.tgid] = _event(kernel, task, info, action)
     status = info.signo
-    if core and not task.signal.group_exit and kernel.coredump is not None and kernel.coredump(task, info):
-        status |= 0x80
+    if not task.signal.group_exit:
+        _report_fatal(kernel, task, info)
+        core = DEFAULT_CORE >> (info.signo - 1) & 1
+        if core and kernel.coredump is not None and kernel.coredump(task, info):
+            status |= 0x80
     do_group_exit(kernel, task, status)
 
 
@@ -276,9 +296,12 @@ def _handle_signal(kernel: Kernel, task: task_struct, info: siginfo, action: k_s
     elif code:
         kernel.cpu.regs[RAX] = -EINTR & (0xFFFFFFFF if task.abi.bits == 32 else 0xFFFF_FFFF_FFFF_FFFF)
     task.orig_ax = -1
+    if task.rseq[0] and not rseq_abort(task):
+        force_sigsegv(kernel, task, info.signo)
+        return
     oldset = task.blocked if task.saved_sigmask is None else task.saved_sigmask
     setup = setup_rt_frame if task.abi.bits == 64 else setup_frame32
-    if not setup(kernel, task, info, action, oldset):
+    if (task.rseq[0] and not rseq_abort(task)) or not setup(kernel, task, info, action, oldset):
         force_sigsegv(kernel, task, info.signo)
         return
     task.saved_sigmask = None

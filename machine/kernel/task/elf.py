@@ -59,11 +59,7 @@ class Segment:
 
     def fits(self, address: int, task_size: int) -> bool:
         """Whether the segment, loaded at `address`, is one that Linux accepts."""
-        return (
-            address < task_size
-            and self.filesz <= self.memsz <= task_size
-            and task_size - self.memsz >= address
-        )
+        return address < task_size and self.filesz <= self.memsz <= task_size and task_size - self.memsz >= address
 
 
 @dataclass(slots=True)

@@ -8,181 +8,39 @@ error kills the task.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from machine.events import TaskEvent
 from machine.hardware.cpu import RIP, RSP
-from machine.hardware.ram import PAGE_SIZE
-from machine.kernel.abi.errno import (
-    E2BIG, EACCES, EFAULT, EIO, ELIBBAD, ELOOP, ENAMETOOLONG, ENOENT, ENOEXEC, Errno,
-)  # fmt: skip
+from machine.kernel.abi.errno import EACCES, EIO, ELIBBAD, ELOOP, ENOENT, ENOEXEC, Errno
 from machine.kernel.abi.layout import ABI32, ABI64
-from machine.kernel.abi.resource import RLIMIT_STACK, STACK_LIMIT
-from machine.kernel.abi.signal import SIGSEGV
-from machine.kernel.fs.file import O_RDONLY, S_IFLNK, S_IFMT, S_IFREG
-from machine.kernel.fs.file import file as open_file
-from machine.kernel.fs.namei import MAY_EXEC, allow_write_access, deny_write_access, inode_permission, lookup
+from machine.kernel.abi.resource import RLIMIT_STACK
+from machine.kernel.abi.signal import SIGCHLD, SIGSEGV, SS_DISABLE
+from machine.kernel.fs.namei import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from machine.kernel.mm.space import mm_struct
 from machine.kernel.task.binfmt_elf import (
-    READ_IMPLIES_EXEC, ElfLoader, create_stack, executable_stack, page_zero, pick_mmap_layout, stack_strings,
-)  # fmt: skip
+    READ_IMPLIES_EXEC,
+    ElfLoader,
+    create_stack,
+    executable_stack,
+    page_zero,
+    pick_mmap_layout,
+)
 from machine.kernel.task.binfmt_script import BINPRM_BUF_SIZE, is_script, parse_script
+from machine.kernel.task.binprm import check_limits, close_exec, kernel_read, linux_binprm, open_exec, open_found
 from machine.kernel.task.elf import ElfFile, parse_header, parse_program, read_program_headers
+from machine.kernel.task.signal import force_sig_info
 
 if TYPE_CHECKING:
-    from machine.kernel.fs.file import dentry, file
+    from machine.kernel.fs.file import file
     from machine.kernel.kernel import Kernel
     from machine.kernel.task.task import Task
 
-AT_FDCWD = -100
 S_ISUID, S_ISGID, S_IXGRP = 0o4000, 0o2000, 0o0010
-AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH = 0x100, 0x1000
-MAX_ARG_STRLEN = 32 * PAGE_SIZE
-"""The longest single argument, its NUL included, bytes."""
-ARG_MAX = 131072
-"""Arguments and environment may always take this much, whatever the stack limit."""
-MAX_ARG_STRINGS = 0x7FFF_FFFF
 MAX_SCRIPT_DEPTH = 5
 TASK_COMM_LEN = 16
-MMAP_PAGE_ZERO = 0x0100000
-PER_CLEAR_ON_SETID = READ_IMPLIES_EXEC | 0x0040000 | 0x0200000 | MMAP_PAGE_ZERO
-
-
-class linux_binprm:
-    """`struct linux_binprm`: the program that is about to be."""
-
-    __slots__ = (
-        "argv", "egid", "envp", "euid", "fd_path", "filename", "interp_elf", "interp_file", "kernel", "program",
-        "secureexec", "task",
-    )  # fmt: skip
-
-    def __init__(
-        self, kernel: Kernel, task: Task, filename: bytes, program: file, argv: list[bytes], envp: list[bytes]
-    ) -> None:
-        self.kernel = kernel
-        self.task = task
-        self.filename = filename
-        """As execve was told: AT_EXECFN, and where `comm` comes from, also for a script."""
-        self.program = program
-        """The file to map; this object owns a reference."""
-        self.argv = argv or [b""]
-        self.envp = envp
-        self.fd_path = False
-        """`filename` is a /dev/fd path that the new program will not be able to open."""
-        self.interp_elf: Optional[ElfFile] = None
-        self.interp_file: Optional[file] = None
-        self.euid, self.egid = task.euid, task.egid
-        self.secureexec = False
-
-    def read(self, position: int, count: int) -> bytes:
-        """Bytes of the program's file."""
-        return kernel_read(self.program, position, count)
-
-    def release(self) -> None:
-        """Drop the files that were opened on the way."""
-        _close_exec(self.program)
-        if self.interp_file is not None:
-            _close_exec(self.interp_file)
-            self.interp_file = None
-
-
-def kernel_read(filp: file, position: int, count: int) -> bytes:
-    """Up to `count` bytes of an open file, fewer only at its end (fs/read_write.c)."""
-    read_iter = filp.f_op.read_iter
-    if read_iter is None:
-        raise Errno(EACCES)
-    parts: list[bytes] = []
-    while count > 0:
-        piece = read_iter(filp, count, position)
-        if not piece:
-            break
-        parts.append(piece)
-        position += len(piece)
-        count -= len(piece)
-    return b"".join(parts)
-
-
-# -- finding the file -----------------------------------------------------------------------------------
-
-
-def open_exec(kernel: Kernel, task: Task, path: bytes, dirfd: int = AT_FDCWD, follow: bool = True) -> file:
-    """Open a program (fs/exec.c: do_open_execat).
-
-    EACCES: no regular file, or not executable; ETXTBSY: somebody has it open for writing; ELOOP: a symbolic link that must not be followed;
-    and what the path look-up says (ENOENT, ENOTDIR, ENAMETOOLONG, EACCES).  An empty path from inside a
-    file means the current directory, which is EACCES.
-    """
-    found = lookup(kernel, task, os.fsdecode(path), follow=follow, dirfd=dirfd, empty=True)
-    return _open_found(task, found)
-
-
-def _open_found(task: Task, found: dentry) -> file:
-    """Open for reading what may be executed, whatever its read permission."""
-    node = found.d_inode
-    node.getattr()
-    if node.i_mode & S_IFMT == S_IFLNK:
-        raise Errno(ELOOP)
-    if node.i_mode & S_IFMT != S_IFREG:
-        raise Errno(EACCES)
-    inode_permission(task, node, MAY_EXEC)
-    opened = open_file(found, O_RDONLY, node.i_fop, found.path())
-    if node.i_fop.open is not None:
-        error = node.i_fop.open(node, opened)
-        if error:
-            raise Errno(-error)
-    try:
-        deny_write_access(opened)
-    except Errno:
-        opened.put()
-        raise
-    return opened
-
-
-def _close_exec(opened: file) -> None:
-    """Undo `open_exec`: writers may come again."""
-    allow_write_access(opened)
-    opened.put()
-
-
-# -- the arguments ---------------------------------------------------------------------------------------
-
-
-def read_strings(task: Task, address: int) -> list[bytes]:
-    """The strings of a NULL-terminated array in user memory, argv or envp (count, copy_strings).
-
-    NULL for the array itself counts as empty.  EFAULT; E2BIG for one string above 128 KiB or more
-    than could ever fit.
-    """
-    if not address:
-        return []
-    mm, abi = task.mm, task.abi
-    strings: list[bytes] = []
-    total = 0
-    while True:
-        pointer = abi.get_word(mm, address)
-        if not pointer:
-            return strings
-        try:
-            string = mm.read_string(pointer, MAX_ARG_STRLEN)
-        except Errno as error:
-            raise Errno(E2BIG if error.errno == ENAMETOOLONG else EFAULT) from None
-        total += len(string) + 1 + abi.word
-        if total > STACK_LIMIT:
-            raise Errno(E2BIG)
-        strings.append(string)
-        address += abi.word
-
-
-def check_limits(bprm: linux_binprm) -> None:
-    """E2BIG: strings and pointers take more than a quarter of the stack limit, at most 6 MiB, at least
-    128 KiB (bprm_stack_limits)."""
-    soft = bprm.task.signal.rlimits[RLIMIT_STACK][0]
-    limit = max(min(STACK_LIMIT // 4 * 3, soft // 4), ARG_MAX)
-    pointers = (len(bprm.argv) + len(bprm.envp)) * 8
-    if any(len(s) >= MAX_ARG_STRLEN for s in (*bprm.argv, *bprm.envp)):
-        raise Errno(E2BIG)
-    if pointers >= limit or len(stack_strings(bprm)) > limit - pointers:
-        raise Errno(E2BIG)
+ADDR_COMPAT_LAYOUT, ADDR_NO_RANDOMIZE, MMAP_PAGE_ZERO = 0x0200000, 0x0040000, 0x0100000
+PER_CLEAR_ON_SETID = READ_IMPLIES_EXEC | ADDR_NO_RANDOMIZE | ADDR_COMPAT_LAYOUT | MMAP_PAGE_ZERO
 
 
 # -- what kind of file ------------------------------------------------------------------------------------
@@ -211,7 +69,7 @@ def _resolve_script(bprm: linux_binprm, head: bytes, path: bytes) -> bytes:
     bprm.argv = [*front, path, *bprm.argv[1:]]
     check_limits(bprm)
     program = open_exec(bprm.kernel, bprm.task, script.interpreter)
-    _close_exec(bprm.program)
+    close_exec(bprm.program)
     bprm.program = program
     return script.interpreter
 
@@ -259,31 +117,28 @@ def do_execve(
 
     Raises Errno while the old program can still be told; afterwards the task is killed by SIGSEGV.
     """
-    from machine.kernel.task.signal import force_sig_info
-
     program, filename, fd_path = _open_program(kernel, task, path, dirfd, flags)
     bprm = linux_binprm(kernel, task, filename, program, argv, envp)
     bprm.fd_path = fd_path
-    try:
-        elf = _prepare(bprm)
-        old = task.mm
-        try:
-            _start(bprm, elf)
-        except Errno:
-            if task.mm is old:
-                raise
-            force_sig_info(kernel, task, SIGSEGV, default=True)
-    finally:
-        bprm.release()
+    _exec(bprm)
     return 0
 
 
 def load_program(kernel: Kernel, task: Task, path: str | bytes, argv: list[bytes], envp: list[bytes]) -> None:
-    """Make `path` the program of a task that has none yet.  Raises Errno as execve would."""
+    """Make `path` the program of a task that has run nothing yet, on its kernel stack.  Errors as execve's."""
     name = os.fsencode(path)
-    bprm = linux_binprm(kernel, task, name, open_exec(kernel, task, name), argv, envp)
+    _exec(linux_binprm(kernel, task, name, open_exec(kernel, task, name), argv, envp))
+
+
+def _exec(bprm: linux_binprm) -> None:
+    task = bprm.task
+    old = task.mm
     try:
         _start(bprm, _prepare(bprm))
+    except Errno:
+        if task.mm is old:
+            raise
+        force_sig_info(bprm.kernel, task, SIGSEGV, default=True)
     finally:
         bprm.release()
 
@@ -293,7 +148,7 @@ def _open_program(kernel: Kernel, task: Task, path: bytes, dirfd: int, flags: in
     if not path and flags & AT_EMPTY_PATH:
         if dirfd == AT_FDCWD:
             raise Errno(EACCES)
-        opened = _open_found(task, task.files.fget_raw(dirfd).f_dentry)
+        opened = open_found(task, task.files.fget_raw(dirfd).f_dentry)
         return opened, b"/dev/fd/%d" % dirfd, dirfd in task.files.cloexec
     if not path:
         raise Errno(ENOENT)
@@ -349,19 +204,17 @@ def _start(bprm: linux_binprm, elf: ElfFile) -> None:
 def begin_new_exec(bprm: linux_binprm, mm: mm_struct) -> None:
     """The other threads die, `mm` takes the old space's place, and what belonged to the old program goes."""
     kernel, task = bprm.kernel, bprm.task
-    old: Optional[mm_struct] = getattr(task, "mm", None)
-    if old is not None:
-        from machine.kernel.task.exit import de_thread, mm_release
+    from machine.kernel.task.exit import de_thread, mm_release
 
-        try:
-            de_thread(kernel, task)
-        except Errno:
-            mm.put()
-            raise
-        mm_release(kernel, task)
+    try:
+        de_thread(kernel, task)
+    except Errno:
+        mm.put()
+        raise
+    mm_release(kernel, task)
+    old = task.mm
     kernel.sched.use_mm(task, mm)
-    if old is not None:
-        old.put()
+    old.put()
     task.exe = bprm.program  # for its path and inode alone; the areas hold the references
     _reset_task(bprm)
 
@@ -382,10 +235,10 @@ def _reset_task(bprm: linux_binprm) -> None:
     task.tls_array = [0, 0, 0]
     bprm.kernel.sched.load_tls(task)
     task.sas_ss_sp = task.sas_ss_size = 0
-    task.sas_ss_flags = 2
+    task.sas_ss_flags = SS_DISABLE
     task.robust_list = (0, 0)
     task.rseq = (0, 0, 0)
-    task.exit_signal = 17
+    task.exit_signal = SIGCHLD
     if bprm.secureexec:
         task.pdeath_signal = 0
         task.personality &= ~PER_CLEAR_ON_SETID

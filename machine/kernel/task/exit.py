@@ -18,17 +18,15 @@ from machine.kernel.abi.signal import (
     SIGHUP,
 )
 from machine.kernel.task.futex import exit_robust_list, futex_wake_address
+from machine.kernel.task.sighand import SIGNAL_FATAL_SEEN, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, signal_struct
 from machine.kernel.task.siginfo import siginfo
 from machine.kernel.task.signal import (
-    SIGNAL_GROUP_EXIT,
-    SIGNAL_STOP_STOPPED,
     fatal_signal_pending,
     kill_pgrp,
     kill_threads,
     process_leaders,
     retarget_shared_pending,
     send_signal,
-    signal_struct,
 )
 from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, TaskExit, task_struct
 
@@ -273,7 +271,7 @@ def do_group_exit(kernel: Kernel, task: task_struct, code: int) -> NoReturn:
     elif signal.group_exec_task is not None:
         code = 0
     else:
-        signal.flags = SIGNAL_GROUP_EXIT
+        signal.flags = signal.flags & SIGNAL_FATAL_SEEN | SIGNAL_GROUP_EXIT
         signal.group_exit_code = code
         kill_threads(kernel, signal, task)
     do_exit(kernel, task, code)

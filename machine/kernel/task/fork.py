@@ -20,8 +20,9 @@ from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
 from machine.kernel.abi.layout import USER_DESC
 from machine.kernel.abi.resource import RLIMIT_NPROC
 from machine.kernel.abi.signal import SIGCHLD, SS_DISABLE
+from machine.kernel.task.sighand import signal_struct
 from machine.kernel.task.siginfo import sigpending
-from machine.kernel.task.signal import fatal_signal_pending, recalc_sigpending, signal_struct
+from machine.kernel.task.signal import fatal_signal_pending, recalc_sigpending
 from machine.kernel.task.task import task_struct
 from machine.kernel.task.tls import get_tls_entry, set_tls_entry
 
@@ -114,7 +115,7 @@ _FRESH = frozenset((
     "children", "clear_child_tid", "exit_code", "exit_signal", "exiting", "files", "fs", "groups", "image",
     "in_syscall", "kernel", "killable", "kstack", "maj_flt", "min_flt", "mm", "nivcsw", "nvcsw", "on_rq", "orig_ax",
     "parent", "pdeath_signal", "pending", "pid", "restart", "rip_at_entry", "robust_list", "saved_sigmask",
-    "set_child_tid", "sighand", "sighand_wqh", "signal", "sigpending", "sigwait", "start", "start_time", "state",
+    "set_child_tid", "sighand", "signal", "sigpending", "sigwait", "start", "start_time", "state",
     "stime", "stop_pending", "syscall", "tgid", "tls_array", "utime", "vfork_done", "wait_key", "wakeup", "work",
 ))  # fmt: skip
 _INHERITED = tuple(name for name in task_struct.__slots__ if name not in _FRESH)

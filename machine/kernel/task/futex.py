@@ -1,7 +1,7 @@
 """Fast user-space mutexes (kernel/futex/{core,waitwake,requeue}.c) and the robust list of a dying thread.
 
-A futex is found by its *key*: (address space, address) for private ones, (frame, offset) for those in
-shared mappings, so that two processes meet whatever their addresses are.
+A futex is found by its *key*: (frame, offset) for those in shared mappings, so that two processes meet
+whatever their addresses are; else (address space, address, whether FUTEX_PRIVATE_FLAG was given).
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def get_futex_key(kernel: Kernel, mm: mm_struct, address: int, private: bool) ->
     if address + 4 > mm.task_size:
         raise Errno(EFAULT)
     if private:
-        return mm, address
+        return mm, address, True
     mm.get_u32(address)
     vma = mm.vma_at(address)
     if vma is None:
         raise Errno(EFAULT)
     if not vma.vm_flags & VM_SHARED:
-        return mm, address
+        return mm, address, False
     return (mm.tables.get(address) & PTE_PFN) >> PAGE_SHIFT, address & (PAGE_SIZE - 1)
 
 
@@ -144,11 +144,8 @@ def futex_wake(
 
 
 def futex_wake_address(kernel: Kernel, mm: mm_struct, address: int, number: int) -> int:
-    """Wake waiters by either kind of key: what the kernel does for clear_child_tid and robust mutexes."""
-    woken = futex_wake(kernel, mm, address, False, number)
-    if woken < number:
-        woken += futex_wake(kernel, mm, address, True, number - woken)
-    return woken
+    """What the kernel does for clear_child_tid and robust mutexes: a wake without FUTEX_PRIVATE_FLAG."""
+    return futex_wake(kernel, mm, address, False, number)
 
 
 def futex_requeue(

@@ -20,6 +20,9 @@ from greenlet import getcurrent, greenlet
 
 from machine.hardware.cpu import GDT_ENTRY_TLS_MIN
 from machine.kernel.abi.errno import ERESTARTSYS, Errno
+from machine.kernel.abi.signal import SIGSEGV
+from machine.kernel.task.rseq import rseq_abort
+from machine.kernel.task.signal import force_sig
 from machine.kernel.task.task import (
     EXIT_DEAD,
     EXIT_ZOMBIE,
@@ -39,9 +42,10 @@ if TYPE_CHECKING:
 
 TICK_NS = 10_000_000
 """A time slice of user code while another task can run."""
-TLB_FLUSH_NS = 100_000_000
-"""How often the growing TLB is given the chance to grow (it is resized only when flushed)."""
-TLB_GROWTH_FLUSHES = 12
+TLB_GROWTH_TICKS = 20
+"""While a set of tables is this young its TLB may grow every second tick: it is resized only when flushed, twofold."""
+TLB_FLUSH_TICKS = 50
+"""How often after that: filling a large TLB anew takes milliseconds."""
 
 
 class Timer:
@@ -82,7 +86,8 @@ class Scheduler:
         self._slice = 0
         self._charged = 0
         """Monotonic time up to which CPU time has been charged to a task."""
-        self._flushes = 0
+        self._mm_ticks = 0
+        self._flush_due = False
         self.preemptions = 0
 
     def queue(self) -> WaitQueue:
@@ -109,6 +114,7 @@ class Scheduler:
 
     def _load_mm(self, mm: mm_struct) -> None:
         self.loaded_mm = mm
+        self._mm_ticks = 0
         self.cpu.switch_tables(mm.tables.cr3)
 
     def load_tls(self, task: Task) -> None:
@@ -206,6 +212,8 @@ class Scheduler:
                 self._run_kernel(task, start)
             elif task.work:
                 task.kstack.switch()
+            elif task.rseq[0] and not rseq_abort(task):
+                self._run_kernel(task, (force_sig, (self.kernel, task, SIGSEGV)))
             elif self.kernel.signal_pending(task):
                 self._run_kernel(task, (_nothing, ()))
             if task.state == TASK_RUNNING and not task.work and not self.until():
@@ -259,19 +267,20 @@ class Scheduler:
         self._ticker.start()
 
     def _tick_loop(self, stop: threading.Event) -> None:
-        ticks = 0
-        flush_every = TLB_FLUSH_NS // TICK_NS
         while not stop.wait(TICK_NS / 1e9):
-            ticks += 1
+            self._mm_ticks += 1
+            period = 2 if self._mm_ticks <= TLB_GROWTH_TICKS else TLB_FLUSH_TICKS
+            flush = self._mm_ticks % period == 0
             busy = self.runqueue or self._async or self._timer_due()
-            if self._in_guest and (busy or ticks % flush_every == 0):
+            if self._in_guest and (busy or flush):
+                self._flush_due |= flush
                 self.need_resched = True
-                self.cpu.stop()
+                self.cpu.request_stop()
 
     def _tick(self) -> None:
         """The engine was stopped in user code: let the TLB grow, and somebody else run."""
-        if self._flushes < TLB_GROWTH_FLUSHES:
-            self._flushes += 1
+        if self._flush_due:
+            self._flush_due = False
             self.cpu.flush_tlb()
         if self.runqueue:
             self.preemptions += 1
@@ -287,8 +296,7 @@ class Scheduler:
             os.write(self._wake_write, b"x")
         except BlockingIOError:
             pass
-        if self._in_guest:
-            self.cpu.stop()
+        self.cpu.request_stop()
 
     def _run_async(self) -> None:
         while self._async:

@@ -4,9 +4,8 @@ Without SA_SIGINFO a program gets the classic frame (`struct sigframe_ia32`), wi
 `struct rt_sigframe_ia32`.  Both have the FP state above them: 112 bytes in FSAVE's layout, then the
 FXSAVE image at a multiple of 64.
 
-The return address is SA_RESTORER's, which musl always gives and glibc gives where there is no vDSO.
-Without one it is `retcode` inside the frame itself, which runs only on an executable stack: as in Linux
-when the vDSO is switched off.
+The return address is SA_RESTORER's, which musl always gives; without one it is the vDSO's.  `retcode`
+inside the frame itself is there for debuggers, and the last resort of a program without a vDSO.
 """
 
 from __future__ import annotations
@@ -46,10 +45,12 @@ from machine.kernel.task.sigframe64 import (
     fpstate_bytes,
     restore_fpstate,
 )
+from machine.kernel.task.sighand import k_sigaction
 from machine.kernel.task.siginfo import SIZE as SIGINFO_SIZE
 from machine.kernel.task.siginfo import siginfo
-from machine.kernel.task.signal import k_sigaction, set_current_blocked
+from machine.kernel.task.signal import set_current_blocked
 from machine.kernel.task.task import task_struct
+from machine.kernel.task.vdso import KERNEL_RT_SIGRETURN, KERNEL_SIGRETURN, vdso_symbol
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -121,7 +122,7 @@ def _restore_fpstate(kernel: Kernel, task: task_struct, fpstate: int) -> bool:
     """x87 from the FSAVE part, SSE from the FXSAVE part behind it (convert_to_fxsr)."""
     if not fpstate:
         return restore_fpstate(kernel, task, 0)
-    if not restore_fpstate(kernel, task, fpstate + FREGS_SIZE):
+    if not restore_fpstate(kernel, task, fpstate + FREGS_SIZE, compat=True):
         return False
     try:
         raw = task.mm.copy_from_user(fpstate, FREGS_SIZE)
@@ -192,7 +193,7 @@ def _restorer(action: k_sigaction, retcode: int) -> int:
 def _write_frame(
     task: task_struct, frame: int, info: siginfo, action: k_sigaction, oldset: int, context: bytes
 ) -> None:
-    pretcode = _restorer(action, frame + _RETCODE_AT)
+    pretcode = _restorer(action, vdso_symbol(task.mm, KERNEL_SIGRETURN) or frame + _RETCODE_AT)
     task.mm.copy_to_user(frame, struct.pack("<Ii", pretcode, info.signo) + context)
     task.mm.copy_to_user(frame + _EXTRAMASK_AT, struct.pack("<I", oldset >> 32) + _RETCODE)
 
@@ -200,7 +201,7 @@ def _write_frame(
 def _write_rt_frame(
     task: task_struct, frame: int, info: siginfo, action: k_sigaction, oldset: int, context: bytes
 ) -> None:
-    pretcode = _restorer(action, frame + _RT_RETCODE_AT)
+    pretcode = _restorer(action, vdso_symbol(task.mm, KERNEL_RT_SIGRETURN) or frame + _RT_RETCODE_AT)
     head = struct.pack("<IiII", pretcode, info.signo, frame + _RT_INFO_AT, frame + _RT_UC_AT)
     stack = _UC_HEAD.pack(
         UC_FP_XSTATE, 0, task.sas_ss_sp & 0xFFFFFFFF, task.sas_ss_flags & 0xFFFFFFFF, task.sas_ss_size & 0xFFFFFFFF

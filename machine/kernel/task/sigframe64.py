@@ -40,9 +40,10 @@ from machine.kernel.task.altstack import (
     do_sigaltstack,
     get_sigframe,
 )
+from machine.kernel.task.sighand import k_sigaction
 from machine.kernel.task.siginfo import SIZE as SIGINFO_SIZE
 from machine.kernel.task.siginfo import siginfo
-from machine.kernel.task.signal import force_sig, force_sig_info, k_sigaction, set_current_blocked
+from machine.kernel.task.signal import force_sig, force_sig_info, set_current_blocked
 from machine.kernel.task.task import task_struct
 
 if TYPE_CHECKING:
@@ -118,11 +119,13 @@ def is_canonical_user(address: int) -> bool:
     return address < 1 << 47 or address >= (1 << 64) - (1 << 47)
 
 
-def restore_fpstate(kernel: Kernel, task: task_struct, fpstate: int) -> bool:
+def restore_fpstate(kernel: Kernel, task: task_struct, fpstate: int, compat: bool = False) -> bool:
     """Load x87 and SSE from the frame's image at `fpstate` (fpu__restore_sig); False if it is bad.
 
-    0 resets them.  A damaged XSAVE header is a general-protection fault of XRSTOR, so "bad"; wrong
-    magic numbers mean a plain FXSAVE image.
+    0 resets them.  A damaged XSAVE header is a general-protection fault of XRSTOR, so "bad", as are
+    addresses that are no multiple of 64; XRSTOR looks at bytes 8 to 23 of the header only.  A `compat`
+    frame is copied and checked by the kernel instead, the whole header, at any address.  Wrong magic
+    numbers mean a plain FXSAVE image.
     """
     if not fpstate:
         kernel.cpu.fxrstor(initial_fpstate())
@@ -141,13 +144,11 @@ def restore_fpstate(kernel: Kernel, task: task_struct, fpstate: int) -> bool:
         except Errno:
             return False
         if int.from_bytes(tail[-4:], "little") == FP_XSTATE_MAGIC2:
-            if fpstate & 63:
-                return False
             present = int.from_bytes(tail[:8], "little")
-            if present & ~_FPSSE or any(tail[8:64]):
+            if present & ~_FPSSE or any(tail[8 : 64 if compat else 24]) or (fpstate & 63 and not compat):
                 return False
             area = _with_features(area, present & features)
-    if fpstate & 15:
+    if fpstate & 15 and not compat:
         return False
     kernel.cpu.fxrstor(area)
     return True

@@ -66,8 +66,11 @@ class siginfo:
         """The 128 bytes that a program of `bits` sees."""
         if self.raw and self.bits == bits:
             return self.raw
-        fields = {name: getattr(self, mine) for name, mine in _FIELDS[layout_of(self.signo, self.code)]}
-        return pack_siginfo(bits, self.signo, self.errno, self.code, fields)
+        return pack_siginfo(bits, self.signo, self.errno, self.code, self.fields())
+
+    def fields(self) -> dict[str, int]:
+        """The members that are in use, under their names in `siginfo_t` without ``si_``."""
+        return {name: getattr(self, mine) for name, mine in _FIELDS[layout_of(self.signo, self.code)]}
 
 
 def unpack(raw: bytes, bits: int) -> siginfo:

@@ -17,7 +17,8 @@ from machine.kernel.fs.rootfs import mount
 from machine.kernel.mm.space import mm_struct
 from machine.kernel.task.exec import load_program
 from machine.kernel.task.exit import do_exit
-from machine.kernel.task.signal import SIGNAL_UNKILLABLE, send_signal, sighand_struct, signal_struct
+from machine.kernel.task.sighand import SIGNAL_UNKILLABLE, sighand_struct, signal_struct
+from machine.kernel.task.signal import send_signal
 from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, TASK_INTERRUPTIBLE, Task, task_struct
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from machine.kernel.fs.fdtable import files_struct, fs_struct
     from machine.kernel.kernel import Kernel
     from machine.kernel.mm.space import mm_struct
-    from machine.kernel.task.signal import sighand_struct, signal_struct
+    from machine.kernel.task.sighand import sighand_struct, signal_struct
 
 TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_STOPPED, EXIT_ZOMBIE, EXIT_DEAD = 0, 1, 2, 4, 16, 32
 
@@ -37,7 +37,7 @@ class task_struct:
         "caps", "fsgid", "fsuid", "keep_caps", "nice", "no_new_privs", "policy", "reset_on_fork", "sgid", "suid",
         "timer_slack",
         # signals and exit
-        "exit_code", "exiting", "killable", "sighand_wqh", "sigpending", "sigwait", "stop_pending", "thread",
+        "exit_code", "exiting", "killable", "sigpending", "sigwait", "stop_pending", "thread",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, pid: int, tgid: int) -> None:
@@ -97,8 +97,6 @@ class task_struct:
         """The mask from before rt_sigtimedwait unblocked what it waits for (real_blocked); 0 outside it."""
         self.stop_pending = False
         """The thread has still to take part in a group stop (JOBCTL_STOP_PENDING)."""
-        self.sighand_wqh: Any = None
-        """Wait queue of the readers of a signalfd, None while there is none."""
         self.thread = (0, 0, 0)
         """Trap number, error code and CR2 of the last exception, as every signal frame shows them."""
         self.killable = False

@@ -137,6 +137,9 @@ class PosixTimer:
         self._pending, self._overrun = info, self.timer.missed
         target = self.target or self.task.signal.leader
         send_signal(self.task.kernel, target, self.signo, info, group=self.target is None)
+        queue = target.signal.shared_pending if self.target is None else target.pending
+        if info not in queue.list:
+            self._pending = None  # ignored, or one was pending already: the next expiry tries again
 
     def requeue(self, info: siginfo) -> None:
         """The signal is being delivered: it says how many expiries it stands for (posixtimer_rearm)."""

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
 class WaitQueue:
     """`wait_queue_head_t`: tasks that sleep until somebody calls `wake`, in the order they came."""
 
-    __slots__ = ("sched", "sleepers")
+    __slots__ = ("sched", "sleepers", "wakeups")
 
     def __init__(self, sched: Scheduler) -> None:
         self.sched = sched
         self.sleepers: dict[Task, None] = {}
+        self.wakeups = 0
+        """How often `wake` was called: edge-triggered epoll wants to know."""
 
     def wake(self, number: int = 0) -> int:
         """Wake all sleepers, or the first `number`; returns how many were woken."""
+        self.wakeups += 1
         if not self.sleepers:
             return 0
         woken = list(self.sleepers)[: number or None]

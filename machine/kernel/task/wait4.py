@@ -16,7 +16,7 @@ from machine.kernel.abi.signal import (
     SIGCONT,
 )
 from machine.kernel.task.exit import release_task, thread_group_empty
-from machine.kernel.task.signal import SIGNAL_STOP_CONTINUED, SIGNAL_STOP_STOPPED
+from machine.kernel.task.sighand import SIGNAL_STOP_CONTINUED, SIGNAL_STOP_STOPPED
 from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, task_struct
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ static void auxiliary(char **argv)
 	const ElfW(auxv_t) *vector;
 	const char *name = (const char *)getauxval(AT_EXECFN);
 	const unsigned char *random = (const unsigned char *)getauxval(AT_RANDOM);
-	const char *platform = (const char *)getauxval(AT_PLATFORM);
+	const char *vdso = (const char *)getauxval(AT_SYSINFO_EHDR), *platform = (const char *)getauxval(AT_PLATFORM);
 	char file[sizeof(ElfW(auxv_t)) * 64];
 	ssize_t length;
 	size_t count;
@@ -73,7 +73,7 @@ static void auxiliary(char **argv)
 		; /* glibc's getauxval has its own idea of it */
 	CHECK("AT_HWCAP has SSE2", vector[count].a_un.a_val & 1 << 26);
 	CHECK("AT_RANDOM: 16 bytes", random && !all_are(random, random[0], 16));
-	CHECK("AT_SYSINFO_EHDR is an ELF file", !memcmp((void *)getauxval(AT_SYSINFO_EHDR), ELFMAG, SELFMAG));
+	CHECK("AT_SYSINFO_EHDR is an ELF file", vdso && !memcmp(vdso, ELFMAG, SELFMAG));
 #ifdef __i386__
 	CHECK("AT_SYSINFO lies in it", getauxval(AT_SYSINFO) - getauxval(AT_SYSINFO_EHDR) < 4 * PAGE);
 #endif
@@ -109,7 +109,7 @@ static void execution(void)
 	int (*function)(void) = (int (*)(void))(uintptr_t)p;
 
 	memcpy(p, code, sizeof code);
-	if (!sigsetjmp(fault_return, 1)) {
+	if (!CATCH()) {
 		function();
 		fault_signal = 0;
 	}

@@ -98,11 +98,11 @@ static void proc_mem(void)
 	munmap(p + PAGE, PAGE);
 	EQUAL("up to a hole", pread(fd, buffer, 10, (uintptr_t)p + PAGE - 3), 3);
 	ERRNO("in a hole", pread(fd, buffer, 10, (uintptr_t)p + PAGE), EIO);
-	EQUAL("process_vm_readv", syscall(SYS_process_vm_readv, getpid(), &local, 1, &remote, 1, 0), 10);
+	EQUAL("process_vm_readv", syscall(SYS_process_vm_readv, getpid(), &local, 1, &remote, 1, 0L), 10);
 	CHECK("...the text, too", !strcmp(buffer, "more text"));
 	remote.iov_base = p + PAGE;
-	ERRNO("process_vm_readv in a hole", syscall(SYS_process_vm_readv, getpid(), &local, 1, &remote, 1, 0), EFAULT);
-	ERRNO("process_vm_readv of nobody", syscall(SYS_process_vm_readv, 99999999, &local, 1, &remote, 1, 0), ESRCH);
+	ERRNO("process_vm_readv in a hole", syscall(SYS_process_vm_readv, getpid(), &local, 1, &remote, 1, 0L), EFAULT);
+	ERRNO("process_vm_readv of nobody", syscall(SYS_process_vm_readv, 99999999, &local, 1, &remote, 1, 0L), ESRCH);
 }
 
 int main(void)

@@ -7,6 +7,12 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#ifdef __x86_64__
+#define AX "rax"
+#else
+#define AX "eax"
+#endif
+
 static char *area;
 static int faults;
 
@@ -48,8 +54,8 @@ int main(void)
     /* flags: the carry that stc set must be there after the faulting store */
     char *target = area + 40 * 4096;
     unsigned char carry, dir;
-    __asm__ volatile("stc\n\tmovb $7,(%2)\n\tsetc %0\n\tstd\n\tmovb $8,4096(%2)\n\tpushf\n\tpop %%rax\n\tcld\n\tshr $10,%%eax\n\tand $1,%%al\n\tmov %%al,%1"
-                     : "=&r"(carry), "=&r"(dir) : "r"(target) : "rax", "memory", "cc");
+    __asm__ volatile("stc\n\tmovb $7,(%2)\n\tsetc %0\n\tstd\n\tmovb $8,4096(%2)\n\tpushf\n\tpop %%" AX "\n\tcld\n\tshr $10,%%eax\n\tand $1,%%al\n\tmov %%al,%1"
+                     : "=&q"(carry), "=&q"(dir) : "r"(target) : AX, "memory", "cc");
     printf("carry %d direction %d faults %d\n", carry, dir, faults);
 
     /* one string instruction over six protected pages */
@@ -57,7 +63,7 @@ int main(void)
     memset(from - 4096, 'x', 4096);
     unsigned long n = 6 * 4096;
     void *dst = from, *src = area;
-    __asm__ volatile("mov $0x5a,%%al\n\trep stosb" : "+D"(dst), "+c"(n) : : "rax", "memory");
+    __asm__ volatile("mov $0x5a,%%al\n\trep stosb" : "+D"(dst), "+c"(n) : : AX, "memory");
     printf("rep stosb left %lu faults %d last %#x\n", n, faults, from[6 * 4096 - 1]);
     (void)src;
 

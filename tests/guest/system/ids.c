@@ -108,9 +108,19 @@ static void capabilities(void)
 	TRY(SYS_capset, header, data);
 }
 
+static void names(void)
+{
+	TRY(SYS_sethostname, "too long", 65);
+	TRY(SYS_sethostname, "negative", -1);
+	TRY(SYS_sethostname, BAD, 5);
+	TRY(SYS_setdomainname, "too long", 65);
+	TRY(SYS_settimeofday, BAD, NULL);
+}
+
 int main(void)
 {
 	ids("first");
+	in_child(names);
 	in_child(drop);
 	in_child(back_and_forth);
 	in_child(groups);

@@ -25,32 +25,24 @@ static inline void show(const char *format, ...)
 }
 
 /* The result if it is 0 or an error, else only that it worked. */
-static inline void outcome(const char *call, long result, int error)
+static inline void outcome(const char *call, long result)
 {
 	if (result == -1)
-		show("%s: %s\n", call, strerror(error));
+		show("%s: %s\n", call, strerror(errno));
 	else
 		show("%s: %s\n", call, result ? "positive" : "0");
 }
 
-static inline void value(const char *call, long result, int error)
+static inline void value(const char *call, long result)
 {
 	if (result == -1)
-		show("%s: %s\n", call, strerror(error));
+		show("%s: %s\n", call, strerror(errno));
 	else
 		show("%s: %ld\n", call, result);
 }
 
 #define CALL(number, ...) (errno = 0, syscall(number, __VA_ARGS__))
-#define TRY(number, ...) \
-	do { \
-		long result_ = CALL(number, __VA_ARGS__); \
-		outcome(#number "(" #__VA_ARGS__ ")", result_, errno); \
-	} while (0)
-#define VALUE(number, ...) \
-	do { \
-		long result_ = CALL(number, __VA_ARGS__); \
-		value(#number "(" #__VA_ARGS__ ")", result_, errno); \
-	} while (0)
+#define TRY(number, ...) outcome(#number "(" #__VA_ARGS__ ")", CALL(number, __VA_ARGS__))
+#define VALUE(number, ...) value(#number "(" #__VA_ARGS__ ")", CALL(number, __VA_ARGS__))
 
 #endif

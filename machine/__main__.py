@@ -1,0 +1,10 @@
+"""``python -m machine``: the command `nopage`."""
+
+from __future__ import annotations
+
+import sys
+
+from machine.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""A machine described in words: the texts of options, and what they mean."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Optional
+
+if TYPE_CHECKING:
+    from machine.machine import Machine
+
+KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
+_UNITS = {"": 1, "k": KiB, "m": MiB, "g": GiB, "t": 1 << 40}
+MIN_RAM, MAX_RAM, RAM_STEP = 16 * MiB, 16 * GiB, 2 * MiB
+
+SYSTEM_DIRECTORIES = ("bin", "lib", "lib32", "lib64", "libx32", "sbin", "usr")
+"""Directories of the host that the guest sees without being asked for."""
+
+
+def format_size(size: int) -> str:
+    """Bytes for a person: ``512M``, ``1G``, ``1000 bytes``."""
+    for unit, value in (("G", GiB), ("M", MiB), ("K", KiB)):
+        if size >= value and size % value == 0:
+            return f"{size // value}{unit}"
+    return f"{size} bytes"
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``64M``, ``1G``, ``512MiB``, ``65536``: units are powers of 1024.  ValueError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
+    if match is None:
+        raise ValueError(f"'{text}' is not a size; write it like 64M, 512MiB or 1G")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def parse_ram(text: str) -> int:
+    """The size of RAM: 16M to 16G, a multiple of 2M.  ValueError says what is wrong."""
+    size = parse_size(text)
+    if not MIN_RAM <= size <= MAX_RAM:
+        hint = f"; did you mean {text}M?" if text.isdigit() and MIN_RAM <= int(text) * MiB <= MAX_RAM else ""
+        raise ValueError(f"{format_size(size)} of RAM is out of range: 16M to 16G{hint}")
+    if size % RAM_STEP:
+        near = format_size(max(MIN_RAM, size // RAM_STEP * RAM_STEP))
+        raise ValueError(f"{text} of RAM is not a multiple of 2M; the next below is {near}")
+    return size
+
+
+def parse_bind(text: str) -> tuple[str, str, bool]:
+    """(host path, guest path, writable) of ``HOST:GUEST[:rw|:ro]``.  ValueError."""
+    parts = text.split(":")
+    mode = parts.pop() if len(parts) > 2 and parts[-1] in ("rw", "ro") else "ro"
+    if len(parts) != 2 or not all(parts):
+        raise ValueError(f"'{text}' is not HOST:GUEST or HOST:GUEST:rw")
+    host, guest = parts
+    if not guest.startswith("/"):
+        raise ValueError(f"'{guest}' in '{text}': the guest's path must start with /")
+    return host, guest, mode == "rw"
+
+
+def parse_user(text: str) -> tuple[int, int]:
+    """(uid, gid) of ``UID[:GID]``, numbers; the gid is the uid unless given.  ValueError."""
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", text)
+    if match is None:
+        raise ValueError(f"'{text}' is not UID or UID:GID in numbers, like 1000:1000")
+    uid, gid = int(match[1]), int(match[2] or match[1])
+    if max(uid, gid) >= 0xFFFF_FFFF:
+        raise ValueError(f"'{text}': user and group numbers have 32 bits")
+    return uid, gid
+
+
+def parse_env(text: str) -> tuple[str, Optional[str]]:
+    """(name, value) of ``NAME=VALUE``, (name, None) of ``-NAME``.  ValueError."""
+    if text.startswith("-") and len(text) > 1 and "=" not in text:
+        return text[1:], None
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"'{text}' is not NAME=VALUE (set it) or -NAME (remove it)")
+    return name, value
+
+
+def parse_seconds(text: str) -> float:
+    """A positive time in seconds.  ValueError."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise ValueError(f"'{text}' is not a time in seconds, like 10 or 0.5")
+    return seconds
+
+
+@dataclass
+class MachineConfig:
+    """What `Machine` is to be built with."""
+
+    ram: int = 512 * MiB
+    root: Optional[str] = None
+    binds: list[tuple[str, str, bool]] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)
+    deterministic: bool = False
+    user: tuple[int, int] = (0, 0)
+    env: list[tuple[str, Optional[str]]] = field(default_factory=list)
+    """Changes to the usual environment, in order: (name, value), or None to remove it."""
+    export: Optional[str] = None
+
+    def environment(self, usual: Mapping[str, str]) -> dict[str, str]:
+        """The guest's environment: `usual` with the changes."""
+        result = dict(usual)
+        for name, value in self.env:
+            if value is None:
+                result.pop(name, None)
+            else:
+                result[name] = value
+        return result
+
+    def place(self, programs: Sequence[str]) -> list[str]:
+        """Make programs of the host that the guest would not see visible, each as a read-only bind of that one file.
+
+        Returns the names to start them by: as given, but for a program of the host under ``-L``.
+        """
+        return [self._place(program) for program in programs]
+
+    def _place(self, program: str) -> str:
+        if "/" not in program:
+            return program
+        here = os.path.abspath(program)
+        if self.root is not None:
+            if os.path.lexists(os.path.join(self.root, here.lstrip("/"))) or not os.path.isfile(here):
+                return program
+        elif self._visible(here) or not os.path.isfile(here):
+            return program
+        bind = (here, here, False)
+        if bind not in self.binds:
+            self.binds.append(bind)
+        return program if self.root is None else here
+
+    def _visible(self, path: str) -> bool:
+        """Whether the guest sees a path of the host without `root`: a system directory, the current one, a bind."""
+        trees = [f"/{name}" for name in SYSTEM_DIRECTORIES] + [guest.rstrip("/") for _, guest, _ in self.binds]
+        cwd = os.getcwd()
+        if cwd != "/":
+            trees.append(cwd)
+        return any(path.startswith(tree + "/") for tree in trees)
+
+    def build(self) -> Machine:
+        """The machine.  ConfigError."""
+        from machine.machine import Machine, default_environment
+
+        return Machine(
+            ram=self.ram,
+            root=self.root,
+            binds=self.binds,
+            devices=self.devices,
+            deterministic=self.deterministic,
+            user=self.user,
+            env=self.environment(default_environment()),
+            export=self.export,
+            interruptible=not self.deterministic,
+        )

@@ -1,0 +1,95 @@
+"""eventfd(2): a counter that can be waited for (fs/eventfd.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
+from machine.kernel.fs.anon import anon_file, no_open
+from machine.kernel.fs.file import O_NONBLOCK, O_RDWR, file, file_operations
+from machine.kernel.fs.poll import POLLERR, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, poll_table
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.task.wait import WaitQueue
+
+ULLONG_MAX = (1 << 64) - 1
+
+
+class eventfd_ctx:
+    """The counter, and who waits for it to change."""
+
+    __slots__ = ("count", "kernel", "semaphore", "wqh")
+
+    def __init__(self, kernel: Kernel, count: int, semaphore: bool) -> None:
+        self.kernel = kernel
+        self.count = count
+        self.semaphore = semaphore
+        """EFD_SEMAPHORE: a read takes one."""
+        self.wqh: WaitQueue = kernel.sched.queue()
+
+
+def _context(filp: file) -> eventfd_ctx:
+    found: Any = filp.private_data
+    assert isinstance(found, eventfd_ctx)
+    return found
+
+
+class EventfdOperations(file_operations):
+    """Reads and writes are of 8 bytes: EINVAL for fewer."""
+
+    stream = True
+    noop_seek = True
+
+    def llseek(self, filp: file, offset: int, whence: int) -> int:
+        """noop_llseek: the position stays."""
+        return filp.f_pos
+
+    def read_iter(self, filp: file, count: int, position: int) -> bytes:
+        ctx = _context(filp)
+        if count < 8:
+            raise Errno(EINVAL)
+        while not ctx.count:
+            if filp.f_flags & O_NONBLOCK:
+                raise Errno(EAGAIN)
+            ctx.kernel.sched.wait(ctx.wqh)
+        taken = 1 if ctx.semaphore else ctx.count
+        ctx.count -= taken
+        ctx.wqh.wake()
+        return taken.to_bytes(8, "little")
+
+    def unread(self, filp: file, data: bytes) -> None:
+        """The reader's memory took none of the 8 bytes: its share goes back."""
+        _context(filp).count += int.from_bytes(data.rjust(8, b"\0"), "little")
+
+    def write_iter(self, filp: file, data: bytes, position: int) -> int:
+        ctx = _context(filp)
+        value = int.from_bytes(data[:8], "little")
+        if len(data) < 8 or value == ULLONG_MAX:
+            raise Errno(EINVAL)
+        while ULLONG_MAX - ctx.count <= value:
+            if filp.f_flags & O_NONBLOCK:
+                raise Errno(EAGAIN)
+            ctx.kernel.sched.wait(ctx.wqh)
+        ctx.count += value
+        ctx.wqh.wake()
+        return 8
+
+    def poll(self, filp: file, table: Optional[poll_table]) -> int:
+        ctx = _context(filp)
+        if table is not None:
+            table.wait(ctx.wqh)
+        mask = POLLIN | POLLRDNORM if ctx.count else 0
+        if ctx.count == ULLONG_MAX:
+            mask |= POLLERR
+        return mask | (POLLOUT | POLLWRNORM if ctx.count < ULLONG_MAX - 1 else 0)
+
+
+eventfd_operations = EventfdOperations(open=no_open)
+
+
+def eventfd_file(kernel: Kernel, count: int, semaphore: bool, nonblock: bool) -> file:
+    """A new eventfd, opened."""
+    filp = anon_file(kernel, "[eventfd]", eventfd_operations, O_RDWR | (O_NONBLOCK if nonblock else 0))
+    filp.private_data = eventfd_ctx(kernel, count, semaphore)
+    return filp

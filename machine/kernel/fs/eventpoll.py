@@ -1,0 +1,169 @@
+"""epoll: a set of files whose events are waited for (fs/eventpoll.c).
+
+Level-triggered entries are asked at every wait.  An edge-triggered entry is reported again only after
+one of its wait queues was woken; that is found out by sleeping on the queues between the waits, through
+a small listener that takes a sleeper's place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.kernel.abi.errno import EEXIST, EINVAL, ELOOP, ENOENT, Errno
+from machine.kernel.fs.anon import anon_file, no_open
+from machine.kernel.fs.file import O_RDWR, file, file_operations, inode
+from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLRDNORM, poll_table, vfs_poll
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.task.wait import WaitQueue
+
+EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD = 1, 2, 3
+EPOLLEXCLUSIVE, EPOLLWAKEUP, EPOLLONESHOT, EPOLLET = 1 << 28, 1 << 29, 1 << 30, 1 << 31
+_PRIVATE_BITS = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE
+EP_MAX_NESTS = 4
+
+
+class epitem:
+    """One watched descriptor: bits of `events`, and `data`, which is the program's own."""
+
+    __slots__ = ("data", "events", "fd", "filp", "last", "wakeups")
+
+    def __init__(self, fd: int, filp: file, events: int, data: int) -> None:
+        self.fd = fd
+        self.filp = filp
+        self.events = events | POLLERR | POLLHUP
+        self.data = data
+        self.last = 0
+        """What an edge-triggered item reported last."""
+        self.wakeups = -1
+        """Sum of the wake-ups of its queues at that time."""
+
+
+class eventpoll:
+    """The set: items by descriptor and file, in the order in which they were added or last reported."""
+
+    __slots__ = ("items", "kernel", "wait")
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.items: dict[tuple[int, file], epitem] = {}
+        self.wait: WaitQueue = kernel.sched.queue()
+        """Woken when the set itself changes."""
+
+    def control(self, operation: int, fd: int, filp: file, events: int, data: int) -> None:
+        """epoll_ctl: EEXIST, ENOENT, EINVAL."""
+        self.forget_closed()
+        key = fd, filp
+        item = self.items.get(key)
+        if operation == EPOLL_CTL_ADD:
+            if item is not None:
+                raise Errno(EEXIST)
+            self.items[key] = epitem(fd, filp, events, data)
+        elif operation == EPOLL_CTL_DEL:
+            if item is None:
+                raise Errno(ENOENT)
+            del self.items[key]
+        elif operation == EPOLL_CTL_MOD:
+            if item is None:
+                raise Errno(ENOENT)
+            if (item.events | events) & EPOLLEXCLUSIVE:
+                raise Errno(EINVAL)
+            self.items[key] = epitem(fd, filp, events, data)
+        else:
+            raise Errno(EINVAL)
+        self.wait.wake()
+
+    def forget_closed(self) -> None:
+        """A file whose last descriptor is closed leaves every set by itself."""
+        for key in [key for key, item in self.items.items() if item.filp.f_count <= 0]:
+            del self.items[key]
+
+    def ready(self, limit: int, queues: Optional[dict[WaitQueue, None]], consume: bool = True) -> list[tuple[int, int]]:
+        """Up to `limit` (events, data) that can be reported now; `queues` collects what to sleep on."""
+        self.forget_closed()
+        found: list[tuple[int, int]] = []
+        reported: list[tuple[int, file]] = []
+        for key, item in list(self.items.items()):
+            if len(found) >= limit:
+                break
+            if not item.events & ~_PRIVATE_BITS:
+                continue  # it has fired and was not armed again
+            table = poll_table(item.events & 0xFFFF)
+            bits = vfs_poll(item.filp, table) & item.events & ~_PRIVATE_BITS
+            if queues is not None:
+                queues.update(table.queues)
+            if not bits or not self._edge(item, bits, table, consume):
+                continue
+            found.append((bits, item.data))
+            reported.append(key)
+            if consume and item.events & EPOLLONESHOT:
+                item.events &= _PRIVATE_BITS
+        if consume:
+            for key in reported:  # round robin: what was reported goes to the end
+                self.items[key] = self.items.pop(key)
+        return found
+
+    @staticmethod
+    def _edge(item: epitem, bits: int, table: poll_table, consume: bool) -> bool:
+        """Whether an edge-triggered item has something new: a bit that was not there, or a wake-up since."""
+        if not item.events & EPOLLET:
+            return True
+        wakeups = sum(queue.wakeups for queue in table.queues)
+        new = bool(bits & ~item.last) or wakeups != item.wakeups
+        if consume:
+            item.last, item.wakeups = bits, wakeups
+        return new
+
+
+class EpollOperations(file_operations):
+    """An epoll descriptor can itself be polled: it is readable while it has events."""
+
+    stream = True
+    noop_seek = True
+
+    def llseek(self, filp: file, offset: int, whence: int) -> int:
+        """noop_llseek: the position stays."""
+        return filp.f_pos
+
+    def poll(self, filp: file, table: Optional[poll_table]) -> int:
+        ep = filp.private_data
+        queues: dict[WaitQueue, None] = {}
+        found = ep.ready(1, queues, consume=False)
+        if table is not None:
+            for queue in (*queues, ep.wait):
+                table.wait(queue)
+        return POLLIN | POLLRDNORM if found else 0
+
+    def release(self, node: inode, filp: file) -> int:
+        filp.private_data.items.clear()
+        return 0
+
+
+epoll_operations = EpollOperations(open=no_open)
+
+
+def epoll_file(kernel: Kernel) -> file:
+    """A new epoll set, opened."""
+    filp = anon_file(kernel, "[eventpoll]", epoll_operations, O_RDWR)
+    filp.private_data = eventpoll(kernel)
+    return filp
+
+
+def set_of(filp: file) -> eventpoll:
+    """The set behind an epoll descriptor; EINVAL for any other file."""
+    found: Any = filp.private_data
+    if filp.f_op is not epoll_operations or not isinstance(found, eventpoll):
+        raise Errno(EINVAL)
+    return found
+
+
+def check_loop(outer: eventpoll, filp: file, depth: int = 0) -> None:
+    """ELOOP when a set would contain itself, or sets nest too deep (ep_loop_check)."""
+    if filp.f_op is not epoll_operations:
+        return
+    inner: Any = filp.private_data
+    if inner is outer or depth > EP_MAX_NESTS:
+        raise Errno(ELOOP)
+    for item in inner.items.values():
+        check_loop(outer, item.filp, depth + 1)

@@ -1,0 +1,165 @@
+"""fcntl(2): descriptor and file flags, record locks, pipe sizes, seals (fs/fcntl.c)."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from machine.kernel.abi.errno import EBADF, EBUSY, EINVAL, EOVERFLOW, EPERM, Errno
+from machine.kernel.fs.file import (
+    FMODE_READ,
+    FMODE_WRITE,
+    O_APPEND,
+    O_DIRECT,
+    O_NOATIME,
+    O_NONBLOCK,
+    O_PATH,
+    file,
+)
+from machine.kernel.fs.locks import F_RDLCK, F_UNLCK, F_WRLCK, OFFSET_MAX, do_setlk, file_lock, locks_of
+from machine.kernel.fs.namei import is_owner_or_capable
+from machine.kernel.fs.pipe import pipe_of, set_pipe_size
+from machine.kernel.mm.filemap import F_SEAL_WRITE
+from machine.kernel.mm.vma import VM_MAYWRITE, VM_SHARED
+from machine.kernel.syscalls.table import syscall
+
+if TYPE_CHECKING:
+    from machine.kernel.task.task import Task
+
+F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW = range(8)
+F_SETOWN, F_GETOWN, F_SETSIG, F_GETSIG = 8, 9, 10, 11
+F_GETLK64, F_SETLK64, F_SETLKW64 = 12, 13, 14
+F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW = 36, 37, 38
+F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_GETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS = 1030, 1031, 1032, 1033, 1034
+FD_CLOEXEC = 1
+F_SEAL_SEAL = 1
+F_ALL_SEALS = 0x3F
+_SETFL_MASK = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | 0o20000  # FASYNC
+_ON_PATH = (F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL)
+"""What an O_PATH descriptor allows."""
+
+
+def do_fcntl(task: Task, fd: int, cmd: int, arg: int, large: bool) -> int:
+    """`large`: F_GETLK and its kin take `struct flock64`."""
+    filp = task.files.fget_raw(fd)
+    if filp.f_flags & O_PATH and not filp.f_mode and cmd not in _ON_PATH:
+        raise Errno(EBADF)
+    if cmd in (F_DUPFD, F_DUPFD_CLOEXEC):
+        return task.files.dup(fd, arg & 0xFFFF_FFFF, cmd == F_DUPFD_CLOEXEC)
+    if cmd == F_GETFD:
+        return FD_CLOEXEC if fd in task.files.cloexec else 0
+    if cmd == F_SETFD:
+        (task.files.cloexec.add if arg & FD_CLOEXEC else task.files.cloexec.discard)(fd)
+        return 0
+    if cmd == F_GETFL:
+        return filp.f_flags
+    if cmd == F_SETFL:
+        return _setfl(task, filp, arg)
+    if cmd in (F_GETLK, F_SETLK, F_SETLKW):
+        layout = task.abi.flock64 if large else task.abi.flock
+        return _lock(task, filp, cmd, arg, layout, False)
+    if cmd in (F_GETLK64, F_SETLK64, F_SETLKW64) and task.abi.bits == 32:
+        return _lock(task, filp, cmd - F_GETLK64 + F_GETLK, arg, task.abi.flock64, False)
+    if cmd in (F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW):
+        return _lock(task, filp, cmd - F_OFD_GETLK + F_GETLK, arg, task.abi.flock64, True)
+    if cmd in (F_SETPIPE_SZ, F_GETPIPE_SZ):
+        pipe = pipe_of(filp)
+        if pipe is None:
+            raise Errno(EBADF)
+        return set_pipe_size(pipe, arg & 0xFFFF_FFFF, task.euid == 0) if cmd == F_SETPIPE_SZ else pipe.size
+    if cmd in (F_ADD_SEALS, F_GET_SEALS):
+        return _seals(filp, cmd, arg)
+    raise Errno(EINVAL)
+
+
+def _setfl(task: Task, filp: file, arg: int) -> int:
+    """EPERM: O_NOATIME on another's file."""
+    if arg & O_NOATIME and not filp.f_flags & O_NOATIME and not is_owner_or_capable(task, filp.f_inode):
+        raise Errno(EPERM)
+    filp.f_flags = filp.f_flags & ~_SETFL_MASK | arg & _SETFL_MASK
+    return 0
+
+
+def _seals(filp: file, cmd: int, arg: int) -> int:
+    """memfd seals: EINVAL for other files, EPERM when sealing is over, EBUSY while it is mapped writable."""
+    node: Any = filp.f_inode
+    seals = getattr(node, "seals", None)
+    if seals is None:
+        raise Errno(EINVAL)
+    if cmd == F_GET_SEALS:
+        return int(seals)
+    if not filp.f_mode & FMODE_WRITE or seals & F_SEAL_SEAL:
+        raise Errno(EPERM)
+    if arg & ~F_ALL_SEALS:
+        raise Errno(EINVAL)
+    if arg & F_SEAL_WRITE and not seals & F_SEAL_WRITE:
+        shared = VM_SHARED | VM_MAYWRITE
+        if any(vma.vm_flags & shared == shared for vma in node.i_mapping.i_mmap):
+            raise Errno(EBUSY)
+    node.seals = seals | arg
+    return 0
+
+
+# -- record locks ----------------------------------------------------------------------------------------------
+
+
+def _lock(task: Task, filp: file, cmd: int, address: int, layout: struct.Struct, ofd: bool) -> int:
+    kind, whence, start, length, pid = layout.unpack(task.mm.copy_from_user(address, layout.size))
+    if kind not in (F_RDLCK, F_WRLCK, F_UNLCK) or (ofd and pid):
+        raise Errno(EINVAL)
+    first, last = _range(filp, whence, start, length)
+    wanted = file_lock(filp if ofd else task.files, -1 if ofd else task.tgid, kind, first, last, ofd)
+    if cmd == F_GETLK:
+        if kind == F_UNLCK:
+            raise Errno(EINVAL)
+        held = locks_of(task.kernel, filp.f_inode).posix_conflict(wanted)
+        if held is None:
+            answer = (F_UNLCK, whence, start, length, pid)
+        else:
+            answer = (held.type, 0, held.start, 0 if held.end == OFFSET_MAX else held.end - held.start + 1, held.pid)
+        try:
+            data = layout.pack(*answer)
+        except struct.error:
+            raise Errno(EOVERFLOW) from None
+        task.mm.copy_to_user(address, data)
+        return 0
+    if (kind == F_RDLCK and not filp.f_mode & FMODE_READ) or (kind == F_WRLCK and not filp.f_mode & FMODE_WRITE):
+        raise Errno(EBADF)
+    do_setlk(task.kernel, filp.f_inode, wanted, cmd == F_SETLKW)
+    return 0
+
+
+def _range(filp: file, whence: int, start: int, length: int) -> tuple[int, int]:
+    """First and last byte (flock_to_posix_lock): EINVAL before the start of the file, EOVERFLOW beyond its end."""
+    if whence == 1:
+        start += filp.f_pos
+    elif whence == 2:
+        filp.f_inode.getattr()
+        start += filp.f_inode.i_size
+    elif whence != 0:
+        raise Errno(EINVAL)
+    if start > OFFSET_MAX:
+        raise Errno(EOVERFLOW)
+    if start < 0:
+        raise Errno(EINVAL)
+    if length > 0:
+        if length - 1 > OFFSET_MAX - start:
+            raise Errno(EOVERFLOW)
+        return start, start + length - 1
+    if length < 0:
+        if start + length < 0:
+            raise Errno(EINVAL)
+        return start + length, start - 1
+    return start, OFFSET_MAX
+
+
+@syscall("fcntl", "fd uint:F_ ulong:fcntl_arg>")
+def sys_fcntl(task: Task, fd: int, cmd: int, arg: int) -> int:
+    if task.abi.bits == 32 and cmd in (F_GETLK64, F_SETLK64, F_SETLKW64, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW):
+        raise Errno(EINVAL)
+    return do_fcntl(task, fd, cmd, arg, False)
+
+
+@syscall("fcntl64", "fd uint:F_ ulong:fcntl_arg>", abi="i386")
+def sys_fcntl64(task: Task, fd: int, cmd: int, arg: int) -> int:
+    return do_fcntl(task, fd, cmd, arg, False)

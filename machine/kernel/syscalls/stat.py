@@ -1,0 +1,316 @@
+"""System calls that ask about files: stat, access, statfs, extended attributes (fs/stat.c, fs/open.c, fs/xattr.c)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from machine.kernel.abi.errno import (
+    E2BIG,
+    EACCES,
+    EEXIST,
+    EINVAL,
+    ENAMETOOLONG,
+    ENODATA,
+    EOPNOTSUPP,
+    EPERM,
+    ERANGE,
+    EROFS,
+    Errno,
+)
+from machine.kernel.abi.stat import STATX__RESERVED, kstatfs
+from machine.kernel.fs.file import S_IFDIR, S_IFMT, S_IFREG, dentry, inode
+from machine.kernel.fs.namei import (
+    AT_EACCESS,
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_NO_AUTOMOUNT,
+    AT_SYMLINK_NOFOLLOW,
+    inode_permission,
+    is_owner_or_capable,
+    lookup,
+)
+from machine.kernel.syscalls.files import user_path
+from machine.kernel.syscalls.table import syscall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from machine.kernel.task.task import Task
+
+_STAT_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH
+AT_STATX_SYNC_TYPE = 0x6000
+XATTR_NAME_MAX, XATTR_SIZE_MAX = 255, 65536
+_NAMESPACES = ("user.", "trusted.", "security.", "system.")
+
+
+def find(task: Task, dirfd: int, path: int, flags: int = 0) -> dentry:
+    """The dentry for a path argument and AT_* flags."""
+    name = "" if flags & AT_EMPTY_PATH and not path else user_path(task, path)
+    return lookup(
+        task.kernel, task, name, follow=not flags & AT_SYMLINK_NOFOLLOW, dirfd=dirfd, empty=bool(flags & AT_EMPTY_PATH)
+    )
+
+
+# -- stat -----------------------------------------------------------------------------------------------------
+
+
+def _put(task: Task, buf: int, node: inode, pack: Callable[[inode], bytes]) -> int:
+    node.getattr()
+    task.mm.copy_to_user(buf, pack(node))
+    return 0
+
+
+@syscall("stat", "str ptr:stat>")
+def sys_stat(task: Task, path: int, buf: int) -> int:
+    return _put(task, buf, find(task, AT_FDCWD, path).d_inode, task.abi.pack_old_stat)
+
+
+@syscall("lstat", "str ptr:stat>")
+def sys_lstat(task: Task, path: int, buf: int) -> int:
+    return _put(task, buf, find(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW).d_inode, task.abi.pack_old_stat)
+
+
+@syscall("fstat", "fd ptr:stat>")
+def sys_fstat(task: Task, fd: int, buf: int) -> int:
+    return _put(task, buf, task.files.fget_raw(fd).f_inode, task.abi.pack_old_stat)
+
+
+@syscall("stat64", "str ptr:stat64>", abi="i386")
+def sys_stat64(task: Task, path: int, buf: int) -> int:
+    return _put(task, buf, find(task, AT_FDCWD, path).d_inode, task.abi.pack_stat)
+
+
+@syscall("lstat64", "str ptr:stat64>", abi="i386")
+def sys_lstat64(task: Task, path: int, buf: int) -> int:
+    return _put(task, buf, find(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW).d_inode, task.abi.pack_stat)
+
+
+@syscall("fstat64", "fd ptr:stat64>", abi="i386")
+def sys_fstat64(task: Task, fd: int, buf: int) -> int:
+    return _put(task, buf, task.files.fget_raw(fd).f_inode, task.abi.pack_stat)
+
+
+def _fstatat(task: Task, dirfd: int, path: int, buf: int, flags: int) -> int:
+    if flags & ~_STAT_FLAGS:
+        raise Errno(EINVAL)
+    return _put(task, buf, find(task, dirfd, path, flags).d_inode, task.abi.pack_stat)
+
+
+@syscall("newfstatat", "atfd str ptr:stat> flags:AT_", abi="x86_64")
+def sys_newfstatat(task: Task, dirfd: int, path: int, buf: int, flags: int) -> int:
+    return _fstatat(task, dirfd, path, buf, flags)
+
+
+@syscall("fstatat64", "atfd str ptr:stat64> flags:AT_", abi="i386")
+def sys_fstatat64(task: Task, dirfd: int, path: int, buf: int, flags: int) -> int:
+    return _fstatat(task, dirfd, path, buf, flags)
+
+
+@syscall("statx", "atfd str flags:AT_STATX flags:STATX_ ptr:statx>")
+def sys_statx(task: Task, dirfd: int, path: int, flags: int, mask: int, buf: int) -> int:
+    if mask & STATX__RESERVED or flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE:
+        raise Errno(EINVAL)
+    if flags & ~(_STAT_FLAGS | AT_STATX_SYNC_TYPE):
+        raise Errno(EINVAL)
+    return _put(task, buf, find(task, dirfd, path, flags).d_inode, lambda node: task.abi.pack_statx(node, mask))
+
+
+# -- access ---------------------------------------------------------------------------------------------------------
+
+
+def _access(task: Task, dirfd: int, path: int, mode: int, flags: int) -> int:
+    """With the real user, or the effective one with AT_EACCESS; EROFS even for root."""
+    if mode & ~7 or flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        raise Errno(EINVAL)
+    effective = bool(flags & AT_EACCESS)
+    saved = task.euid, task.egid
+    if not effective:
+        task.euid, task.egid = task.uid, task.gid
+    try:
+        node = find(task, dirfd, path, flags).d_inode
+        if mode:
+            inode_permission(task, node, mode)
+    finally:
+        task.euid, task.egid = saved
+    return 0
+
+
+@syscall("access", "str flags:_OK")
+def sys_access(task: Task, path: int, mode: int) -> int:
+    return _access(task, AT_FDCWD, path, mode, 0)
+
+
+@syscall("faccessat", "atfd str flags:_OK")
+def sys_faccessat(task: Task, dirfd: int, path: int, mode: int) -> int:
+    return _access(task, dirfd, path, mode, 0)
+
+
+@syscall("faccessat2", "atfd str flags:_OK flags:AT_EACCESS")
+def sys_faccessat2(task: Task, dirfd: int, path: int, mode: int, flags: int) -> int:
+    return _access(task, dirfd, path, mode, flags)
+
+
+# -- statfs -----------------------------------------------------------------------------------------------------------
+
+
+def statfs_of(node: inode) -> kstatfs:
+    """Figures of the file system; those without storage say only what they are (fs/libfs.c: simple_statfs)."""
+    sb = node.i_sb
+    method = getattr(sb, "statfs", None)
+    if method is not None:
+        found: kstatfs = method()
+        return found
+    return kstatfs(sb.s_magic, 4096, 0, 0, 0, 0, 0, f_fsid=sb.s_dev, f_flags=0x20)
+
+
+def _put_statfs64(task: Task, node: inode, size: int, buf: int) -> int:
+    """i386: `size` must be that of the structure, 84 (or 88, as some compilers pad it): EINVAL."""
+    if size not in (84, 88):
+        raise Errno(EINVAL)
+    task.mm.copy_to_user(buf, task.abi.pack_statfs64(statfs_of(node)))
+    return 0
+
+
+@syscall("statfs", "str ptr")
+def sys_statfs(task: Task, path: int, buf: int) -> int:
+    node = find(task, AT_FDCWD, path).d_inode
+    task.mm.copy_to_user(buf, task.abi.pack_statfs(statfs_of(node)))
+    return 0
+
+
+@syscall("fstatfs", "fd ptr")
+def sys_fstatfs(task: Task, fd: int, buf: int) -> int:
+    node = task.files.fget_raw(fd).f_inode
+    task.mm.copy_to_user(buf, task.abi.pack_statfs(statfs_of(node)))
+    return 0
+
+
+@syscall("statfs64", "str size ptr", abi="i386")
+def sys_statfs64(task: Task, path: int, size: int, buf: int) -> int:
+    return _put_statfs64(task, find(task, AT_FDCWD, path).d_inode, size, buf)
+
+
+@syscall("fstatfs64", "fd size ptr", abi="i386")
+def sys_fstatfs64(task: Task, fd: int, size: int, buf: int) -> int:
+    return _put_statfs64(task, task.files.fget_raw(fd).f_inode, size, buf)
+
+
+# -- extended attributes -------------------------------------------------------------------------------------------------
+
+
+def _xattr_name(task: Task, address: int) -> str:
+    """ERANGE for an empty or too long name (fs/xattr.c: import_xattr_name)."""
+    try:
+        name = os.fsdecode(task.mm.read_string(address, XATTR_NAME_MAX + 1))
+    except Errno as error:
+        raise Errno(ERANGE if error.errno == ENAMETOOLONG else error.errno) from None
+    if not name:
+        raise Errno(ERANGE)
+    return name
+
+
+def _check_namespace(task: Task, node: inode, name: str, write: bool) -> None:
+    """EOPNOTSUPP for a namespace that nobody has; user.* only for files and directories (xattr_permission)."""
+    if not name.startswith(_NAMESPACES):
+        raise Errno(EOPNOTSUPP)
+    if write and node.i_sb.read_only:
+        raise Errno(EROFS)
+    if name.startswith("trusted.") and task.euid:
+        raise Errno(EPERM if write else ENODATA)
+    if name.startswith("user.") and node.i_mode & S_IFMT not in (S_IFREG, S_IFDIR):
+        raise Errno(EPERM if write else ENODATA)
+
+
+def _attributes(node: inode) -> dict[str, bytes]:
+    """The attributes that were set; kept with the inode, never on the host."""
+    found = getattr(node, "i_xattrs", None)
+    if found is None:
+        found = node.i_xattrs = {}  # type: ignore[attr-defined]
+    return found
+
+
+def _keeps(node: inode) -> bool:
+    return getattr(node, "d_caches", False) and node.i_sb.s_type != "bind"
+
+
+def _getxattr(task: Task, node: inode, name_at: int, value: int, size: int) -> int:
+    name = _xattr_name(task, name_at)
+    _check_namespace(task, node, name, False)
+    if not _keeps(node):
+        raise Errno(EOPNOTSUPP)
+    data = _attributes(node).get(name)
+    if data is None:
+        raise Errno(ENODATA)
+    if size:
+        if len(data) > size:
+            raise Errno(ERANGE)
+        task.mm.copy_to_user(value, data)
+    return len(data)
+
+
+def _setxattr(task: Task, node: inode, name_at: int, value: int, size: int, flags: int) -> int:
+    if flags & ~3:
+        raise Errno(EINVAL)
+    name = _xattr_name(task, name_at)
+    if size > XATTR_SIZE_MAX:
+        raise Errno(E2BIG)
+    data = task.mm.copy_from_user(value, size)
+    _check_namespace(task, node, name, True)
+    if not _keeps(node) or name.startswith("system."):
+        raise Errno(EOPNOTSUPP)
+    if not is_owner_or_capable(task, node):
+        raise Errno(EACCES)
+    known = _attributes(node)
+    if flags & 1 and name in known:
+        raise Errno(EEXIST)
+    if flags & 2 and name not in known:
+        raise Errno(ENODATA)
+    known[name] = data
+    return 0
+
+
+def _listxattr(task: Task, node: inode, buf: int, size: int) -> int:
+    data = b"".join(os.fsencode(name) + b"\0" for name in sorted(_attributes(node))) if _keeps(node) else b""
+    if size:
+        if len(data) > size:
+            raise Errno(ERANGE)
+        task.mm.copy_to_user(buf, data)
+    return len(data)
+
+
+def _removexattr(task: Task, node: inode, name_at: int) -> int:
+    name = _xattr_name(task, name_at)
+    _check_namespace(task, node, name, True)
+    if not _keeps(node):
+        raise Errno(EOPNOTSUPP)
+    if not is_owner_or_capable(task, node):
+        raise Errno(EACCES)
+    if _attributes(node).pop(name, None) is None:
+        raise Errno(ENODATA)
+    return 0
+
+
+def _declare_xattr(prefix: str, kind: str, node_of: Callable[[Task, int], inode]) -> None:
+    """The three forms of each call differ only in how they name the file."""
+
+    @syscall(f"{prefix}getxattr", f"{kind} str ptr size")
+    def get(task: Task, what: int, name: int, value: int, size: int) -> int:
+        return _getxattr(task, node_of(task, what), name, value, size)
+
+    @syscall(f"{prefix}setxattr", f"{kind} str ptr size flags:XATTR_")
+    def put(task: Task, what: int, name: int, value: int, size: int, flags: int) -> int:
+        return _setxattr(task, node_of(task, what), name, value, size, flags)
+
+    @syscall(f"{prefix}listxattr", f"{kind} ptr size")
+    def names(task: Task, what: int, buf: int, size: int) -> int:
+        return _listxattr(task, node_of(task, what), buf, size)
+
+    @syscall(f"{prefix}removexattr", f"{kind} str")
+    def remove(task: Task, what: int, name: int) -> int:
+        return _removexattr(task, node_of(task, what), name)
+
+
+_declare_xattr("", "str", lambda task, path: find(task, AT_FDCWD, path).d_inode)
+_declare_xattr("l", "str", lambda task, path: find(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW).d_inode)
+_declare_xattr("f", "fd", lambda task, fd: task.files.fget(fd).f_inode)

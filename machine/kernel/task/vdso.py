@@ -1,0 +1,219 @@
+"""The vDSO: a small shared object that the kernel maps into every program (arch/x86/entry/vdso).
+
+It is made here, byte by byte.  Its time functions are plain system calls, so that they see the
+machine's own clock, virtual or not; on i386 it holds the way into the kernel and the two ends of
+signal handlers, which glibc finds through the auxiliary vector.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from machine.hardware.ram import PAGE_SIZE
+from machine.kernel.abi.mman import MAP_ANONYMOUS, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE
+from machine.kernel.mm.mmap import do_mmap
+from machine.kernel.mm.mprotect import do_mprotect
+
+if TYPE_CHECKING:
+    from machine.kernel.mm.space import mm_struct
+
+KERNEL_VSYSCALL = "__kernel_vsyscall"
+KERNEL_SIGRETURN, KERNEL_RT_SIGRETURN = "__kernel_sigreturn", "__kernel_rt_sigreturn"
+_PT_LOAD, _PT_DYNAMIC, _ET_DYN = 1, 2, 3
+_GLOBAL_FUNC, _WEAK_FUNC = 0x12, 0x22
+_DT_NULL, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ, _DT_SYMENT, _DT_SONAME = 0, 4, 5, 6, 10, 11, 14
+_DT_VERSYM, _DT_VERDEF, _DT_VERDEFNUM = 0x6FFFFFF0, 0x6FFFFFFC, 0x6FFFFFFD
+
+
+class Function(NamedTuple):
+    """One exported function."""
+
+    name: str
+    code: bytes
+    version: str
+    weak: str = ""
+    """A second, weak name."""
+
+
+class Image(NamedTuple):
+    """A built vDSO: its bytes, and where its functions are."""
+
+    data: bytes
+    symbols: dict[str, int]
+
+
+def _call64(number: int) -> bytes:
+    """mov $number, %eax; syscall; ret"""
+    return b"\xb8" + struct.pack("<I", number) + b"\x0f\x05\xc3"
+
+
+def _call32(number: int) -> bytes:
+    """push %ebx; mov 8(%esp), %ebx; mov 12(%esp), %ecx; mov $number, %eax; int $0x80; pop %ebx; ret"""
+    return bytes.fromhex("538b5c24088b4c240cb8") + struct.pack("<I", number) + bytes.fromhex("cd805bc3")
+
+
+_LINUX_26 = "LINUX_2.6"
+_FUNCTIONS = {
+    64: (
+        Function("__vdso_clock_gettime", _call64(228), _LINUX_26, "clock_gettime"),
+        Function("__vdso_gettimeofday", _call64(96), _LINUX_26, "gettimeofday"),
+        Function("__vdso_clock_getres", _call64(229), _LINUX_26, "clock_getres"),
+        Function("__vdso_time", _call64(201), _LINUX_26, "time"),
+        Function("__vdso_getcpu", _call64(309), _LINUX_26, "getcpu"),
+    ),
+    32: (
+        Function(KERNEL_VSYSCALL, bytes.fromhex("cd80c3"), "LINUX_2.5"),
+        Function(KERNEL_SIGRETURN, bytes.fromhex("58b877000000cd80"), "LINUX_2.5"),
+        Function(KERNEL_RT_SIGRETURN, bytes.fromhex("b8ad000000cd80"), "LINUX_2.5"),
+        Function("__vdso_clock_gettime", _call32(265), _LINUX_26),
+        Function("__vdso_gettimeofday", _call32(78), _LINUX_26),
+        Function("__vdso_time", _call32(13), _LINUX_26),
+        Function("__vdso_clock_gettime64", _call32(403), _LINUX_26),
+        Function("__vdso_clock_getres", _call32(266), _LINUX_26),
+    ),
+}
+
+
+def elf_hash(name: str) -> int:
+    """The hash of the System V ABI, which version records carry."""
+    value = 0
+    for byte in name.encode():
+        value = (value << 4) + byte
+        high = value & 0xF0000000
+        value = (value ^ high >> 24) & ~high
+    return value
+
+
+class _Builder:
+    """Lays out one image: headers, hash, symbols, strings, versions, dynamic section, code."""
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+        self.strings = b"\0"
+        self.soname = "linux-vdso.so.1" if bits == 64 else "linux-gate.so.1"
+        self.functions = _FUNCTIONS[bits]
+        self.versions = list(dict.fromkeys(f.version for f in self.functions))
+
+    def string(self, text: str) -> int:
+        """Offset of `text` in the string table."""
+        at = self.strings.find(b"\0" + text.encode() + b"\0") + 1
+        if not at:
+            at = len(self.strings)
+            self.strings += text.encode() + b"\0"
+        return at
+
+    def names(self) -> list[tuple[str, Function, int]]:
+        """(name, function, binding and type) of every symbol."""
+        strong = [(f.name, f, _GLOBAL_FUNC) for f in self.functions]
+        return strong + [(f.weak, f, _WEAK_FUNC) for f in self.functions if f.weak]
+
+    def code(self, start: int) -> tuple[bytes, dict[str, int]]:
+        """The functions from offset `start`, each at a multiple of 16; name -> offset."""
+        body, places = b"", {}
+        for function in self.functions:
+            body += b"\x90" * (-(start + len(body)) % 16)
+            places[function.name] = start + len(body)
+            body += function.code
+        return body, places
+
+    def symbols(self, places: dict[str, int]) -> bytes:
+        rows = [bytes(24 if self.bits == 64 else 16)]
+        for name, function, info in self.names():
+            at, size = places[function.name], len(function.code)
+            if self.bits == 64:
+                rows.append(struct.pack("<IBBHQQ", self.string(name), info, 0, 1, at, size))
+            else:
+                rows.append(struct.pack("<IIIBBH", self.string(name), at, size, info, 0, 1))
+        return b"".join(rows)
+
+    def hash(self) -> bytes:
+        """One bucket whose chain goes through all symbols."""
+        count = len(self.names()) + 1
+        chain = [0, *range(2, count), 0]
+        return struct.pack(f"<{3 + count}I", 1, count, 1, *chain[:count])
+
+    def version_symbols(self) -> bytes:
+        indexes = [0] + [2 + self.versions.index(f.version) for _, f, _ in self.names()]
+        return struct.pack(f"<{len(indexes)}H", *indexes)
+
+    def version_definitions(self) -> bytes:
+        names = [self.soname, *self.versions]
+        rows = b""
+        for i, name in enumerate(names):
+            following = 28 if i + 1 < len(names) else 0
+            rows += struct.pack("<HHHHIII", 1, int(i == 0), i + 1, 1, elf_hash(name), 20, following)
+            rows += struct.pack("<II", self.string(name), 0)
+        return rows
+
+    def build(self) -> Image:
+        """Everything in one page."""
+        wide = self.bits == 64
+        self.symbols({f.name: 0 for f in self.functions})  # collects the strings
+        definitions = self.version_definitions()
+        at = (64 + 2 * 56) if wide else (52 + 2 * 32)
+        parts: dict[str, tuple[int, bytes]] = {}
+        sizes = [("hash", self.hash()), ("symbols", self.symbols({f.name: 0 for f in self.functions})),
+                 ("strings", self.strings), ("versym", self.version_symbols()), ("verdef", definitions)]  # fmt: skip
+        for name, content in sizes:
+            at = at + 15 & ~15
+            parts[name] = at, content
+            at += len(content)
+        dynamic_at = at + 15 & ~15
+        dynamic = self._dynamic(parts)
+        code, places = self.code(dynamic_at + len(dynamic) + 15 & ~15)
+        parts["symbols"] = parts["symbols"][0], self.symbols(places)
+        image = bytearray(PAGE_SIZE)
+        head = self._headers(dynamic_at, len(dynamic), dynamic_at + len(dynamic) + 15 & ~15)
+        image[: len(head)] = head
+        for start, content in (*parts.values(), (dynamic_at, dynamic), (dynamic_at + len(dynamic) + 15 & ~15, code)):
+            image[start : start + len(content)] = content
+        return Image(bytes(image), places)
+
+    def _dynamic(self, parts: dict[str, tuple[int, bytes]]) -> bytes:
+        entries = [
+            (_DT_SONAME, self.string(self.soname)), (_DT_HASH, parts["hash"][0]), (_DT_STRTAB, parts["strings"][0]),
+            (_DT_SYMTAB, parts["symbols"][0]), (_DT_STRSZ, len(self.strings)),
+            (_DT_SYMENT, 24 if self.bits == 64 else 16), (_DT_VERSYM, parts["versym"][0]),
+            (_DT_VERDEF, parts["verdef"][0]), (_DT_VERDEFNUM, 1 + len(self.versions)), (_DT_NULL, 0),
+        ]  # fmt: skip
+        pair = "<QQ" if self.bits == 64 else "<II"
+        return b"".join(struct.pack(pair, *entry) for entry in entries)
+
+    def _headers(self, dynamic_at: int, dynamic_size: int, code_at: int) -> bytes:
+        wide = self.bits == 64
+        size = PAGE_SIZE
+        ident = struct.pack("<4sBBBB8x", b"\x7fELF", 2 if wide else 1, 1, 1, 0)
+        if wide:
+            head = struct.pack("<HHIQQQIHHHHHH", _ET_DYN, 62, 1, code_at, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+            load = struct.pack("<IIQQQQQQ", _PT_LOAD, 5, 0, 0, 0, size, size, PAGE_SIZE)
+            where = (dynamic_at,) * 3 + (dynamic_size, dynamic_size, 8)
+            return ident + head + load + struct.pack("<IIQQQQQQ", _PT_DYNAMIC, 4, *where)
+        head = struct.pack("<HHIIIIIHHHHHH", _ET_DYN, 3, 1, code_at, 52, 0, 0, 52, 32, 2, 40, 0, 0)
+        load = struct.pack("<IIIIIIII", _PT_LOAD, 0, 0, 0, size, size, 5, PAGE_SIZE)
+        dynamic = struct.pack("<8I", _PT_DYNAMIC, *(dynamic_at,) * 3, dynamic_size, dynamic_size, 4, 4)
+        return ident + head + load + dynamic
+
+
+@lru_cache
+def vdso_image(bits: int) -> Image:
+    """The vDSO of one kind of program."""
+    return _Builder(bits).build()
+
+
+def map_vdso(mm: mm_struct) -> None:
+    """Map it where mmap finds room; sets `mm.vdso` (arch_setup_additional_pages)."""
+    flags = MAP_PRIVATE | MAP_ANONYMOUS
+    address = do_mmap(mm, None, 0, PAGE_SIZE, PROT_READ | PROT_WRITE, flags, 0)
+    vma = mm.vma_at(address)
+    assert vma is not None
+    vma.anon_name = "[vdso]"
+    mm.copy_to_user(address, vdso_image(mm.bits).data)
+    do_mprotect(mm, address, PAGE_SIZE, PROT_READ | PROT_EXEC)
+    mm.vdso = address
+
+
+def vdso_symbol(mm: mm_struct, name: str) -> int:
+    """Address of one of its functions; 0 in a space that has no vDSO."""
+    return mm.vdso + vdso_image(mm.bits).symbols[name] if mm.vdso else 0

@@ -1,0 +1,189 @@
+"""The fault view: every page fault as a paragraph, from the instruction to the entry that was written.
+
+::
+
+    fault 17  mapper[3]  0x401a2c main+0x41 mapper.c:38   movzx eax, byte ptr [rdi]
+      read of  0x7ffff7ff8000   error 0x4: user read, page not present
+      area     7ffff7ff8000-7ffff7ff9000 r--p 00000000 /dev/scullp0
+      answer   scullp.nopage: frame 0x1a3f, count 1 -> 2
+      walk     PML4E, PDPTE, PDE unchanged
+      PTE      absent -> 8000000001a3f025 P US A NX   at 0x2c9fc0
+      minor fault
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Optional
+
+from machine.events import Events, PageFault, Signal
+from machine.hardware.paging import (
+    LEVELS,
+    NX,
+    PCD,
+    PF_FETCH,
+    PF_PRESENT,
+    PF_RSVD,
+    PF_USER,
+    PF_WRITE,
+    PS,
+    PWT,
+    RW,
+    US,
+    A,
+    D,
+    G,
+    P,
+)
+from machine.kernel.abi.signal import describe, layout_of
+from machine.kernel.mm.space import DEVICE, PROTNONE
+from machine.observe.disasm import disassemble
+from machine.observe.output import Output
+from machine.observe.symbols import Mapping, ReadFile, Symbols
+
+_BITS = ((P, "P"), (RW, "RW"), (US, "US"), (PWT, "PWT"), (PCD, "PCD"), (A, "A"), (D, "D"), (PS, "PS"), (G, "G"),
+         (NX, "NX"))  # fmt: skip
+_SOFTWARE_BITS = ((PROTNONE, "PROTNONE"), (DEVICE, "DEVICE"))
+
+BOLD, DIM, RED, GREEN, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
+
+
+def entry_bits(entry: int) -> str:
+    """The names of an entry's bits: ``P RW US A D NX``; of one that is not present, what the kernel put there."""
+    return " ".join(name for bit, name in (_BITS if entry & P else _SOFTWARE_BITS) if entry & bit)
+
+
+def entry_text(entry: Optional[int]) -> str:
+    """One entry for people: ``absent``, or its number and bits; ``no table`` where there is none."""
+    if entry is None:
+        return "no table"
+    if not entry:
+        return "absent"
+    return f"{entry:016x} {entry_bits(entry)}".rstrip()
+
+
+def error_text(error_code: int) -> str:
+    """What the CPU's error code says: ``user read, page not present``."""
+    who = "user" if error_code & PF_USER else "kernel"
+    what = "fetch" if error_code & PF_FETCH else "write" if error_code & PF_WRITE else "read"
+    why = "not allowed by the entry" if error_code & PF_PRESENT else "page not present"
+    return f"{who} {what}, {'reserved bit set' if error_code & PF_RSVD else why}"
+
+
+def area_text(maps_line: str) -> str:
+    """A line of /proc/PID/maps without device and inode: ``START-END r--p OFFSET PATH``."""
+    parts = maps_line.split(None, 5)
+    return " ".join(parts[:3] + parts[5:]).rstrip()
+
+
+def walk_lines(before: list[tuple[int, int]], after: list[tuple[int, int]]) -> list[tuple[str, str]]:
+    """(heading, text) a line: the levels that stayed as they were in one, each that changed in its own."""
+    same, changed = [], []
+    for level, name in enumerate(LEVELS):
+        old = before[level] if level < len(before) else None
+        new = after[level] if level < len(after) else None
+        if old is None and new is None:
+            break
+        if old == new:
+            same.append(name)
+            continue
+        where = new if new is not None else old
+        assert where is not None
+        old_entry = None if old is None else old[1]
+        new_entry = None if new is None else new[1]
+        changed.append((name, f"{entry_text(old_entry)} -> {entry_text(new_entry)}   at {where[0]:#x}"))
+    if same and not changed:
+        return [("walk", f"ends at {same[-1]}: {entry_text(after[-1][1])}, unchanged")]
+    return [("walk", ", ".join(same) + " unchanged"), *changed] if same else changed
+
+
+def answer_text(fault: PageFault) -> str:
+    """Who answered, with which frame: ``scullp.nopage: frame 0x1a3f, count 1 -> 2``."""
+    text = fault.answer or "nobody"
+    if fault.pfn is None:
+        return text
+    if fault.count_before == fault.count_after:
+        return f"{text}: frame {fault.pfn:#x}, count {fault.count_after}"
+    return f"{text}: frame {fault.pfn:#x}, count {fault.count_before} -> {fault.count_after}"
+
+
+def access_of(error_code: int) -> str:
+    """``read``, ``write`` or ``fetch``."""
+    return "fetch" if error_code & PF_FETCH else "write" if error_code & PF_WRITE else "read"
+
+
+class FaultView:
+    """Listens for page faults and writes a paragraph each; `close` writes how many there were of which kind."""
+
+    def __init__(self, events: Events, output: Output, read_file: ReadFile) -> None:
+        self.output = output
+        self.symbols = Symbols(read_file)
+        self.outcomes: Counter[str] = Counter()
+        self._events = events
+        events.listen("fault", self.on_fault)
+
+    def _paint(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{PLAIN}" if self.output.colour else text
+
+    def on_fault(self, fault: PageFault) -> None:
+        """Write one paragraph."""
+        self.outcomes[fault.outcome] += 1
+        self.output.line("\n".join(self._paragraph(fault)))
+
+    def _paragraph(self, fault: PageFault) -> list[str]:
+        head = f"fault {fault.number}  {fault.comm}[{fault.pid}]  "
+        if fault.origin == "user":
+            where = str(self.symbols.locate(fault.rip, fault.mapping))
+            head += f"{fault.rip:#x} {where}".rstrip()
+            head += f"   {disassemble(fault.instruction, fault.bits, fault.rip)}"
+        else:
+            head += "by the kernel itself" if fault.origin == "kernel" else f"by the kernel, in {fault.origin}()"
+        error = error_text(fault.error_code)
+        rows = [
+            (f"{access_of(fault.error_code)} of", f"{fault.address:#x}   error {fault.error_code:#x}: {error}"),
+            ("area", area_text(fault.vma) or "none"),
+            ("answer", answer_text(fault)),
+            *walk_lines(fault.walk_before, fault.walk_after),
+        ]
+        lines = [self._paint(BOLD, head.rstrip())]
+        lines += [f"  {self._paint(DIM, f'{name:<8}')} {text}" for name, text in rows]
+        return [*lines, "  " + self._outcome(fault.outcome)]
+
+    def _outcome(self, outcome: str) -> str:
+        if outcome in ("minor", "major"):
+            return self._paint(GREEN, f"{outcome} fault")
+        if outcome == "EFAULT":
+            return self._paint(RED, "EFAULT: the system call could not touch it")
+        return self._paint("" if outcome == "device access" else RED, outcome)
+
+    def close(self) -> None:
+        """The summary; no more faults are shown."""
+        self._events.unlisten("fault", self.on_fault)
+        total = sum(self.outcomes.values())
+        if total:
+            kinds = ", ".join(f"{count} {name}" for name, count in self.outcomes.most_common())
+            self.output.line(f"{total} page fault{'s' if total != 1 else ''}: {kinds}")
+
+
+def fatal_line(
+    event: Signal, code: bytes, bits: int, maps_line: str, mapping: Optional[Mapping], read_file: ReadFile
+) -> str:
+    """Why a process died, in one line.
+
+    ``mapper (pid 3): SIGBUS (BUS_ADRERR) at 0x7ffff7ff6000, instruction 0x401234 mov al, byte ptr [rdi]
+    (main+0x24 mapper.c:31), in 7ffff7ff6000-7ffff7ff7000 r--p 00002000 /dev/scullp0``
+    """
+    text = f"{event.comm} (pid {event.pid}): {describe(event.signo, event.si_code)}"
+    faulted = layout_of(event.signo, event.si_code) == "fault"
+    if faulted and event.address != event.rip:
+        text += f" at {event.address:#x}"
+    instruction = disassemble(code, bits, event.rip)
+    text += f", instruction {event.rip:#x} {instruction}".rstrip()
+    where = str(Symbols(read_file).locate(event.rip, mapping))
+    if where:
+        text += f" ({where})"
+    if faulted and event.address != event.rip:
+        text += f", in {area_text(maps_line)}" if maps_line else ", in no area"
+    elif faulted and not maps_line:
+        text += ", where no code is"
+    return text

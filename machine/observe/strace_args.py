@@ -1,0 +1,329 @@
+"""How strace prints one argument: numbers, strings, buffers, and the registry of decoders.
+
+A type in a row of `machine.kernel.syscalls.table` is ``CONVERSION`` or ``CONVERSION:DECODER``.  The conversion says how
+the register becomes a number; the decoder, a name in `DECODERS`, how it is shown.  A decoder whose name ends in ``>``
+shows what the kernel has written, so it waits for the call's end and shows the bare address when the call failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.observe.strace_flags import BITS, VALUES, flags, signal_name
+
+if TYPE_CHECKING:
+    from machine.kernel.task.task import Task
+
+STRING_LIMIT = 32
+"""Bytes of data that are shown, as by strace without -s."""
+PATH_LIMIT = 4096
+ARRAY_LIMIT = 32
+
+_SIGNED = {"int", "fd", "pid", "atfd"}
+_UNSIGNED = {"uint", "mode", "uid", "flags"}
+_ESCAPES = {0x22: '\\"', 0x5C: "\\\\", 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x0B: "\\v", 0x0C: "\\f"}
+
+
+class Call:
+    """One system call: its converted arguments, and the process's memory."""
+
+    __slots__ = ("abi", "aux", "kernel", "mm", "name", "result", "saved", "types", "values")
+
+    def __init__(self, task: Task, abi: str, name: str, types: tuple[str, ...], raw: tuple[int, ...]) -> None:
+        from machine.kernel.abi.layout import ABI32, ABI64
+
+        self.name = name
+        self.types = types
+        self.abi = ABI64 if abi == "x86_64" else ABI32
+        self.mm = task.mm
+        self.kernel = task.kernel
+        self.values = convert(types, raw, self.abi.bits)
+        self.result: Optional[int] = None
+        """None while the call runs."""
+        self.aux = ""
+        """What a decoder adds behind the result, in brackets."""
+        self.saved: dict[int, Any] = {}
+        """What a decoder keeps from the beginning to the end of the call, by argument."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended with an errno."""
+        return self.result is not None and -4096 < self.result < 0
+
+    def memory(self, address: int, count: int) -> bytes:
+        """Up to `count` bytes.  What is not present is faulted in as the kernel's own access would, except in areas
+        of drivers: watching a call must not call a driver."""
+        data: bytes = self.kernel.peek_user(self.mm, address, count)
+        if len(data) < count:
+            area = self.mm.vma_at(address + len(data))
+            if area is not None and (area.vm_ops is None or area.vm_ops.owner is None):
+                end = min(area.vm_end, address + count)
+                data += self.mm.read_some(address + len(data), end - address - len(data))
+        return data
+
+    def string(self, address: int, limit: int) -> Optional[bytes]:
+        """The string at `address` without its NUL, at most `limit` + 1 bytes; None where it can't be read."""
+        found = b""
+        while len(found) <= limit:
+            piece = self.memory(address + len(found), min(256, 4096 - ((address + len(found)) & 0xFFF)))
+            end = piece.find(0)
+            if end >= 0:
+                return (found + piece[:end])[: limit + 1]
+            if not piece:
+                return None
+            found += piece
+        return found[: limit + 1]
+
+    def words(self, address: int, count: int) -> list[int]:
+        """Up to `count` words of the ABI."""
+        size = self.abi.word
+        data = self.memory(address, count * size)
+        return [int.from_bytes(data[i : i + size], "little") for i in range(0, len(data) - size + 1, size)]
+
+
+def convert(types: tuple[str, ...], raw: tuple[int, ...], bits: int) -> list[int]:
+    """The numbers that the handler gets, by the conversions of the row (syscalls/table.py: _converter)."""
+    registers = list(raw)
+    values = []
+    for each in types:
+        kind = each.partition(":")[0]
+        value = registers.pop(0)
+        if kind == "off64" and bits == 32:
+            value |= registers.pop(0) << 32
+        if kind in _SIGNED:
+            value = _signed(value, 32)
+        elif kind in _UNSIGNED:
+            value &= 0xFFFF_FFFF
+        elif kind == "off64":
+            value = _signed(value, 64)
+        elif kind in ("long", "off"):
+            value = _signed(value, bits)
+        values.append(value)
+    return values
+
+
+def _signed(value: int, bits: int) -> int:
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+# -- texts ---------------------------------------------------------------------------------------------
+
+
+def quote(data: bytes, *, cut: bool = False, hexadecimal: bool = False) -> str:
+    """A string in C's way: octal escapes, as short as the next character allows; ``...`` behind when `cut`."""
+    if hexadecimal:
+        text = "".join(f"\\x{byte:02x}" for byte in data)
+    else:
+        pieces = []
+        for index, byte in enumerate(data):
+            if byte in _ESCAPES:
+                pieces.append(_ESCAPES[byte])
+            elif 0x20 <= byte < 0x7F:
+                pieces.append(chr(byte))
+            else:
+                digit_follows = data[index + 1 : index + 2].isdigit()
+                pieces.append(f"\\{byte:03o}" if digit_follows else f"\\{byte:o}")
+        text = "".join(pieces)
+    return f'"{text}"' + ("..." if cut else "")
+
+
+def pointer(address: int) -> str:
+    """``NULL`` or a number."""
+    return f"{address:#x}" if address else "NULL"
+
+
+def buffer(call: Call, address: int, count: int, *, hexadecimal: bool = False) -> str:
+    """The beginning of `count` bytes at `address`, quoted."""
+    if not address:
+        return "NULL"
+    if count <= 0:
+        return '""' if count == 0 else pointer(address)
+    data = call.memory(address, min(count, STRING_LIMIT))
+    if len(data) < min(count, STRING_LIMIT):
+        return pointer(address)
+    return quote(data, cut=count > STRING_LIMIT, hexadecimal=hexadecimal)
+
+
+def path(call: Call, address: int) -> str:
+    """A path or another whole string."""
+    text = call.string(address, PATH_LIMIT) if address else None
+    if text is None:
+        return pointer(address)
+    return quote(text[:PATH_LIMIT], cut=len(text) > PATH_LIMIT)
+
+
+def octal(value: int) -> str:
+    """A mode: at least three digits."""
+    return f"{value:#05o}".replace("0o", "0") if value > 0o77 else f"0{value:02o}"
+
+
+# -- decoders ---------------------------------------------------------------------------------------------
+
+Decoder = Callable[[Call, int], Optional[str]]
+DECODERS: dict[str, Decoder] = {}
+"""Name -> function of the call and the argument's index; None leaves the argument out."""
+
+
+def decoder(*names: str) -> Callable[[Decoder], Decoder]:
+    """Register a decoder under these names."""
+
+    def register(function: Decoder) -> Decoder:
+        for each in names:
+            DECODERS[each] = function
+        return function
+
+    return register
+
+
+def plain(kind: str, value: int) -> str:
+    """An argument that has a conversion only."""
+    if kind == "atfd" and value == -100:
+        return "AT_FDCWD"
+    if kind in ("ptr", "addr", "str", "buf"):
+        return pointer(value)
+    if kind == "mode":
+        return octal(value)
+    if kind == "uid" and value == 0xFFFF_FFFF:
+        return "-1"
+    return str(value)
+
+
+def argument(call: Call, index: int) -> Optional[str]:
+    """The text of one argument."""
+    kind, _, how = call.types[index].partition(":")
+    value = call.values[index]
+    if kind == "str":
+        return path(call, value)
+    if kind == "buf":
+        return buffer(call, value, call.values[index + 1])
+    if not how:
+        return plain(kind, value)
+    if how in ("O_", "MAP_", "AT_STATX") or how in BITS or how in VALUES:
+        return flags(how, value)
+    function = DECODERS.get(how)
+    if function is None:
+        return plain(kind, value)
+    if how.endswith(">") and (call.failed or not value) and how not in _BY_COMMAND:
+        return pointer(value)
+    return function(call, index)
+
+
+_BY_COMMAND = ("ioctl_arg>", "fcntl_arg>")
+"""What they take, and whether it is filled in, depends on the command: they see to failures themselves."""
+
+
+def is_output(call: Call, index: int) -> bool:
+    """Whether an argument can be shown only when the call has ended."""
+    how = call.types[index].partition(":")[2]
+    if how == "fcntl_arg>":
+        return "GETLK" in flags("F_", call.values[index - 1])
+    return how.endswith(">")
+
+
+@decoder("x")
+def _hex(call: Call, index: int) -> str:
+    """A number in hexadecimal."""
+    value = call.values[index]
+    return f"{value:#x}" if value else "0"
+
+
+@decoder("pgoff")
+def _pgoff(call: Call, index: int) -> str:
+    """mmap2's offset in pages, shown in bytes."""
+    value = call.values[index] << 12
+    return f"{value:#x}" if value else "0"
+
+
+@decoder("signal")
+def _signal(call: Call, index: int) -> str:
+    return signal_name(call.values[index])
+
+
+@decoder("oct")
+def _octal(call: Call, index: int) -> str:
+    return octal(call.values[index] & 0xFFFF_FFFF)
+
+
+@decoder("fixed")
+def _new_address(call: Call, index: int) -> Optional[str]:
+    """mremap's new address: there only with MREMAP_FIXED or MREMAP_DONTUNMAP in the flags before it."""
+    return pointer(call.values[index]) if call.values[index - 1] & 6 else None
+
+
+@decoder("creat")
+def _mode_of_creat(call: Call, index: int) -> Optional[str]:
+    """open's mode: there only when the flags before it ask for a new file."""
+    made = call.values[index - 1] & 0o20200100
+    return octal(call.values[index]) if made & 0o100 or made & 0o20000000 else None
+
+
+@decoder("data")
+def _data(call: Call, index: int) -> str:
+    """Bytes whose number is the next argument."""
+    return buffer(call, call.values[index], call.values[index + 1])
+
+
+@decoder("data>", "str>")
+def _data_out(call: Call, index: int) -> str:
+    """Bytes whose number is the result."""
+    return buffer(call, call.values[index], call.result or 0)
+
+
+@decoder("cwd>")
+def _cwd_out(call: Call, index: int) -> str:
+    """A string whose length with its NUL is the result."""
+    return buffer(call, call.values[index], (call.result or 1) - 1)
+
+
+@decoder("random>")
+def _random_out(call: Call, index: int) -> str:
+    return buffer(call, call.values[index], call.result or 0, hexadecimal=True)
+
+
+@decoder("dirents>")
+def _dirents_out(call: Call, index: int) -> str:
+    """Directory entries are counted: a length stands 8 (getdents64: 16) bytes into each, after two words."""
+    address, length = call.values[index], call.result or 0
+    data = call.memory(address, length)
+    at = 16 if call.name == "getdents64" else 2 * call.abi.word
+    count = offset = 0
+    while offset + at + 2 <= len(data):
+        step = int.from_bytes(data[offset + at : offset + at + 2], "little")
+        if not step:
+            break
+        offset += step
+        count += 1
+    return f"{pointer(address)} /* {count} entr{'y' if count == 1 else 'ies'} */"
+
+
+@decoder("argv")
+def _argv(call: Call, index: int) -> str:
+    """execve's argument strings."""
+    address = call.values[index]
+    shown: list[str] = []
+    for slot, word in enumerate(call.words(address, ARRAY_LIMIT + 1)):
+        if not word:
+            return "[" + ", ".join(shown) + "]"
+        if slot == ARRAY_LIMIT:
+            return "[" + ", ".join([*shown, "..."]) + "]"
+        text = call.string(word, STRING_LIMIT)
+        shown.append(pointer(word) if text is None else quote(text[:STRING_LIMIT], cut=len(text) > STRING_LIMIT))
+    return pointer(address)
+
+
+@decoder("envp")
+def _envp(call: Call, index: int) -> str:
+    """execve's environment, counted."""
+    address = call.values[index]
+    if not address:
+        return "NULL"
+    count = 0
+    while True:
+        words = call.words(address + count * call.abi.word, 64)
+        end = words.index(0) if 0 in words else -1
+        if end >= 0 or not words or count > 4096:
+            count += max(end, 0)
+            return f"{pointer(address)} /* {count} var{'' if count == 1 else 's'} */"
+        count += len(words)

@@ -1,0 +1,160 @@
+"""One ``nopage run``: a machine, its views, and its programs one after another on the host's descriptors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, Optional
+
+from machine.config import MachineConfig
+from machine.errors import ConfigError, NotExecutable, ProgramNotFound, TimeoutExpired
+from machine.events import Oops, Printk
+from machine.machine import Machine, Result
+from machine.observe.output import Output
+
+TIMED_OUT, NOT_EXECUTABLE, NOT_FOUND = 124, 126, 127
+FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
+"""What the host's terminal or user sends to us is for the guest's programs."""
+QUIET = (signal.SIGINT, signal.SIGPIPE)
+"""Deaths about which a shell says nothing either."""
+
+
+class Session:
+    """`run` does everything; the machine lives as long as it does."""
+
+    def __init__(self, config: MachineConfig, chosen: Namespace) -> None:
+        self.config = config
+        self.chosen = chosen
+        self.outputs: dict[str, Output] = {}
+        self.views: list[Any] = []
+        self.deadline = None if chosen.timeout is None else time.monotonic() + chosen.timeout
+
+    def run(self, commands: Sequence[Sequence[str]]) -> int:
+        """The exit status: that of the last command that failed, else 0."""
+        try:
+            with self.config.build() as machine:
+                self._watch(machine)
+                before = self._forward_signals(machine)
+                try:
+                    return self._run_all(machine, commands)
+                finally:
+                    for number, handler in before.items():
+                        signal.signal(number, handler)
+                    for view in self.views:
+                        view.close()
+        finally:
+            for output in self.outputs.values():
+                output.close()
+
+    # -- views -----------------------------------------------------------------------------------
+
+    def output(self, where: str) -> Output:
+        """The one `Output` of a destination: ``-`` is standard error."""
+        if where not in self.outputs:
+            if where == "-":
+                colour = os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+                self.outputs[where] = Output.to_descriptor(2, colour=colour)
+            else:
+                try:
+                    self.outputs[where] = Output.to_file(where)
+                except OSError as error:
+                    raise ConfigError(f"{where}: {error.strerror}") from None
+        return self.outputs[where]
+
+    def _watch(self, machine: Machine) -> None:
+        from machine.observe.fatal import FatalSignals
+
+        events = machine.events
+        self.say = self.output("-")
+        self.fatal = FatalSignals(machine.kernel, machine.read_file)
+        events.listen("oops", self._on_oops)
+        if self.chosen.verbose:
+            events.listen("printk", self._on_printk)
+        if self.chosen.strace is not None:
+            from machine.observe.strace import Strace
+
+            self.views.append(Strace(events, self.output(self.chosen.strace)))
+        if self.chosen.faults is not None:
+            from machine.observe.faults import FaultView
+
+            self.views.append(FaultView(events, self.output(self.chosen.faults), machine.read_file))
+
+    def _on_printk(self, line: Printk) -> None:
+        self.say.line(f"[{line.time_ns // 10**9:5}.{line.time_ns // 1000 % 10**6:06}] {line.text}")
+
+    def _on_oops(self, oops: Oops) -> None:
+        who = f"{oops.comm} (pid {oops.pid}), " if oops.comm else ""
+        what = f"{oops.where} raised" if oops.in_driver else f"internal error in {oops.where or 'the kernel'}"
+        self.say.line(f"nopage: {who}{what}; user instruction at {oops.rip:#x}\n{oops.traceback.rstrip()}")
+
+    # -- signals from outside --------------------------------------------------------------------------
+
+    @staticmethod
+    def _forward_signals(machine: Machine) -> dict[int, Any]:
+        def forward(number: int, frame: Optional[FrameType]) -> None:
+            machine.interrupt(number)
+
+        return {number: signal.signal(number, forward) for number in FORWARDED}
+
+    # -- programs ----------------------------------------------------------------------------------------
+
+    def _run_all(self, machine: Machine, commands: Sequence[Sequence[str]]) -> int:
+        status = 0
+        for command in commands:
+            if len(commands) > 1:
+                self.say.line(f"nopage: $ {' '.join(map(_quoted, command))}")
+            try:
+                status = self._run_one(machine, command) or status
+            except TimeoutExpired as error:
+                self.say.line(f"nopage: {command[0]}: still running after {self.chosen.timeout:g} seconds; killed")
+                del error
+                return TIMED_OUT
+        self._report_missing(machine, status)
+        return status
+
+    def _run_one(self, machine: Machine, command: Sequence[str]) -> int:
+        timeout = None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
+        started = time.monotonic()
+        try:
+            result = machine.run(list(command), stdin=0, stdout=1, stderr=2, timeout=timeout)
+        except ProgramNotFound as error:
+            self.say.line(f"nopage: {error}{self._not_found_hint(command[0])}")
+            return NOT_FOUND
+        except NotExecutable as error:
+            self.say.line(f"nopage: {error}")
+            return NOT_EXECUTABLE
+        self._report_end(command[0], result, time.monotonic() - started)
+        return result.exit
+
+    def _not_found_hint(self, name: str) -> str:
+        if "/" in name:
+            return ""
+        if os.path.isfile(name):
+            return f" in the guest's PATH; for the one in this directory: ./{name}"
+        return " in the guest's PATH"
+
+    def _report_end(self, name: str, result: Result, seconds: float) -> None:
+        if result.signal is not None and result.signal not in QUIET:
+            self.say.line(f"nopage: {self.fatal.line(result.fatal, name, result.signal)}")
+        if self.chosen.verbose:
+            self.say.line(
+                f"nopage: {name}: status {result.exit}, {seconds:.2f} s, {result.faults} page faults, "
+                f"{result.syscalls} system calls"
+            )
+
+    def _report_missing(self, machine: Machine, status: int) -> None:
+        """Which system calls the programs wanted in vain; only when somebody may wonder."""
+        missing = machine.kernel.enosys
+        if missing and (status or self.chosen.verbose) and self.chosen.strace != "-":
+            calls = ", ".join(f"{name} ({count})" for name, count in sorted(missing.items()))
+            self.say.line(f"nopage: not implemented, so answered with ENOSYS: {calls}")
+
+
+def _quoted(word: str) -> str:
+    import shlex
+
+    return shlex.quote(word)

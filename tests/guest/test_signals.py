@@ -1,0 +1,34 @@
+"""Signals with real frames, processes and threads: each program prints the same on the host and in the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAMS = Path(__file__).parent / "signals"
+Guest = Callable[..., Any]
+
+BOTH = [
+    "altstack", "children", "futex_ops", "nested", "queue", "robust", "segv_info", "segv_repair", "signalfd",
+    "sigreturn_words", "threads", "threads_exec",
+]  # fmt: skip
+ONLY_64 = ["sigreturn_hostile", "clone_flags"]
+ONLY_32 = ["frames32"]
+
+
+@pytest.mark.parametrize("name", [*BOTH, *ONLY_64])
+def test_x86_64(guest: Guest, name: str) -> None:
+    guest(PROGRAMS / f"{name}.c", flags=("-O1", "-pthread"))
+
+
+@pytest.mark.parametrize("name", [*BOTH, *ONLY_32])
+def test_i386(guest: Guest, name: str) -> None:
+    guest(PROGRAMS / f"{name}.c", target="i386", flags=("-O1", "-pthread"))
+
+
+@pytest.mark.parametrize("name", ["segv_info", "nested", "children", "threads"])
+def test_deterministic(guest: Guest, name: str) -> None:
+    guest(PROGRAMS / f"{name}.c", flags=("-O1", "-pthread", "-DNO_SPIN"), deterministic=True)

@@ -1,0 +1,59 @@
+"""The small system calls: names, ids, limits, scheduling, clocks and timers, errno by errno as on the host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent / "system"
+NEEDED = 1 << 6 | 1 << 7 | 1 << 21 | 1 << 25
+"""CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, CAP_SYS_TIME."""
+
+
+def is_full_root() -> bool:
+    """Whether this process may do what root of a machine may (in a container root often may not)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), 16)
+    return os.geteuid() == 0 and effective & NEEDED == NEEDED
+
+
+@pytest.fixture
+def system(guest: Callable[..., object]) -> Callable[..., None]:
+    def check(name: str, target: str, **options: object) -> None:
+        guest(HERE / name, target=target, libc="glibc", flags=["-I", str(HERE)], **options)
+
+    return check
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_errno_by_errno(system: Callable[..., None], target: str) -> None:
+    system("errnos.c", target, user=(os.getuid(), os.getgid()))
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_clocks_and_timers(system: Callable[..., None], target: str) -> None:
+    system("clocks.c", target)
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_clocks_and_timers_when_time_is_virtual(system: Callable[..., None], target: str) -> None:
+    system("clocks.c", target, deterministic=True)
+
+
+@pytest.mark.skipif(not is_full_root(), reason="the host's answers are root's: run as root outside a container")
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_ids_as_root(system: Callable[..., None], target: str) -> None:
+    system("ids.c", target)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="setuid(2) answers as to root: run as root")
+def test_thread_areas(system: Callable[..., None]) -> None:
+    system("threads32.c", "i386")
+
+
+def test_restartable_sequences(guest: Callable[..., object]) -> None:
+    """With musl, which registers no area of its own."""
+    guest(HERE / "rseq.c", flags=["-I", str(HERE)])
