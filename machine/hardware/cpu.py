@@ -344,7 +344,7 @@ class Cpu:
         return places[0]
 
     def _check_registers(self, rip: int) -> None:
-        names = "RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15 RIP".split()
+        names = ["RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "RIP"]
         for i, name in enumerate(names):
             if i in (RSP, RIP):
                 continue

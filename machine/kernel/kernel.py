@@ -98,7 +98,7 @@ class Kernel:
         """Writes a core file at a fatal signal; True if one was written."""
         self.futexes: dict[Any, list[Any]] = {}
         """Key of a futex -> its waiters."""
-        self.hostname = "nopage"
+        self.hostname: str = "nopage"
         self.domainname = "(none)"
         self.fault_answer = ""
         self.fault_pfn: Optional[int] = None

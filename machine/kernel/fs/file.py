@@ -187,18 +187,26 @@ class dentry:
 class file:
     """`struct file`: one open file, shared by every descriptor that dup or fork made of it."""
 
-    __slots__ = ("f_count", "f_dentry", "f_flags", "f_mode", "f_op", "f_path", "f_pos", "private_data")
+    __slots__ = ("_name", "f_count", "f_dentry", "f_flags", "f_mode", "f_op", "f_pos", "private_data")
 
     def __init__(self, f_dentry: dentry, f_flags: int, f_op: file_operations, f_path: str) -> None:
         self.f_dentry = f_dentry
         self.f_flags = f_flags
         self.f_op = f_op
-        self.f_path = f_path
-        """What /proc/PID/maps and /proc/PID/fd show: a path, ``pipe:[123]``, ``anon_inode:[eventfd]``."""
+        self._name = f_path
         self.f_pos = 0
         self.f_count = 1
         self.f_mode = ((f_flags & O_ACCMODE) + 1) & 3
         self.private_data: Any = None
+
+    @property
+    def f_path(self) -> str:
+        """What /proc/PID/maps and /proc/PID/fd show: a path, ``pipe:[123]``, ``anon_inode:[eventfd]``.
+
+        A path is that of now: a renamed file has its new name, a removed one "... (deleted)" (d_path).
+        """
+        where = self.f_dentry
+        return self._name if where.d_parent is None else where.path()
 
     @property
     def f_inode(self) -> inode:

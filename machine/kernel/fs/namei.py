@@ -25,6 +25,7 @@ from machine.kernel.abi.errno import (
     EPERM,
     EROFS,
     ETXTBSY,
+    EXDEV,
     Errno,
 )
 from machine.kernel.fs.file import (
@@ -62,6 +63,7 @@ AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_SYMLINK_FOLLOW = -100, 0x100, 0x
 AT_EACCESS, AT_NO_AUTOMOUNT, AT_EMPTY_PATH = 0x200, 0x800, 0x1000
 MAXSYMLINKS, NAME_MAX, PATH_MAX = 40, 255, 4096
 MAY_EXEC, MAY_WRITE, MAY_READ = 1, 2, 4
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
 S_ISVTX = 0o1000
 _OPEN_ONLY = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC
 
@@ -156,13 +158,15 @@ def may_delete(task: task_struct, directory: dentry, node: inode) -> None:
 class Walk:
     """One path walk: where it stands, and what is left."""
 
-    __slots__ = ("here", "kernel", "links", "must_be_dir", "root", "task")
+    __slots__ = ("here", "kernel", "links", "must_be_dir", "resolve", "root", "task")
 
-    def __init__(self, kernel: Kernel, task: task_struct, start: dentry) -> None:
+    def __init__(self, kernel: Kernel, task: task_struct, start: dentry, resolve: int = 0) -> None:
         self.kernel = kernel
         self.task = task
-        self.root = task.fs.root
+        self.root = start if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) else task.fs.root
         self.here = start
+        self.resolve = resolve
+        """RESOLVE_* of openat2: which steps are refused."""
         self.links = 0
         """Symbolic links followed so far."""
         self.must_be_dir = False
@@ -171,7 +175,9 @@ class Walk:
     def begin(self, path: str) -> list[str]:
         """The components of `path`, last first; an absolute one goes back to the root."""
         if path.startswith("/"):
-            self.here = self.root
+            if self.resolve & RESOLVE_BENEATH:
+                raise Errno(EXDEV)
+            self.moved_to(self.root)
         names = [name for name in path.split("/") if name]
         names.reverse()
         if path.endswith(("/", "/.", "/..")):
@@ -182,7 +188,15 @@ class Walk:
         """``..``; it stays at the root."""
         here = self.here
         if here is not self.root and here.d_parent is not None and here.d_inode is not self.root.d_inode:
-            self.here = here.d_parent
+            self.moved_to(here.d_parent)
+        elif self.resolve & RESOLVE_BENEATH:
+            raise Errno(EXDEV)
+
+    def moved_to(self, where: dentry) -> None:
+        """Go on from `where`; RESOLVE_NO_XDEV: EXDEV in another file system."""
+        if self.resolve & RESOLVE_NO_XDEV and where.d_inode.i_sb is not self.here.d_inode.i_sb:
+            raise Errno(EXDEV)
+        self.here = where
 
     def enter(self) -> None:
         """Check that a name may be looked up here: ENOTDIR, EACCES."""
@@ -195,10 +209,14 @@ class Walk:
     def jump(self, link: dentry) -> list[str]:
         """Follow a symbolic link: the components of its text, none for a magic link.  ELOOP after 40."""
         self.links += 1
-        if self.links > MAXSYMLINKS:
+        if self.links > MAXSYMLINKS or self.resolve & RESOLVE_NO_SYMLINKS:
             raise Errno(ELOOP)
         magic = link.d_inode.follow()
         if magic is not None:
+            if self.resolve & RESOLVE_NO_MAGICLINKS:
+                raise Errno(ELOOP)
+            if self.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_NO_XDEV):
+                raise Errno(EXDEV)
             self.here = dentry_of(self.kernel, self.root, *magic)
             return []
         text = link.d_inode.readlink()
@@ -226,6 +244,8 @@ class Walk:
                 raise Errno(ENOENT)
             if below.d_inode.i_mode & S_IFMT == S_IFLNK and (names or follow or self.must_be_dir):
                 names += self.jump(below)
+            elif self.resolve:
+                self.moved_to(below)
             else:
                 self.here = below
         return ""
@@ -243,9 +263,9 @@ def dentry_of(kernel: Kernel, root: dentry, node: inode, path: str) -> dentry:
     return Dentry(node, path.rsplit("/", 1)[-1], None, path)
 
 
-def _start(task: task_struct, path: str, dirfd: int) -> dentry:
+def _start(task: task_struct, path: str, dirfd: int, resolve: int = 0) -> dentry:
     """Where a path begins.  EBADF, ENOTDIR for a bad `dirfd` (only when the path is relative)."""
-    if path.startswith("/") or dirfd == AT_FDCWD:
+    if dirfd == AT_FDCWD or (path.startswith("/") and not resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)):
         return task.fs.cwd
     start = task.files.fget_raw(dirfd).f_dentry
     if start.d_inode.i_mode & S_IFMT != S_IFDIR:
@@ -254,8 +274,9 @@ def _start(task: task_struct, path: str, dirfd: int) -> dentry:
 
 
 def lookup(
-    kernel: Kernel, task: task_struct, path: str, *, follow: bool = True, dirfd: int = AT_FDCWD, empty: bool = False
-) -> dentry:
+    kernel: Kernel, task: task_struct, path: str, *, follow: bool = True, dirfd: int = AT_FDCWD, empty: bool = False,
+    resolve: int = 0,
+) -> dentry:  # fmt: skip
     """The dentry that `path` names (filename_lookup).
 
     `follow`: whether a symbolic link as the last component is followed.  `empty`: an empty path
@@ -265,7 +286,7 @@ def lookup(
         if not empty:
             raise Errno(ENOENT)
         return task.fs.cwd if dirfd == AT_FDCWD else task.files.fget_raw(dirfd).f_dentry
-    walk = Walk(kernel, task, _start(task, path, dirfd))
+    walk = Walk(kernel, task, _start(task, path, dirfd, resolve), resolve)
     walk.run(path, follow, False)
     if walk.must_be_dir and walk.here.d_inode.i_mode & S_IFMT != S_IFDIR:
         raise Errno(ENOTDIR)
@@ -329,7 +350,7 @@ def d_move(old_dir: dentry, old_name: str, new_dir: dentry, new_name_: str) -> N
 
 
 def open_file(
-    kernel: Kernel, task: task_struct, path: str, flags: int, mode: int = 0, dirfd: int = AT_FDCWD
+    kernel: Kernel, task: task_struct, path: str, flags: int, mode: int = 0, dirfd: int = AT_FDCWD, resolve: int = 0
 ) -> file:
     """Open `path` as open(2) does; the file has one reference, which is the caller's.
 
@@ -338,21 +359,21 @@ def open_file(
     if flags & O_PATH:
         flags &= O_DIRECTORY | O_NOFOLLOW | O_PATH
     if flags & O_TMPFILE == O_TMPFILE:
-        return _open_tmpfile(kernel, task, lookup(kernel, task, path, dirfd=dirfd), flags, mode)
+        return _open_tmpfile(kernel, task, lookup(kernel, task, path, dirfd=dirfd, resolve=resolve), flags, mode)
     if not flags & O_CREAT:
-        where = lookup(kernel, task, path, follow=not flags & O_NOFOLLOW, dirfd=dirfd)
+        where = lookup(kernel, task, path, follow=not flags & O_NOFOLLOW, dirfd=dirfd, resolve=resolve)
         return dentry_open(kernel, task, where, flags)
-    where, created = _lookup_or_create(kernel, task, path, flags, mode, dirfd)
+    where, created = _lookup_or_create(kernel, task, path, flags, mode, dirfd, resolve)
     return dentry_open(kernel, task, where, flags, created)
 
 
 def _lookup_or_create(
-    kernel: Kernel, task: task_struct, path: str, flags: int, mode: int, dirfd: int
+    kernel: Kernel, task: task_struct, path: str, flags: int, mode: int, dirfd: int, resolve: int
 ) -> tuple[dentry, bool]:
     """O_CREAT: the file, made if it is not there (lookup_open); whether it was made."""
     if not path:
         raise Errno(ENOENT)
-    walk = Walk(kernel, task, _start(task, path, dirfd))
+    walk = Walk(kernel, task, _start(task, path, dirfd, resolve), resolve)
     last = walk.run(path, True, True)
     while True:
         if walk.must_be_dir or last in ("", ".", ".."):

@@ -70,7 +70,8 @@ class HostData:
         """The host descriptor.  EIO when the name leads to another file by now."""
         fds = self.sb.fds
         if self.fd >= 0:
-            fds.move_to_end(self)
+            if self in fds:
+                fds.move_to_end(self)
             return self.fd
         fd, info = self.tree.open_regular(self.path, self.write)
         if (info.st_dev, info.st_ino) != self.identity:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.abi.errno import EBADF, EFAULT, EFBIG, EINVAL, EIO, EISDIR, ESPIPE, Errno
 from machine.kernel.abi.layout import MAX_RW_COUNT
 from machine.kernel.abi.resource import RLIM_INFINITY, RLIMIT_FSIZE
@@ -150,6 +151,8 @@ def _write_bytes(task: task_struct, filp: file, vectors: Vectors, position: int)
     while True:
         wanted = min(left, CHUNK)
         data = gather(task, vectors, done, wanted)
+        if len(data) < wanted and filp.f_inode.i_mode & S_IFMT == S_IFIFO:
+            data = data[: len(data) & ~(PAGE_SIZE - 1)]  # pipe_write takes a page whole or not at all
         if wanted and not data:
             if done:
                 return done

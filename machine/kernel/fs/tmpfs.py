@@ -461,7 +461,7 @@ def shmem_file_setup(kernel: Kernel, name: str, size: int, flags: int = 2) -> fi
     vfs = kernel.vfs
     sb = vfs.shmem
     if sb is None:
-        sb = vfs.shmem = memory_super(kernel, "tmpfs", vfs.new_dev())
+        sb = vfs.shmem = memory_super(kernel, "tmpfs", vfs.new_dev(), max_pages=1 << 40)
         vfs.track(sb)
     node = memory_file(sb, S_IFREG | 0o777)
     node.i_nlink = 0

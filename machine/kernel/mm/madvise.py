@@ -6,18 +6,53 @@ from machine.hardware.paging import D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EACCES, EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENOMEM, EPERM, Errno
 from machine.kernel.abi.mman import (
-    MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_DONTNEED_LOCKED,
-    MADV_FREE, MADV_HUGEPAGE, MADV_KEEPONFORK, MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT,
-    MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM, MADV_REMOVE, MADV_SEQUENTIAL, MADV_UNMERGEABLE,
-    MADV_WILLNEED, MADV_WIPEONFORK, MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, MS_ASYNC, MS_INVALIDATE, MS_SYNC,
+    MADV_COLD,
+    MADV_DODUMP,
+    MADV_DOFORK,
+    MADV_DONTDUMP,
+    MADV_DONTFORK,
+    MADV_DONTNEED,
+    MADV_DONTNEED_LOCKED,
+    MADV_FREE,
+    MADV_HUGEPAGE,
+    MADV_KEEPONFORK,
+    MADV_MERGEABLE,
+    MADV_NOHUGEPAGE,
+    MADV_NORMAL,
+    MADV_PAGEOUT,
+    MADV_POPULATE_READ,
+    MADV_POPULATE_WRITE,
+    MADV_RANDOM,
+    MADV_REMOVE,
+    MADV_SEQUENTIAL,
+    MADV_UNMERGEABLE,
+    MADV_WILLNEED,
+    MADV_WIPEONFORK,
+    MCL_CURRENT,
+    MCL_FUTURE,
+    MCL_ONFAULT,
+    MS_ASYNC,
+    MS_INVALIDATE,
+    MS_SYNC,
 )  # fmt: skip
 from machine.kernel.abi.resource import RLIMIT_MEMLOCK
 from machine.kernel.mm.mmap import page_align, populate
 from machine.kernel.mm.mprotect import change_flags, change_range
 from machine.kernel.mm.space import DEVICE, PTE_PFN, mm_struct
 from machine.kernel.mm.vma import (
-    VM_DONTCOPY, VM_DONTDUMP, VM_IO, VM_LOCKED, VM_MAYWRITE, VM_PFNMAP, VM_RAND_READ, VM_SEQ_READ, VM_SHARED,
-    VM_WIPEONFORK, vm_area_struct,
+    VM_DONTCOPY,
+    VM_DONTDUMP,
+    VM_IO,
+    VM_LOCKED,
+    VM_MAYWRITE,
+    VM_PFNMAP,
+    VM_RAND_READ,
+    VM_READ,
+    VM_SEQ_READ,
+    VM_SHARED,
+    VM_WIPEONFORK,
+    VM_WRITE,
+    vm_area_struct,
 )  # fmt: skip
 
 _HINTS = {MADV_NORMAL: 0, MADV_RANDOM: VM_RAND_READ, MADV_SEQUENTIAL: VM_SEQ_READ}
@@ -110,7 +145,7 @@ def _remove(vma: vm_area_struct, start: int, end: int) -> None:
     if vma.vm_flags & (VM_SHARED | VM_MAYWRITE) != VM_SHARED | VM_MAYWRITE:
         raise Errno(EACCES)
     first = vma.vm_pgoff + ((start - vma.vm_start) >> PAGE_SHIFT)
-    mapping.punch_hole(first << PAGE_SHIFT, end - start)
+    mapping.punch(first, first + ((end - start) >> PAGE_SHIFT))
 
 
 def _populate(mm: mm_struct, start: int, end: int, write: bool) -> int:
@@ -118,7 +153,7 @@ def _populate(mm: mm_struct, start: int, end: int, write: bool) -> int:
     for vma in mm.areas.within(start, end):
         if vma.vm_start > position:
             raise Errno(ENOMEM)
-        if vma.vm_flags & (VM_IO | VM_PFNMAP):
+        if vma.vm_flags & (VM_IO | VM_PFNMAP) or not vma.vm_flags & (VM_WRITE if write else VM_READ):
             raise Errno(EINVAL)
         for page in range(max(start, vma.vm_start), min(end, vma.vm_end), PAGE_SIZE):
             if not mm.kernel.faultin(mm, page, 2 if write else 0):
@@ -223,9 +258,9 @@ def do_mlock(mm: mm_struct, start: int, length: int, lock: bool, onfault: bool =
     if start == end:
         return 0
     whole = change_range(mm, start, end, lambda vma: _locked(vma, lock))
-    if lock and not onfault:
-        populate(mm, start, end)
     if not whole:
+        raise Errno(ENOMEM)
+    if lock and not onfault and not populate(mm, start, end):
         raise Errno(ENOMEM)
     return 0
 

@@ -6,19 +6,56 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import (
-    EACCES, EAGAIN, EEXIST, EINVAL, EIO, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM, Errno,
+    EACCES,
+    EAGAIN,
+    EEXIST,
+    EINVAL,
+    EIO,
+    ENODEV,
+    ENOMEM,
+    EOPNOTSUPP,
+    EOVERFLOW,
+    EPERM,
+    Errno,
 )  # fmt: skip
 from machine.kernel.abi.mman import (
-    LEGACY_MAP_MASK, MAP_ANONYMOUS, MAP_32BIT, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_GROWSDOWN, MAP_LOCKED,
-    MAP_NONBLOCK, MAP_NORESERVE, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE, PROT_EXEC,
-    PROT_READ, PROT_WRITE,
+    LEGACY_MAP_MASK,
+    MAP_32BIT,
+    MAP_FIXED,
+    MAP_FIXED_NOREPLACE,
+    MAP_GROWSDOWN,
+    MAP_LOCKED,
+    MAP_NONBLOCK,
+    MAP_NORESERVE,
+    MAP_POPULATE,
+    MAP_PRIVATE,
+    MAP_SHARED,
+    MAP_SHARED_VALIDATE,
+    MAP_TYPE,
+    PROT_EXEC,
+    PROT_READ,
+    PROT_WRITE,
 )  # fmt: skip
 from machine.kernel.abi.resource import RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK
 from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, file
 from machine.kernel.mm.space import MAX_MAP_COUNT, MMAP_MIN_ADDR, mm_struct, vm_get_page_prot
 from machine.kernel.mm.vma import (
-    VM_ACCOUNT, VM_DONTEXPAND, VM_EXEC, VM_GROWSDOWN, VM_IO, VM_LOCKED, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE,
-    VM_MAYWRITE, VM_NORESERVE, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct,
+    VM_ACCOUNT,
+    VM_DONTEXPAND,
+    VM_EXEC,
+    VM_GROWSDOWN,
+    VM_IO,
+    VM_LOCKED,
+    VM_MAYEXEC,
+    VM_MAYREAD,
+    VM_MAYSHARE,
+    VM_MAYWRITE,
+    VM_NORESERVE,
+    VM_PFNMAP,
+    VM_READ,
+    VM_SHARED,
+    VM_WRITE,
+    vm_area_struct,
 )  # fmt: skip
 from machine.kernel.module import DRIVER_FAILED, call_driver
 
@@ -401,15 +438,16 @@ def _call_mmap(mm: mm_struct, filp: file, vma: vm_area_struct) -> None:
         raise Errno(-result)
 
 
-def populate(mm: mm_struct, start: int, end: int) -> None:
-    """Fault in a range ahead of use (mm/gup.c: populate_vma_page_range); failures are not reported."""
+def populate(mm: mm_struct, start: int, end: int) -> bool:
+    """Fault in a range ahead of use (mm/gup.c: populate_vma_page_range); False where it stopped early."""
     for vma in mm.areas.within(start, end):
         if vma.vm_flags & (VM_IO | VM_PFNMAP):
             continue
         write = vma.vm_flags & (VM_WRITE | VM_SHARED) == VM_WRITE
         for address in range(max(start, vma.vm_start), min(end, vma.vm_end), PAGE_SIZE):
             if not mm.tables.get(address) & 1 and not mm.kernel.faultin(mm, address, 2 if write else 0):
-                return
+                return False
+    return True
 
 
 # -- munmap ----------------------------------------------------------------------------------------------------

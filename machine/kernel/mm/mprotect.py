@@ -9,12 +9,25 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EACCES, EINVAL, ENOMEM, Errno
 from machine.kernel.abi.mman import PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM, PROT_WRITE
 from machine.kernel.mm.mmap import (
-    _account, _emit, enough_memory, may_expand_vm, merge_around, page_align, split_vma,
+    _account,
+    _emit,
+    enough_memory,
+    may_expand_vm,
+    merge_around,
+    page_align,
+    split_vma,
 )  # fmt: skip
 from machine.kernel.mm.page import PG_exec
 from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, mm_struct, vm_get_page_prot
 from machine.kernel.mm.vma import (
-    VM_ACCOUNT, VM_EXEC, VM_GROWSDOWN, VM_NORESERVE, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct,
+    VM_ACCOUNT,
+    VM_EXEC,
+    VM_GROWSDOWN,
+    VM_NORESERVE,
+    VM_READ,
+    VM_SHARED,
+    VM_WRITE,
+    vm_area_struct,
 )  # fmt: skip
 
 _PROT = VM_READ | VM_WRITE | VM_EXEC

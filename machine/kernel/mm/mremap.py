@@ -13,12 +13,27 @@ from machine.kernel.abi.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, Errno
 from machine.kernel.abi.mman import MAP_FIXED, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 from machine.kernel.abi.resource import RLIMIT_MEMLOCK
 from machine.kernel.mm.mmap import (
-    copy_vma, do_munmap, enough_memory, get_unmapped_area, insert_vma, may_expand_vm, merge_around, page_align,
-    populate, set_bounds, vma_open,
+    copy_vma,
+    do_munmap,
+    enough_memory,
+    get_unmapped_area,
+    insert_vma,
+    may_expand_vm,
+    merge_around,
+    page_align,
+    populate,
+    set_bounds,
+    vma_open,
 )  # fmt: skip
 from machine.kernel.mm.space import MAX_MAP_COUNT, mm_struct
 from machine.kernel.mm.vma import (
-    VM_ACCOUNT, VM_DONTEXPAND, VM_LOCKED, VM_MAYSHARE, VM_PFNMAP, VM_SHARED, vm_area_struct,
+    VM_ACCOUNT,
+    VM_DONTEXPAND,
+    VM_LOCKED,
+    VM_MAYSHARE,
+    VM_PFNMAP,
+    VM_SHARED,
+    vm_area_struct,
 )  # fmt: skip
 
 
@@ -73,9 +88,9 @@ def _vma_to_resize(mm: mm_struct, address: int, old_len: int, new_len: int, flag
     if vma.vm_flags & (VM_DONTEXPAND | VM_PFNMAP):
         raise Errno(EFAULT)
     more = (new_len - old_len) >> PAGE_SHIFT
-    if vma.vm_flags & VM_LOCKED and not mm.kernel.capable():
-        if (mm.locked_vm + more) << PAGE_SHIFT > mm.kernel.rlimit(RLIMIT_MEMLOCK):
-            raise Errno(EAGAIN)
+    locked = (mm.locked_vm + more) << PAGE_SHIFT
+    if vma.vm_flags & VM_LOCKED and not mm.kernel.capable() and locked > mm.kernel.rlimit(RLIMIT_MEMLOCK):
+        raise Errno(EAGAIN)
     if not may_expand_vm(mm, vma.vm_flags, more):
         raise Errno(ENOMEM)
     if vma.vm_flags & VM_ACCOUNT and not enough_memory(mm, more):

@@ -155,8 +155,7 @@ def _range(filp: file, whence: int, start: int, length: int) -> tuple[int, int]:
 
 @syscall("fcntl", "fd uint:F_ ulong:fcntl_arg>")
 def sys_fcntl(task: Task, fd: int, cmd: int, arg: int) -> int:
-    if task.abi.bits == 32 and cmd in (F_GETLK64, F_SETLK64, F_SETLKW64, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW):
-        raise Errno(EINVAL)
+    """On i386 it is fcntl64 too: a 64-bit kernel's table has compat_sys_fcntl64 here (syscall_32.tbl, 55)."""
     return do_fcntl(task, fd, cmd, arg, False)
 
 

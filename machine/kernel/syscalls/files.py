@@ -38,7 +38,7 @@ from machine.kernel.fs.file import (
     file,
 )
 from machine.kernel.fs.locks import F_RDLCK, F_UNLCK, F_WRLCK, locks_of
-from machine.kernel.fs.namei import AT_FDCWD, Walk, open_file
+from machine.kernel.fs.namei import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT, open_file
 from machine.kernel.fs.read_write import driver_result, limit_size
 from machine.kernel.fs.regular import MAX_LFS_FILESIZE
 from machine.kernel.module import call_driver
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 VALID_OPEN_FLAGS = 0o3 | 0o100 | 0o200 | 0o400 | 0o1000 | 0o2000 | 0o4000 | 0o10000 | 0o20000 | 0o40000 | (
     O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | 0o1000000 | O_CLOEXEC | 0o4000000 | O_PATH | O_TMPFILE
 )  # fmt: skip
-RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
 FIOCLEX, FIONCLEX, FIONBIO, FIOASYNC, FIOQSIZE, FIONREAD = 0x5451, 0x5450, 0x5421, 0x5452, 0x5460, 0x541B
 LOCK_SH, LOCK_EX, LOCK_NB, LOCK_UN = 1, 2, 4, 8
 LOCK_MAND = 32
@@ -82,11 +81,10 @@ def do_sys_open(task: Task, dirfd: int, address: int, flags: int, mode: int) -> 
     return _open_and_install(task, dirfd, user_path(task, address), flags, mode)
 
 
-def _open_and_install(task: Task, dirfd: int, path: str, flags: int, mode: int) -> int:
+def _open_and_install(task: Task, dirfd: int, path: str, flags: int, mode: int, resolve: int = 0) -> int:
     fd = task.files.free_fd()
-    filp = open_file(
-        task.kernel, task, path, _wide(task, flags & ~O_CLOEXEC), mode & 0o7777 & ~task.fs.umask, dirfd
-    )
+    mode &= 0o7777 & ~task.fs.umask
+    filp = open_file(task.kernel, task, path, _wide(task, flags & ~O_CLOEXEC), mode, dirfd, resolve)
     if fd in task.files.fds:  # a thread took it while the open slept
         fd = task.files.free_fd()
     return task.files.install(filp, fd, bool(flags & O_CLOEXEC))
@@ -109,7 +107,7 @@ def sys_creat(task: Task, path: int, mode: int) -> int:
 
 @syscall("openat2", "atfd str ptr size", result="fd")
 def sys_openat2(task: Task, dirfd: int, path: int, how: int, size: int) -> int:
-    """The RESOLVE flags are applied to the path as a whole; E2BIG for a longer structure that is not zero."""
+    """E2BIG for a longer structure whose rest is not zero; ELOOP and EXDEV where a RESOLVE flag forbids a step."""
     if size < _OPEN_HOW.size:
         raise Errno(EINVAL)
     if size > 4096:
@@ -125,45 +123,7 @@ def sys_openat2(task: Task, dirfd: int, path: int, how: int, size: int) -> int:
         raise Errno(EINVAL)
     if flags & O_PATH and flags & ~(O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC):
         raise Errno(EINVAL)
-    name = user_path(task, path)
-    if resolve:
-        _check_resolve(task, dirfd, name, resolve)
-    return _open_and_install(task, dirfd, name, flags, mode)
-
-
-def _check_resolve(task: Task, dirfd: int, path: str, resolve: int) -> None:
-    """Only what can be told without a second walk is supported: a walk that may not meet a link at all."""
-    if resolve & ~(RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH):
-        raise Errno(EOPNOTSUPP)
-    start = task.fs.cwd if dirfd == AT_FDCWD else task.files.fget_raw(dirfd).f_dentry
-    walk = _PlainWalk(task.kernel, task, start)
-    walk.beneath = bool(resolve & RESOLVE_BENEATH)
-    walk.no_links = bool(resolve & RESOLVE_NO_SYMLINKS)
-    walk.run(path, True, True)
-
-
-class _PlainWalk(Walk):
-    """A walk that refuses links (ELOOP), magic links (ELOOP) or to leave its start (EXDEV)."""
-
-    __slots__ = ("beneath", "depth", "no_links")
-
-    beneath: bool
-    no_links: bool
-
-    def begin(self, path: str) -> list[str]:
-        if self.beneath:
-            depth = 0
-            for name in path.split("/"):
-                depth += {"": 0, ".": 0, "..": -1}.get(name, 1)
-                if depth < 0 or path.startswith("/"):
-                    raise Errno(18)
-        return super().begin(path)
-
-    def jump(self, link: object) -> list[str]:
-        node = link.d_inode  # type: ignore[attr-defined]
-        if self.no_links or node.follow() is not None:
-            raise Errno(40)
-        return super().jump(link)  # type: ignore[arg-type]
+    return _open_and_install(task, dirfd, user_path(task, path), flags, mode, resolve)
 
 
 @syscall("close", "fd")

@@ -269,5 +269,4 @@ def sys_setsid(task: Task) -> int:
         raise Errno(EPERM)
     signal.session = signal.pgrp = pid
     signal.session_leader = True
-    signal.tty = None
     return pid

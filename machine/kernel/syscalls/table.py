@@ -27,7 +27,7 @@ A type may go on after a colon: how strace shows the argument.  ``flags:PROT_`` 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from machine.hardware.cpu import R8, R9, R10, RBP, RBX, RCX, RDI, RDX, RSI
 from machine.kernel.abi.errno import ENOSYS
@@ -44,18 +44,29 @@ _UNSIGNED32 = {"uint", "mode", "uid", "flags"}
 _SIGNED_WORD = {"long", "off"}
 
 
-class Syscall(NamedTuple):
+class Syscall:
     """One row.  `invoke(task, regs)` decodes the registers and calls `handler`."""
 
-    name: str
-    types: tuple[str, ...]
-    handler: Handler
-    invoke: Callable[[Any, Any], int]
-    sleeps: bool
-    """Whether it needs a kernel stack: it may wait, or touch memory whose driver may."""
-    result: str
-    support: str
-    """For the README's table: ``full``, or what is missing."""
+    __slots__ = ("abi", "handler", "invoke", "name", "result", "sleeps", "support", "types")
+
+    def __init__(
+        self, name: str, types: tuple[str, ...], handler: Handler, abi: str, sleeps: bool, result: str, support: str
+    ) -> None:
+        self.name = name
+        self.types = types
+        self.handler = handler
+        self.abi = abi
+        self.invoke: Callable[[Any, Any], int] = self._first
+        self.sleeps = sleeps
+        """Whether it needs a kernel stack: it may wait, or touch memory whose driver may."""
+        self.result = result
+        self.support = support
+        """For the README's table: ``full``, or what is missing."""
+
+    def _first(self, task: Any, regs: Any) -> int:
+        """The first call makes the decoder: most programs use few of the calls, and all must start quickly."""
+        self.invoke = _invoker(self.handler, self.types, self.abi)
+        return self.invoke(task, regs)
 
 
 ROWS: dict[str, dict[str, Syscall]] = {"x86_64": {}, "i386": {}}
@@ -104,7 +115,7 @@ def syscall(
         for each in ("x86_64", "i386") if abi == "both" else (abi,):
             if name in ROWS[each]:
                 raise AssertionError(f"system call {name} ({each}) is declared twice")
-            ROWS[each][name] = Syscall(name, kinds, handler, _invoker(handler, kinds, each), sleeps, result, support)
+            ROWS[each][name] = Syscall(name, kinds, handler, each, sleeps, result, support)
         return handler
 
     return declare

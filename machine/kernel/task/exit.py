@@ -236,7 +236,7 @@ def do_exit(kernel: Kernel, task: task_struct, code: int) -> NoReturn:
         for timer in (*signal.itimers.values(), *signal.posix_timers.values()):
             timer.cancel()
         signal.maxrss = max(signal.maxrss, max(task.mm.hiwater_rss, task.mm.rss()) * 4)
-        if signal.session_leader:
+        if signal.session_leader and signal.session in kernel.spawned:
             _disassociate_ctty(kernel, signal)
     mm_release(kernel, task)
     task.mm.put()
@@ -250,17 +250,12 @@ def do_exit(kernel: Kernel, task: task_struct, code: int) -> NoReturn:
 
 
 def _disassociate_ctty(kernel: Kernel, signal: signal_struct) -> None:
-    """A session leader exits: its terminal's foreground group gets SIGHUP and SIGCONT (drivers/tty/tty_jobctrl.c)."""
-    tty, signal.tty = signal.tty, None
-    if tty is None:
-        return
-    foreground = tty.pgrp
+    """A session leader with a terminal exits: the foreground group gets SIGHUP and SIGCONT
+    (drivers/tty/tty_jobctrl.c).  The terminal is the host's and belongs to the sessions that the user started."""
+    foreground, kernel.vfs.foreground = kernel.vfs.foreground, 0
     if foreground:
         kill_pgrp(kernel, foreground, SIGHUP)
         kill_pgrp(kernel, foreground, SIGCONT)
-    for task in process_leaders(kernel):
-        if task.signal.session == signal.session:
-            task.signal.tty = None
 
 
 def do_group_exit(kernel: Kernel, task: task_struct, code: int) -> NoReturn:

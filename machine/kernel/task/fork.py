@@ -144,7 +144,7 @@ def _copy_signals(parent: task_struct, child: task_struct, flags: int) -> None:
         return
     old = parent.signal
     new = child.signal = signal_struct(child)
-    new.pgrp, new.session, new.tty = old.pgrp, old.session, old.tty
+    new.pgrp, new.session = old.pgrp, old.session
     new.rlimits = list(old.rlimits)
     new.oom_score_adj = old.oom_score_adj
     new.has_child_subreaper = old.has_child_subreaper or old.is_child_subreaper

@@ -206,6 +206,7 @@ def wait_status(kernel: Kernel, spawned: Spawned, timeout: Optional[float]) -> b
 
 def kill_everything(kernel: Kernel) -> None:
     """End every process at once (the end of the machine, or a timeout)."""
+    kernel.interruptible = False  # nothing from outside is worth waiting for any more
     for _attempt in range(1000):
         alive = [t for t in kernel.tasks.values() if t.pid != 1 and t.state not in (EXIT_ZOMBIE, EXIT_DEAD)]
         if not alive:

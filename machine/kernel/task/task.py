@@ -55,7 +55,7 @@ class task_struct:
         self.fs: fs_struct
         self.sighand: sighand_struct
         self.signal: signal_struct
-        """What the threads of a process share: pgrp, session, tty, rlimits, shared pending, exit code."""
+        """What the threads of a process share: pgrp, session, rlimits, shared pending, exit code."""
         self.parent: Optional[task_struct] = None
         self.children: list[task_struct] = []
         self.image = bytearray()

@@ -227,6 +227,73 @@ static void temporary(void)
 	EQUAL("no links again", st.st_nlink, 0);
 }
 
+/* openat2: what each RESOLVE flag forbids. */
+static int resolving(int dirfd, const char *path, unsigned long long flags, unsigned long long resolve)
+{
+	unsigned long long how[3] = { flags, 0, resolve };
+
+	return syscall(437, dirfd, path, how, sizeof how);
+}
+
+static void resolves(void)
+{
+	int d;
+	unsigned long long long_how[4] = { O_RDONLY, 0, 0, 1 };
+
+	mkdir("tree", 0755), mkdir("tree/sub", 0755);
+	close(open("tree/f", O_CREAT | O_WRONLY, 0644));
+	symlink("../f", "tree/sub/in"), symlink("../../file", "tree/sub/out"), symlink("/f", "tree/abs");
+	symlink("/proc/self/root", "tree/magic");
+	d = open("tree", O_PATH | O_DIRECTORY);
+	ERRNO("plain", close(resolving(d, "sub/in", O_RDONLY, 0)), 0);
+	ERRNO("NO_SYMLINKS", resolving(d, "sub/in", O_RDONLY, 4), ELOOP);
+	ERRNO("NO_SYMLINKS, none", close(resolving(d, "sub/../f", O_RDONLY, 4)), 0);
+	ERRNO("NO_MAGICLINKS", resolving(d, "magic/tmp", O_RDONLY, 2), ELOOP);
+	ERRNO("NO_MAGICLINKS, usual link", close(resolving(d, "sub/in", O_RDONLY, 2)), 0);
+	ERRNO("BENEATH", close(resolving(d, "sub/in", O_RDONLY, 8)), 0);
+	ERRNO("BENEATH, out", resolving(d, "sub/out", O_RDONLY, 8), EXDEV);
+	ERRNO("BENEATH, ..", resolving(d, "..", O_RDONLY, 8), EXDEV);
+	ERRNO("BENEATH, absolute", resolving(d, "/f", O_RDONLY, 8), EXDEV);
+	ERRNO("BENEATH, absolute link", resolving(d, "abs", O_RDONLY, 8), EXDEV);
+	ERRNO("IN_ROOT", close(resolving(d, "/f", O_RDONLY, 16)), 0);
+	ERRNO("IN_ROOT, absolute link", close(resolving(d, "abs", O_RDONLY, 16)), 0);
+	ERRNO("IN_ROOT, ..", close(resolving(d, "../../f", O_RDONLY, 16)), 0);
+	ERRNO("IN_ROOT, out", resolving(d, "sub/out", O_RDONLY, 16), ENOENT);
+	ERRNO("IN_ROOT, magic", resolving(d, "/../../proc/self/root", O_RDONLY, 16), ENOENT);
+	ERRNO("NO_XDEV", resolving(AT_FDCWD, "/proc/version", O_RDONLY, 1), EXDEV);
+	ERRNO("both roots", resolving(d, "f", O_RDONLY, 8 | 16), EINVAL);
+	ERRNO("unknown", resolving(d, "f", O_RDONLY, 64), EINVAL);
+	ERRNO("unknown flag", resolving(d, "f", 1ULL << 40, 0), EINVAL);
+	ERRNO("too long", syscall(437, d, "f", long_how, sizeof long_how), E2BIG);
+	ERRNO("too short", syscall(437, d, "f", long_how, 16), EINVAL);
+}
+
+/* The names of open files in /proc follow rename and unlink. */
+static void named(const char *title, int fd, const char *want)
+{
+	char name[40], text[200] = "";
+
+	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+	if (readlink(name, text, 199) < 0)
+		_exit(2);
+	CHECK(title, !strcmp(text + strlen(dir), want));
+}
+
+static void proc_names(void)
+{
+	int fd = open("name", O_CREAT | O_RDWR, 0600);
+
+	named("opened", fd, "/name");
+	rename("name", "other");
+	named("renamed", fd, "/other");
+	mkdir("below", 0700);
+	rename("other", "below/name");
+	rename("below", "moved");
+	named("its directory too", fd, "/moved/name");
+	unlink("moved/name");
+	named("removed", fd, "/moved/name (deleted)");
+}
+
 int main(void)
 {
 	if (!mkdtemp(dir) || chdir(dir))
@@ -238,5 +305,7 @@ int main(void)
 	vectors();
 	limits();
 	temporary();
+	resolves();
+	proc_names();
 	return done();
 }

@@ -135,10 +135,10 @@ static int (*volatile deeper)(int) = deep; /* a compiler cannot make a loop of t
 
 static int deep(int depth)
 {
-	volatile char frame[8192];
+	volatile char frame[32768];
 
-	frame[depth & 8191] = 1;
-	return depth ? deeper(depth - 1) + frame[depth & 8191] : 0;
+	frame[depth & 32767] = 1;
+	return depth ? deeper(depth - 1) + frame[depth & 32767] : 0;
 }
 
 static void stack(void)
@@ -146,13 +146,13 @@ static void stack(void)
 	struct rlimit limit;
 	pid_t pid;
 
-	EQUAL("four megabytes of stack", deep(500), 500);
+	EQUAL("four megabytes of stack", deep(125), 125);
 	getrlimit(RLIMIT_STACK, &limit);
 	EQUAL("the usual limit", limit.rlim_cur, 8 << 20);
 	pid = fork();
 	if (!pid) {
 		signal(SIGSEGV, SIG_DFL);
-		_exit(deep(100000) & 1);
+		_exit(deep(1000) & 1);
 	}
 	EQUAL("a stack past its limit", child_exit(pid), 1000 + SIGSEGV);
 	pid = fork();

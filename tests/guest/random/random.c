@@ -3,7 +3,8 @@
  *
  * Every step does one call on an arena of pages (anonymous, shared, a file private and shared) and prints its result
  * and the arena: for each page a letter that depends on all its bytes, `.` for nothing, `#` for no access, `!` for
- * SIGBUS; below it the rights from /proc/self/maps.  The same seed prints the same everywhere.
+ * SIGBUS; below it the rights from /proc/self/maps.  The same seed prints the same everywhere.  (MAP_NORESERVE, because
+ * kernels differ in when they merge areas that are accounted for with areas that are not.)
  */
 #include "check.h"
 
@@ -72,20 +73,27 @@ static const char *read_maps(void)
 }
 
 /*
- * Whether mremap's answer depends on nothing but the pages: recent kernels move ranges of several areas, older ones
- * look for the area before they look at the target.
+ * Make [first, first + count) one area, whatever it was: kernels differ in which neighbours they merge, and recent ones
+ * move ranges of several areas.  A single page is one area anyhow, if any.
  */
-static int one_area(unsigned first, unsigned count, unsigned other, unsigned more)
+static void make_area(unsigned first, unsigned count)
 {
-	const char *line = read_maps();
-	unsigned long long from, to, start = (uintptr_t)arena + first * PAGE;
+	char *p = arena + first * PAGE;
 
-	if (first < other + more && other < first + count)
-		return 0;
-	for (; *line; line = strchr(line, '\n') + 1)
-		if (sscanf(line, "%llx-%llx", &from, &to) == 2 && from <= start && start + count * PAGE <= to)
-			return 1;
-	return 0;
+	if (count == 1)
+		return;
+	if (pick(2))
+		mmap(p, count * PAGE, RW, ANON | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	else
+		mmap(p, count * PAGE, RW, (pick(2) ? MAP_SHARED : MAP_PRIVATE | MAP_NORESERVE) | MAP_FIXED, file, 0);
+	touch(p + pick(count) * PAGE + pick(PAGE), pick(256));
+	touch(p + pick(count) * PAGE + pick(PAGE), pick(256));
+}
+
+/* Recent kernels look at the target before they look for the area. */
+static int overlap(unsigned first, unsigned count, unsigned other, unsigned more)
+{
+	return first < other + more && other < first + count;
 }
 
 /* One letter a page: - r w x and capitals for shared areas; `.` where there is none. */
@@ -145,13 +153,13 @@ static int step(unsigned number)
 	switch (kind) {
 	case 0: case 1:
 		printf("anonymous %u+%u", first, count);
-		return result((long)mmap(p, count * PAGE, random_rights(), ANON | MAP_FIXED, -1, 0));
+		return result((long)mmap(p, count * PAGE, random_rights(), ANON | MAP_NORESERVE | MAP_FIXED, -1, 0));
 	case 2: case 3:
 		printf("file, shared %u+%u", first, count);
 		return result((long)mmap(p, count * PAGE, random_rights(), MAP_SHARED | MAP_FIXED, file, pick(FILE_PAGES) * PAGE));
 	case 4: case 5:
 		printf("file, private %u+%u", first, count);
-		return result((long)mmap(p, count * PAGE, random_rights(), MAP_PRIVATE | MAP_FIXED, file, pick(FILE_PAGES) * PAGE));
+		return result((long)mmap(p, count * PAGE, random_rights(), MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, file, pick(FILE_PAGES) * PAGE));
 	case 6:
 		printf("anonymous, shared %u+%u", first, count);
 		return result((long)mmap(p, count * PAGE, random_rights(), MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
@@ -163,18 +171,21 @@ static int step(unsigned number)
 		return result(mprotect(p, count * PAGE, random_rights()));
 	case 10:
 		printf("mremap %u+%u to %u+%u", first, count, other, more);
-		if (!one_area(first, count, other, more))
+		if (overlap(first, count, other, more))
 			return 0;
+		make_area(first, count);
 		return result((long)mremap(p, count * PAGE, more * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, q));
 	case 11:
 		if (first + more > PAGES)
 			more = PAGES - first;
 		printf("mremap in place %u+%u to %u", first, count, more);
+		make_area(first, count);
 		return result((long)mremap(p, count * PAGE, more * PAGE, 0));
 	case 12:
 		printf("keep and move %u+%u to %u", first, count, other);
-		if (other + count > PAGES || !one_area(first, count, other, count))
+		if (other + count > PAGES || overlap(first, count, other, count))
 			return 0;
+		make_area(first, count);
 		return result((long)mremap(p, count * PAGE, count * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, q));
 	case 13:
 		printf("forget %u+%u", first, count);

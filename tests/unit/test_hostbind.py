@@ -1,0 +1,114 @@
+"""``--bind``: read-only without ``:rw``; with it, everything goes to the host and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from guest.toolchain import ToolMissing, compile
+from machine import Machine
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    place = tmp_path / "shared"
+    (place / "dir").mkdir(parents=True)
+    (place / "file").write_text("text\n")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    (place / "away").symlink_to(outside)
+    return place
+
+
+def shell(machine: Machine, script: str) -> str:
+    """Standard output and error of a shell script in the guest."""
+    result = machine.run(["sh", "-c", "exec 2>&1; " + script])
+    assert not machine.kernel.oopses, machine.kernel.oopses[0].traceback
+    return result.stdout.decode()
+
+
+def test_read_only(machine_clean: Callable[..., Machine], shared: Path) -> None:
+    machine = machine_clean(ram=64 << 20, binds=[(str(shared), "/mnt/b", False)])
+    said = shell(machine, "cat /mnt/b/file; cd /mnt/b; echo x > file; rm file; mkdir new; chmod 0 file; cat away/secret")
+    assert said.startswith("text\n")
+    assert said.count("Read-only file system") == 4, said
+    assert "secret" not in said.replace("away/secret", "")
+    assert (shared / "file").read_text() == "text\n" and sorted(os.listdir(shared)) == ["away", "dir", "file"]
+
+
+def test_writable(machine_clean: Callable[..., Machine], shared: Path) -> None:
+    machine = machine_clean(ram=64 << 20, binds=[(str(shared), "/mnt/b", True)])
+    script = """cd /mnt/b
+        echo more >> file; mkdir new; echo a > new/a; mv new/a dir/b; ln dir/b dir/c; ln -s b dir/l; chmod 600 file
+        touch -d @1000 dir; rmdir new; mkfifo fifo; cat dir/l; echo zz > away/secret; echo over > dir/c; : > dir/empty; ls dir"""
+    said = shell(machine, script)
+    assert said.splitlines()[0] == "a", said
+    assert said.splitlines()[-4:] == ["b", "c", "empty", "l"], said
+    assert (shared / "file").read_text() == "text\nmore\n"
+    assert os.stat(shared / "file").st_mode & 0o777 == 0o600
+    assert (shared / "dir" / "b").read_text() == "over\n" and os.stat(shared / "dir" / "b").st_nlink == 2
+    assert os.readlink(shared / "dir" / "l") == "b"
+    assert not (shared / "new").exists() and (shared / "fifo").is_fifo()
+    assert (shared.parent / "outside" / "secret").read_text() == "secret", "a link led out of the tree"
+
+
+def test_a_file_alone(machine_clean: Callable[..., Machine], shared: Path) -> None:
+    machine = machine_clean(ram=64 << 20, binds=[(str(shared / "file"), "/etc/motd", True)])
+    assert shell(machine, "cat /etc/motd; echo new > /etc/motd; cat /etc/motd; ls /etc/motd; rm /etc/motd").startswith(
+        "text\nnew\n/etc/motd\nrm: "
+    )
+    assert (shared / "file").read_text() == "new\n"
+
+
+def test_what_the_host_changes_shows(machine_clean: Callable[..., Machine], shared: Path) -> None:
+    machine = machine_clean(ram=64 << 20, binds=[(str(shared), "/mnt/b", True)])
+    assert shell(machine, "cat /mnt/b/file") == "text\n"
+    (shared / "file").write_text("from the host\n")
+    (shared / "made").write_text("made\n")
+    assert shell(machine, "cat /mnt/b/file /mnt/b/made") == "from the host\nmade\n"
+    os.unlink(shared / "made")
+    assert "No such file" in shell(machine, "cat /mnt/b/made")
+
+
+MAPPED = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int main(void)
+{
+	int fd = open("/mnt/b/map", O_RDWR | O_CREAT, 0644);
+	char *p, buffer[10] = "";
+	if (ftruncate(fd, 10000))
+		return 1;
+	p = mmap(NULL, 10000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	strcpy(p + 5000, "synced");
+	if (msync(p, 10000, MS_SYNC))
+		return 2;
+	strcpy(p + 9000, "unmapped");
+	pread(fd, buffer, 8, 9000);
+	munmap(p, 10000);
+	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	strcpy(p, "at exit");
+	return strcmp(buffer, "unmapped") ? 3 : 0;
+}
+"""
+
+
+def test_shared_mappings_reach_the_host(machine_clean: Callable[..., Machine], shared: Path, tmp_path: Path) -> None:
+    source = tmp_path / "mapped.c"
+    source.write_text(MAPPED)
+    try:
+        program = compile(source)
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+    machine = machine_clean(ram=64 << 20, binds=[(str(shared), "/mnt/b", True), (str(program), "/mnt/p", False)])
+    assert machine.run(["/mnt/p"]).exit == 0
+    data = (shared / "map").read_bytes()
+    assert len(data) == 10000
+    assert data[5000:5006] == b"synced" and data[9000:9008] == b"unmapped" and data[:7] == b"at exit"
