@@ -14,8 +14,7 @@ from machine import __version__
 from machine.config import MachineConfig, parse_bind, parse_env, parse_ram, parse_seconds, parse_user
 from machine.errors import ConfigError, NopageError
 
-OWN_ERROR, NOT_EXECUTABLE, NOT_FOUND, TIMED_OUT = 125, 126, 127, 124
-USAGE_ERROR = 2
+OWN_ERROR, USAGE_ERROR = 125, 2
 KILLED = 128
 """Added to a signal's number."""
 
@@ -176,7 +175,8 @@ def run_parser() -> argparse.ArgumentParser:
     """The options of ``nopage run``; the guest's own command line is taken off before."""
     parser = _Parser(
         prog="nopage run",
-        usage="nopage run [OPTIONS] PROGRAM [ARG...]\n       nopage run [OPTIONS] --exec 'COMMAND LINE'... [PROGRAM ...]",
+        usage="nopage run [OPTIONS] PROGRAM [ARG...]\n"
+        "       nopage run [OPTIONS] --exec 'COMMAND LINE'... [PROGRAM [ARG...]]",
         description="Run a compiled program in a fresh machine.",
         epilog=EXAMPLES,
         formatter_class=_Help,

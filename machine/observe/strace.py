@@ -1,14 +1,14 @@
 """The strace view: every system call and signal, as ``strace -f`` shows them.
 
 Nothing here knows a call by heart that the table of system calls can describe: a row's types
-(`machine/kernel/syscalls/table.py`) say how each argument is decoded, so that what the kernel converts and what is shown
-can't drift apart.  A type is ``CONVERSION`` or ``CONVERSION:DECODER``.  The decoders:
+(`machine/kernel/syscalls/table.py`) say how each argument is decoded, so that what the kernel converts and what is
+shown can't drift apart.  A type is ``CONVERSION`` or ``CONVERSION:DECODER``.  The decoders:
 
 * ``flags:PROT_``, ``uint:SEEK_``, ...: a set of flags or an enumeration of `strace_flags`;
-* ``x``, ``oct``, ``signal``, ``creat``, ``fixed``, ``pgoff``: a number in hexadecimal or octal, a signal, the mode of open,
-  the new address of mremap, the offset of mmap2;
-* ``data``, ``data>``, ``str>``, ``cwd>``, ``random>``, ``dirents>``: bytes, as many as the next argument says, or as the
-  result says;
+* ``x``, ``oct``, ``signal``, ``creat``, ``fixed``, ``pgoff``: a number in hexadecimal or octal, a signal, the mode of
+  open, the new address of mremap, the offset of mmap2;
+* ``data``, ``data>``, ``str>``, ``cwd>``, ``random>``, ``dirents>``: bytes, as many as the next argument says, or as
+  the result says;
 * ``argv``, ``envp``, ``iov``, ``iov>``: vectors (the count is the next argument);
 * ``ts``, ``ts64``, ``tv``, ``itv``, ``its``, ``rem>``: times;
 * ``sigset``, ``oldset``, ``sigaction``, ``siginfo``, ``stack``, ``wstatus>``: signals and what becomes of children;
@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING, Optional
 
 from machine.events import Events, Signal, SyscallEnter, SyscallExit, TaskEvent
 from machine.kernel.abi.errno import NAMES
-from machine.kernel.abi.signal import SIGKILL, layout_of
+from machine.kernel.abi.signal import SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, layout_of
 from machine.kernel.syscalls.table import ROWS
 from machine.observe.output import Output
-from machine.observe.strace_args import Call, argument, is_output, path, pointer, quote
+from machine.observe.strace_args import Call, argument, is_output, pointer, quote
 from machine.observe.strace_calls import AUX, WHOLE
 from machine.observe.strace_flags import signal_name
 from machine.observe.strace_structs import siginfo_text
@@ -47,6 +47,7 @@ RESTARTS = {
     516: "ERESTART_RESTARTBLOCK (Interrupted by signal)",
 }
 RESULT_COLUMN = 40
+_FAULTS = (SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV)
 ENOSYS = 38
 
 
@@ -202,10 +203,10 @@ class Strace:
         fields: dict[str, int] = {}
         if layout_of(event.signo, event.si_code) in ("fault", "sys"):
             fields["addr"] = event.address
-        elif event.fields:
+        elif event.si_code != SI_KERNEL:
             fields = event.fields
-        elif event.signo in (4, 5, 7, 8, 11):
-            fields["addr"] = 0  # SI_KERNEL: a general protection fault has no address
+        elif event.signo in _FAULTS:
+            fields["addr"] = 0  # a general protection fault has no address
         self.output.line(f"{self._prefix(event.pid)}--- {signal_name(event.signo)} "
                          f"{siginfo_text(event.signo, event.si_code, fields)} ---")  # fmt: skip
 
@@ -237,6 +238,3 @@ class Strace:
             f"{self._prefix(task.pid)}execve({name}, [{shown}], {mm.env_start:#x} /* {count} var{'s'[: count != 1]} */)"
         )
         self.output.line(f"{text:<{RESULT_COLUMN - 1}} = 0")
-
-
-__all__ = ["Strace", "path"]

@@ -33,7 +33,8 @@ def shell(machine: Machine, script: str) -> str:
 
 def test_read_only(machine_clean: Callable[..., Machine], shared: Path) -> None:
     machine = machine_clean(ram=64 << 20, binds=[(str(shared), "/mnt/b", False)])
-    said = shell(machine, "cat /mnt/b/file; cd /mnt/b; echo x > file; rm file; mkdir new; chmod 0 file; cat away/secret")
+    script = "cat /mnt/b/file; cd /mnt/b; echo x > file; rm file; mkdir new; chmod 0 file; cat away/secret"
+    said = shell(machine, script)
     assert said.startswith("text\n")
     assert said.count("Read-only file system") == 4, said
     assert "secret" not in said.replace("away/secret", "")
@@ -44,7 +45,8 @@ def test_writable(machine_clean: Callable[..., Machine], shared: Path) -> None:
     machine = machine_clean(ram=64 << 20, binds=[(str(shared), "/mnt/b", True)])
     script = """cd /mnt/b
         echo more >> file; mkdir new; echo a > new/a; mv new/a dir/b; ln dir/b dir/c; ln -s b dir/l; chmod 600 file
-        touch -d @1000 dir; rmdir new; mkfifo fifo; cat dir/l; echo zz > away/secret; echo over > dir/c; : > dir/empty; ls dir"""
+        touch -d @1000 dir; rmdir new; mkfifo fifo; cat dir/l; echo zz > away/secret; echo over > dir/c
+        : > dir/empty; ls dir"""
     said = shell(machine, script)
     assert said.splitlines()[0] == "a", said
     assert said.splitlines()[-4:] == ["b", "c", "empty", "l"], said

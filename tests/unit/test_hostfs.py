@@ -96,7 +96,9 @@ def test_no_link_on_the_way(tree: HostTree, path: str) -> None:
     assert tree.try_lstat(path) is None
 
 
-@pytest.mark.parametrize("path", ["..", "../outside/secret", "dir/../../outside/secret", "dir/..", "/../outside/secret"])
+@pytest.mark.parametrize(
+    "path", ["..", "../outside/secret", "dir/../../outside/secret", "dir/..", "/../outside/secret"]
+)
 def test_no_dot_dot(tree: HostTree, path: str) -> None:
     assert refused(tree, path) == EXDEV
 
@@ -106,7 +108,7 @@ def test_absolute_paths_are_inside(tree: HostTree, outside: Path) -> None:
 
 
 def test_nothing_is_written(tree: HostTree) -> None:
-    for flags in (os.O_WRONLY, os.O_RDWR, os.O_RDONLY | os.O_CREAT, os.O_RDONLY | os.O_TRUNC, os.O_WRONLY | os.O_APPEND):
+    for flags in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC, os.O_WRONLY | os.O_APPEND):
         assert refused(tree, "file", flags) == EROFS
         assert refused(tree, "new", flags) == EROFS
     with pytest.raises(Errno) as caught:

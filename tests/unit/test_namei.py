@@ -90,7 +90,7 @@ def test_permissions(kernel: Any) -> None:
     class User:
         uid = euid = 1000
         gid = egid = 1000
-        groups = [50]
+        groups = (50,)
 
     user: Any = User()
     node = lookup(kernel, kernel.init_task, "/tmp").d_inode.create("f", 0o754)

@@ -24,10 +24,10 @@ from machine.kernel.abi.errno import (
     Errno,
 )
 from machine.kernel.current import set_current_kernel
+from machine.kernel.fs.export import changed_names, save_layer
 from machine.kernel.fs.file import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, file, inode
 from machine.kernel.fs.namei import lookup, open_file
 from machine.kernel.fs.overlay import overlay_dir, overlay_file
-from machine.kernel.fs.rootfs import export_layer
 from machine.kernel.fs.tmpfs import RENAME_EXCHANGE, RENAME_NOREPLACE
 
 PAGE = 4096
@@ -111,7 +111,7 @@ def test_the_host_shows(look: Look, host: Path) -> None:
     assert set(names(look("/"))) >= {"dir", "file", "link", "one", "two", "proc", "tmp"}
     assert look("/dir").lookup("nothing") is None
     assert look("/file") is node
-    assert dict((n, i) for n, i, _ in look("/dir").list())["inner"] == look("/dir/inner").i_ino
+    assert {n: i for n, i, _ in look("/dir").list()}["inner"] == look("/dir/inner").i_ino
 
 
 def test_hard_links_of_the_host_are_one_file(look: Look) -> None:
@@ -132,7 +132,7 @@ def test_a_write_stays_in_the_layer(opened: Callable[..., file], look: Look, mac
     assert node.i_mapping.read(4998, 7) == b"89abc34"
     assert node.i_mapping.read(0, 5) == b"01234"
     assert sorted(node.i_mapping.pages) == [1], "only the changed page is kept"
-    assert "/file" in export_layer(machine.kernel.root)
+    assert changed_names(machine.kernel) == (["/file"], [])
     filp.put()
 
 
@@ -303,7 +303,9 @@ def test_links_out_of_the_tree_stay_inside_the_guest(tmp_path: Path, fallback: b
             assert failure(open_file, machine.kernel, machine.kernel.init_task, "/" + name, O_RDONLY) == ENOENT
 
 
-def test_the_default_view(machine_clean: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_view(
+    machine_clean: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here").write_text("here")
     monkeypatch.chdir(tmp_path)
     machine = machine_clean(ram=64 << 20)
@@ -315,3 +317,25 @@ def test_the_default_view(machine_clean: Callable[..., Machine], tmp_path: Path,
 
 def test_overlay_dir_is_what_the_root_is(look: Look) -> None:
     assert isinstance(look("/"), overlay_dir)
+
+
+def test_what_the_guest_wrote_can_be_kept(look: Look, machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert changed_names(machine.kernel) == ([], []), "what was made at boot is not the guest's"
+    place = tmp_path_factory.mktemp("kept")
+    outside = tmp_path_factory.mktemp("outside")
+    (place / "dir").mkdir()
+    (place / "dir" / "evil").symlink_to(outside)
+    look("/dir").mkdir("evil", 0o755).create("x", 0o644)
+    look("/dir/inner").prepare_write()
+    look("/dir/inner").i_mapping.write(5, b" changed")
+    look("/").mkdir("new", 0o700).symlink("l", "../dir")
+    look("/").unlink("file")
+    changed, removed = changed_names(machine.kernel)
+    assert changed == ["/dir/evil", "/dir/evil/x", "/dir/inner", "/new", "/new/l"] and removed == ["/file"]
+    with pytest.raises(Errno):
+        save_layer(machine.kernel, str(place))
+    assert os.listdir(outside) == []
+    (place / "dir" / "evil").unlink()
+    assert save_layer(machine.kernel, str(place)) == 5
+    assert (place / "dir" / "inner").read_text() == "inner changed"
+    assert os.readlink(place / "new" / "l") == "../dir" and (place / "dir" / "evil" / "x").read_bytes() == b""

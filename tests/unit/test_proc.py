@@ -68,13 +68,6 @@ class Space:
         start = (self.frames[0] << 12) + address - DATA
         return bytes(self.ram.view[start : start + count])
 
-    def write_some(self, address: int, data: bytes) -> int:
-        if not DATA <= address < DATA + PAGE_SIZE:
-            return 0
-        start = (self.frames[0] << 12) + address - DATA
-        self.ram.view[start : start + len(data)] = data
-        return len(data)
-
 
 def fake_task(kernel: Any, pid: int, mm: Any, root: dentry) -> Any:
     counters: dict[str, int] = dict.fromkeys(
@@ -114,7 +107,8 @@ def kernel() -> Iterator[Any]:
     )
     made: Any = SimpleNamespace(
         ram=ram, mem=mem, clock=clock, tasks={}, hostname="pc", proc_entries={}, sysfs_entries={}, sysctl={},
-        vfs=SimpleNamespace(host_descriptors=[], foreground=0, page_cache_frames=lambda: 3), slab=SimpleNamespace(frames=lambda: 2),
+        vfs=SimpleNamespace(host_descriptors=[], foreground=0, page_cache_frames=lambda: 3),
+        slab=SimpleNamespace(frames=lambda: 2),
         modules={}, spawned={}, mms={mm}, boot_id=bytes(range(16)), random_bytes=lambda n: b"\x5a" * n, mm=mm,
         iomem=default_pc(ram, (0x100000, 0x1FFFFF), (0x200000, 0x2FFFFF)),
     )  # fmt: skip
@@ -229,16 +223,6 @@ def test_pagemap(kernel: Any) -> None:
         read(filp, 24, 4)
     assert caught.value.errno == EINVAL
     assert read(filp, 8, (0x7FFF_FFFF_F000 >> 12) * 8) == b""
-
-
-def test_mem_reads_and_writes_the_process(kernel: Any) -> None:
-    filp = opened(kernel, "7/mem")
-    read, write = filp.f_op.read_iter, filp.f_op.write_iter
-    assert read is not None and write is not None
-    assert write(filp, b"dog", DATA) == 3 and read(filp, 3, DATA) == b"dog"
-    with pytest.raises(Errno) as caught:
-        read(filp, 3, 0x1000)
-    assert caught.value.errno == EIO
 
 
 def test_magic_links(kernel: Any) -> None:

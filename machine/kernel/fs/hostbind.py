@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Optional
 from machine.kernel.abi.errno import EEXIST, EINVAL, EIO, ENOENT, EOPNOTSUPP, EPERM, EXDEV, Errno
 from machine.kernel.fs.file import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, inode
 from machine.kernel.fs.hostfs import HostTree, host_error
-from machine.kernel.fs.overlay import HostData, overlay_dir, overlay_file, overlay_special, overlay_super, overlay_symlink
+from machine.kernel.fs.overlay import (
+    HostData,
+    overlay_dir,
+    overlay_file,
+    overlay_special,
+    overlay_super,
+    overlay_symlink,
+)
 from machine.kernel.fs.tmpfs import RENAME_EXCHANGE, RENAME_NOREPLACE, memory_super
 from machine.kernel.mm.filemap import address_space
 
@@ -286,7 +293,9 @@ def _moved(node: inode, path: str) -> None:
             _moved(child, f"{path}/{name}")
 
 
-def bind_root(kernel: Kernel, s_dev: int, host: str, writable: bool, force_fallback: bool = False) -> tuple[inode, HostTree]:
+def bind_root(
+    kernel: Kernel, s_dev: int, host: str, writable: bool, force_fallback: bool = False
+) -> tuple[inode, HostTree]:
     """The inode to be mounted for the host's `host` (a file or a directory), and its tree.
 
     OSError where the host has no such path.

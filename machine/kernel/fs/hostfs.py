@@ -21,7 +21,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from typing import Optional
 
 from machine.kernel.abi.errno import EACCES, EINVAL, EIO, ELOOP, EMFILE, ENFILE, ENOENT, EROFS, ESTALE, EXDEV, Errno
@@ -70,7 +70,7 @@ def _openat2(root: int, path: bytes, flags: int, mode: int) -> int:
             raise OSError(number, os.strerror(number), os.fsdecode(path))
 
 
-@lru_cache(maxsize=None)
+@cache
 def have_openat2() -> bool:
     """Whether the host's kernel has openat2(2) and lets us use it (seccomp profiles may not)."""
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)

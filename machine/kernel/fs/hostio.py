@@ -240,7 +240,7 @@ def _inherited(fd: int) -> int:
     return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
 
 
-# -- bytes in memory -------------------------------------------------------------------------------------
+# -- bytes in memory -------------------------------------------------------------------------------
 
 
 def _buffer(filp: file) -> bytearray:

@@ -1,9 +1,4 @@
-"""Path lookup and opening (fs/namei.c, fs/open.c).
-
-A `Dentry` is one name as it was reached: its parents are the path, so ``..`` and getcwd follow it, mounts
-included.  Directories whose look-ups always give the same inode keep the dentries of their children,
-and rename and unlink update them.
-"""
+"""Path lookup and opening (fs/namei.c, fs/open.c).  Dentries are in `dcache`, permissions in `permission`."""
 
 from __future__ import annotations
 
@@ -11,8 +6,6 @@ import os
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import (
-    EACCES,
-    EBUSY,
     EEXIST,
     EINVAL,
     EISDIR,
@@ -23,13 +16,12 @@ from machine.kernel.abi.errno import (
     ENXIO,
     EOPNOTSUPP,
     EPERM,
-    EROFS,
     ETXTBSY,
     EXDEV,
     Errno,
 )
+from machine.kernel.fs.dcache import Dentry, child_dentry, d_delete, d_move, follow_mount, is_mounted_on
 from machine.kernel.fs.file import (
-    FMODE_WRITE,
     O_ACCMODE,
     O_CREAT,
     O_DIRECTORY,
@@ -54,6 +46,17 @@ from machine.kernel.fs.file import (
     file_operations,
     inode,
 )
+from machine.kernel.fs.permission import (
+    MAY_EXEC,
+    MAY_READ,
+    MAY_WRITE,
+    allow_write_access,
+    deny_write_access,
+    inode_permission,
+    is_owner_or_capable,
+    may_create,
+    may_delete,
+)
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -62,97 +65,11 @@ if TYPE_CHECKING:
 AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_SYMLINK_FOLLOW = -100, 0x100, 0x200, 0x400
 AT_EACCESS, AT_NO_AUTOMOUNT, AT_EMPTY_PATH = 0x200, 0x800, 0x1000
 MAXSYMLINKS, NAME_MAX, PATH_MAX = 40, 255, 4096
-MAY_EXEC, MAY_WRITE, MAY_READ = 1, 2, 4
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
-S_ISVTX = 0o1000
 _OPEN_ONLY = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC
 
 
-class Dentry(dentry):
-    """A name in a directory, with the dentries of its children that are in use."""
-
-    __slots__ = ("d_children", "d_deleted", "d_fullname")
-
-    def __init__(self, d_inode: inode, d_name: str, d_parent: Optional[dentry], fullname: str = "") -> None:
-        super().__init__(d_inode, d_name, d_parent)
-        self.d_children: dict[str, Dentry] = {}
-        self.d_deleted = False
-        """Its name has been removed."""
-        self.d_fullname = fullname
-        """What to show instead of a path for what has no name in the tree: ``pipe:[3]``."""
-
-    def path(self) -> str:
-        """The absolute path; " (deleted)" is added as d_path does for a name that is gone."""
-        text = self.d_fullname or super().path()
-        return text + " (deleted)" if self.d_deleted else text
-
-
-def follow_mount(kernel: Kernel, node: inode) -> inode:
-    """The root of what is mounted on `node`, or `node`."""
-    covered = kernel.vfs.covered
-    while node in covered:
-        node = covered[node]
-    return node
-
-
-def child_dentry(kernel: Kernel, parent: dentry, name: str) -> Optional[dentry]:
-    """The entry `name` of a directory, mounts followed; None where there is none."""
-    directory = parent.d_inode
-    node = directory.lookup(name)
-    if node is None:
-        return None
-    if node in kernel.vfs.covered:
-        node = follow_mount(kernel, node)
-    if not getattr(directory, "d_caches", False) or not isinstance(parent, Dentry):
-        return Dentry(node, name, parent)
-    known = parent.d_children.get(name)
-    if known is None or known.d_inode is not node:
-        known = parent.d_children[name] = Dentry(node, name, parent)
-    return known
-
-
-# -- permissions --------------------------------------------------------------------------------------
-
-
-def inode_permission(task: task_struct, node: inode, mask: int, effective: bool = True) -> None:
-    """EACCES unless the task may access `node` so; EROFS for writing to a read-only file system."""
-    if mask & MAY_WRITE and node.i_sb.read_only and node.i_mode & S_IFMT in (S_IFREG, S_IFDIR, S_IFLNK):
-        raise Errno(EROFS)
-    uid, gid = (task.euid, task.egid) if effective else (task.uid, task.gid)
-    mode = node.i_mode
-    if uid == 0:
-        if mask & MAY_EXEC and mode & S_IFMT != S_IFDIR and not mode & 0o111:
-            raise Errno(EACCES)
-        return
-    if uid == node.i_uid:
-        mode >>= 6
-    elif gid == node.i_gid or node.i_gid in task.groups:
-        mode >>= 3
-    if mask & ~mode & 7:
-        raise Errno(EACCES)
-
-
-def is_owner_or_capable(task: task_struct, node: inode) -> bool:
-    """Whether the task may change the attributes of `node`."""
-    return task.euid in (0, node.i_uid)
-
-
-def may_create(task: task_struct, directory: dentry) -> None:
-    """Whether a name may be made in `directory`: ENOENT in a removed one, EACCES, EROFS."""
-    if getattr(directory, "d_deleted", False):
-        raise Errno(ENOENT)
-    inode_permission(task, directory.d_inode, MAY_WRITE | MAY_EXEC)
-
-
-def may_delete(task: task_struct, directory: dentry, node: inode) -> None:
-    """Whether `node` may be removed from `directory`: EACCES, EROFS, EPERM in a sticky directory."""
-    above = directory.d_inode
-    inode_permission(task, above, MAY_WRITE | MAY_EXEC)
-    if above.i_mode & S_ISVTX and task.euid not in (0, node.i_uid, above.i_uid):
-        raise Errno(EPERM)
-
-
-# -- the walk -------------------------------------------------------------------------------------------
+# -- the walk --------------------------------------------------------------------------------------
 
 
 class Walk:
@@ -323,30 +240,7 @@ def new_name(
     return directory, last
 
 
-def is_mounted_on(kernel: Kernel, node: inode) -> bool:
-    """Whether something is mounted on `node` (such a name can't be removed: EBUSY)."""
-    return node in kernel.vfs.covered
-
-
-def d_delete(directory: dentry, name: str) -> None:
-    """A name was removed: dentries of it say so."""
-    if isinstance(directory, Dentry):
-        gone = directory.d_children.pop(name, None)
-        if gone is not None:
-            gone.d_deleted = True
-
-
-def d_move(old_dir: dentry, old_name: str, new_dir: dentry, new_name_: str) -> None:
-    """A name was renamed: its dentry moves, so that open directories below it have their new path."""
-    d_delete(new_dir, new_name_)
-    if isinstance(old_dir, Dentry) and isinstance(new_dir, Dentry):
-        moved = old_dir.d_children.pop(old_name, None)
-        if moved is not None:
-            moved.d_name, moved.d_parent = new_name_, new_dir
-            new_dir.d_children[new_name_] = moved
-
-
-# -- open ---------------------------------------------------------------------------------------------------
+# -- open ------------------------------------------------------------------------------------------
 
 
 def open_file(
@@ -412,7 +306,8 @@ def _open_tmpfile(kernel: Kernel, task: task_struct, where: dentry, flags: int, 
     node.i_nlink = 0
     node.i_uid, node.i_gid = task.euid, task.egid
     name = f"#{node.i_ino}"
-    return dentry_open(kernel, task, Dentry(node, name, None, f"{where.path()}/{name} (deleted)"), flags & ~O_DIRECTORY, True)
+    made = Dentry(node, name, None, f"{where.path()}/{name} (deleted)")
+    return dentry_open(kernel, task, made, flags & ~O_DIRECTORY, True)
 
 
 class _PathOperations(file_operations):
@@ -497,18 +392,10 @@ def kernel_read_file(filp: file) -> bytes:
         position += len(data)
 
 
-def deny_write_access(filp: file) -> None:
-    """A program runs from this file: ETXTBSY for writers from now on, or at once if there is one."""
-    node: Any = filp.f_inode
-    if getattr(node, "writers", 0) > 0:
-        raise Errno(ETXTBSY)
-    node.deny_write = getattr(node, "deny_write", 0) + 1
-
-
-def allow_write_access(filp: file) -> None:
-    """The program has ended (or has called exec): undo `deny_write_access`."""
-    node: Any = filp.f_inode
-    node.deny_write = getattr(node, "deny_write", 0) - 1
-
-
-__all__ = ["EBUSY", "FMODE_WRITE", "dentry_open", "kernel_read_file", "lookup", "open_file"]
+__all__ = [
+    "AT_EACCESS", "AT_EMPTY_PATH", "AT_FDCWD", "AT_NO_AUTOMOUNT", "AT_REMOVEDIR", "AT_SYMLINK_FOLLOW",
+    "AT_SYMLINK_NOFOLLOW", "MAY_EXEC", "MAY_READ", "MAY_WRITE", "RESOLVE_BENEATH", "RESOLVE_IN_ROOT", "Dentry", "Walk",
+    "allow_write_access", "child_dentry", "d_delete", "d_move", "dentry_open", "deny_write_access", "follow_mount",
+    "inode_permission", "is_mounted_on", "is_owner_or_capable", "kernel_read_file", "lookup", "lookup_parent",
+    "may_create", "may_delete", "new_name", "open_file",
+]  # fmt: skip

@@ -264,7 +264,7 @@ class overlay_dir(memory_dir, _lower):
     def _below(self, name: str) -> str:
         return f"{self.path}/{name}" if self.path else name
 
-    # -- looking ---------------------------------------------------------------------------------------
+    # -- looking -----------------------------------------------------------------------------------
 
     def lookup(self, name: str) -> Optional[inode]:
         node = self.children.get(name)
@@ -319,7 +319,7 @@ class overlay_dir(memory_dir, _lower):
         info = self.host_stat()
         return 0 if info is None else info.st_dev
 
-    # -- changing ---------------------------------------------------------------------------------------
+    # -- changing ----------------------------------------------------------------------------------
 
     def add(self, name: str, node: inode) -> None:
         super().add(name, node)
@@ -337,6 +337,8 @@ class overlay_dir(memory_dir, _lower):
     def place(self, name: str, node: inode) -> None:
         """At boot: put a node into the view without leaving a trace in the time stamps."""
         self.children[name] = node
+        if isinstance(node, memory_inode):
+            node.pristine = True
         if node.i_mode & S_IFMT == S_IFDIR and self.tree is None:
             self.i_nlink += 1
 
@@ -345,6 +347,13 @@ def export_tree(sb: overlay_super, tree: HostTree) -> overlay_dir:
     """The root of a host tree as a directory of the layer.  Errno where it can't be read."""
     info = tree.lstat("")
     return overlay_dir(sb, info.st_mode, tree, "", info)
+
+
+def is_changed(node: inode) -> bool:
+    """Whether the guest made this inode of the layer, or changed the host's."""
+    if isinstance(node, _lower) and node.tree is not None:
+        return node.upper
+    return isinstance(node, memory_inode) and not node.pristine
 
 
 def host_name(node: inode) -> Optional[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.kernel.abi.errno import EAGAIN, EBUSY, EINVAL, EPERM, EPIPE, ENXIO, Errno
+from machine.kernel.abi.errno import EAGAIN, EBUSY, EINVAL, ENXIO, EPERM, EPIPE, Errno
 from machine.kernel.abi.signal import SIGPIPE
 from machine.kernel.fs.anon import anon_inode
 from machine.kernel.fs.file import (
@@ -37,8 +37,18 @@ class pipe_inode_info:
     """The bytes in flight and who is at the ends."""
 
     __slots__ = (
-        "anonymous", "chunks", "kernel", "packets", "r_counter", "readers", "rd_wait", "size", "used", "w_counter",
-        "wr_wait", "writers",
+        "anonymous",
+        "chunks",
+        "kernel",
+        "packets",
+        "r_counter",
+        "rd_wait",
+        "readers",
+        "size",
+        "used",
+        "w_counter",
+        "wr_wait",
+        "writers",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel) -> None:

@@ -74,7 +74,8 @@ def _meminfo(kernel: Kernel) -> Text:
         ("Dirty", 0), ("Writeback", 0), ("AnonPages", anonymous), ("Mapped", sum(mm.rss_file for mm in kernel.mms)),
         ("Shmem", 0), ("KReclaimable", 0), ("Slab", slab), ("SReclaimable", 0), ("SUnreclaim", slab),
         ("KernelStack", 4 * len(kernel.tasks)), ("PageTables", tables), ("CommitLimit", total // 2),
-        ("Committed_AS", committed), ("VmallocTotal", 32 << 40 >> PAGE_SHIFT), ("VmallocUsed", 0), ("VmallocChunk", 0),
+        ("Committed_AS", committed), ("VmallocTotal", ((32 << 40) - 1) >> PAGE_SHIFT), ("VmallocUsed", 0),
+        ("VmallocChunk", 0),
     )  # fmt: skip
     lines = [f"{name + ':':<16}{pages << PAGE_SHIFT - 10:>8} kB\n" for name, pages in figures]
     huge = "".join(f"HugePages_{name + ':':<12}{0:>5}\n" for name in ("Total", "Free", "Rsvd", "Surp"))
@@ -84,6 +85,27 @@ def _meminfo(kernel: Kernel) -> Text:
 def cached_frames(kernel: Kernel) -> int:
     """Frames of the page cache."""
     return kernel.vfs.page_cache_frames()
+
+
+def _vmstat(kernel: Kernel) -> Text:
+    """Pages by use, and the machine's faults; nothing is ever swapped."""
+    figures = (
+        ("nr_free_pages", kernel.mem.free_frames()), ("nr_anon_pages", sum(mm.rss_anon for mm in kernel.mms)),
+        ("nr_mapped", sum(mm.rss_file for mm in kernel.mms)), ("nr_file_pages", cached_frames(kernel)),
+        ("nr_page_table_pages", sum(mm.tables.table_frames() for mm in kernel.mms)),
+        ("pgpgin", 0), ("pgpgout", 0), ("pswpin", 0), ("pswpout", 0), ("pgfault", kernel.total_faults()),
+        ("pgmajfault", sum(task.maj_flt for task in kernel.tasks.values())),
+    )  # fmt: skip
+    return "".join(f"{name} {value}\n" for name, value in figures)
+
+
+def _diskstats(_kernel: Kernel) -> Text:
+    """The machine has no disks."""
+    return ""
+
+
+def _partitions(_kernel: Kernel) -> Text:
+    return "major minor  #blocks  name\n\n"
 
 
 def _version(_kernel: Kernel) -> Text:
@@ -181,6 +203,7 @@ TREE: Tree = {
     "cmdline": Entry(0o444, _cmdline),
     "cpuinfo": Entry(0o444, _cpuinfo),
     "devices": Entry(0o444, _devices),
+    "diskstats": Entry(0o444, _diskstats),
     "filesystems": Entry(0o444, _filesystems),
     "interrupts": Entry(0o444, _interrupts),
     "iomem": Entry(0o400, _iomem),
@@ -189,9 +212,11 @@ TREE: Tree = {
     "meminfo": Entry(0o444, _meminfo),
     "modules": Entry(0o444, _modules),
     "mounts": "self/mounts",
+    "partitions": Entry(0o444, _partitions),
     "stat": Entry(0o444, _stat),
     "swaps": Entry(0o444, _swaps),
     "uptime": Entry(0o444, _uptime),
     "version": Entry(0o444, _version),
+    "vmstat": Entry(0o444, _vmstat),
     **SYSCTLS,
 }

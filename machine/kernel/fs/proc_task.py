@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, EIO, ENOENT, Errno
 from machine.kernel.abi.resource import RLIM_INFINITY
-from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, S_IFREG, file, file_operations, inode, super_block
+from machine.kernel.fs.file import S_IFREG, file, file_operations, inode, super_block
 from machine.kernel.fs.proc import (
     DT_DIR,
     DT_LNK,
@@ -21,8 +21,10 @@ from machine.kernel.fs.proc import (
     Text,
     alive,
 )
+from machine.kernel.fs.proc_fd import FdDirectory
 from machine.kernel.fs.proc_status import stat, status
 from machine.kernel.fs.proc_vm import pagemap, rollup, smaps
+from machine.kernel.mm.gup import read_process_vm, write_process_vm
 from machine.kernel.task.task import EXIT_ZOMBIE
 
 if TYPE_CHECKING:
@@ -179,12 +181,22 @@ def _mountinfo(task: task_struct) -> Text:
     return mountinfo(task.kernel, task)
 
 
+def _id_map(_task: task_struct) -> Text:
+    """Every id is itself: there is one user namespace."""
+    return f"{0:>10} {0:>10} {0xFFFFFFFF:>10}\n"
+
+
+def _setgroups(_task: task_struct) -> Text:
+    return "allow\n"
+
+
 FILES: dict[str, TaskEntry] = {
     "auxv": TaskEntry(0o400, _auxv),
     "cgroup": TaskEntry(0o444, _cgroup),
     "cmdline": TaskEntry(0o444, _cmdline),
     "comm": TaskEntry(0o644, _comm, _set_comm),
     "environ": TaskEntry(0o400, _environ),
+    "gid_map": TaskEntry(0o444, _id_map),
     "limits": TaskEntry(0o444, _limits),
     "maps": TaskEntry(0o444, _maps),
     "mountinfo": TaskEntry(0o444, _mountinfo),
@@ -192,11 +204,13 @@ FILES: dict[str, TaskEntry] = {
     "oom_score": TaskEntry(0o444, _oom_score),
     "oom_score_adj": TaskEntry(0o644, _oom_score_adj, _set_oom_score_adj),
     "personality": TaskEntry(0o400, _personality),
+    "setgroups": TaskEntry(0o444, _setgroups),
     "smaps": TaskEntry(0o444, _smaps),
     "smaps_rollup": TaskEntry(0o444, _smaps_rollup),
     "stat": TaskEntry(0o444, stat),
     "statm": TaskEntry(0o444, _statm),
     "status": TaskEntry(0o444, status),
+    "uid_map": TaskEntry(0o444, _id_map),
     "wchan": TaskEntry(0o444, _wchan),
 }
 LINKS = ("cwd", "exe", "root")
@@ -206,13 +220,13 @@ LINKS = ("cwd", "exe", "root")
 
 
 class _MemOperations(file_operations):
-    """/proc/PID/mem: the process's memory at the position; EIO where it can't be reached (mem_rw)."""
+    """/proc/PID/mem: the process's memory at the position, as a debugger reaches it; EIO elsewhere (mem_rw)."""
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         mm = self._mm(filp)
         if mm is None or not count:
             return b""
-        data = mm.read_some(position, count)
+        data = read_process_vm(mm, position, count)
         if not data:
             raise Errno(EIO)
         return data
@@ -221,7 +235,7 @@ class _MemOperations(file_operations):
         mm = self._mm(filp)
         if mm is None or not data:
             return 0
-        done = mm.write_some(position, data)
+        done = write_process_vm(mm, position, data)
         if not done:
             raise Errno(EIO)
         return done
@@ -302,7 +316,7 @@ class TaskDirectory(ProcDirectory):
             link.own(task)
             return link
         if name in ("fd", "fdinfo"):
-            return _FdDirectory(self.kernel, self.i_sb, path, task, name == "fdinfo")
+            return FdDirectory(self.kernel, self.i_sb, path, task, name == "fdinfo")
         if name == "task" and not self.is_thread:
             return _ThreadsDirectory(self.kernel, self.i_sb, path, task)
         return None
@@ -355,56 +369,3 @@ class _ThreadsDirectory(ProcDirectory):
 
 def _pid(task: task_struct) -> int:
     return task.pid
-
-
-class _FdDirectory(ProcDirectory):
-    """/proc/PID/fd, one magic link an open file, and /proc/PID/fdinfo with its position and flags."""
-
-    def __init__(self, kernel: Kernel, sb: super_block, path: str, task: task_struct, info: bool) -> None:
-        super().__init__(kernel, sb, path, 0o555 if info else 0o500)
-        self.task = task
-        self.info = info
-        self.own(task)
-
-    def _fds(self) -> dict[int, file]:
-        files: Any = getattr(alive(self.task), "files", None)
-        return {} if files is None else files.fds
-
-    def names(self) -> list[tuple[str, int]]:
-        return [(str(fd), DT_REG if self.info else DT_LNK) for fd in sorted(self._fds())]
-
-    def getattr(self) -> None:
-        """The directory's size is the number of open files (proc_fd_getattr)."""
-        self.i_size = 0 if self.info else len(self._fds())
-
-    def child(self, name: str) -> Optional[inode]:
-        if not name.isdecimal() or (name != "0" and name.startswith("0")):
-            return None
-        fd = int(name)
-        filp = self._fds().get(fd)
-        if filp is None:
-            return None
-        path = self.below(name)
-        if self.info:
-            return ProcFile(self.kernel, self.i_sb, path, 0o444, lambda: self._describe(fd))
-        mode = (0o500 if filp.f_mode & FMODE_READ else 0) | (0o300 if filp.f_mode & FMODE_WRITE else 0)
-        link = ProcLink(self.kernel, self.i_sb, path, lambda: self._led(fd)[1], lambda: self._led(fd), mode)
-        link.i_size = 64
-        link.own(self.task)
-        return link
-
-    def _open(self, fd: int) -> file:
-        filp = self._fds().get(fd)
-        if filp is None:
-            raise Errno(ENOENT)
-        return filp
-
-    def _led(self, fd: int) -> tuple[inode, str]:
-        filp = self._open(fd)
-        return filp.f_inode, filp.f_path
-
-    def _describe(self, fd: int) -> Text:
-        filp = self._open(fd)
-        cloexec = 0o2000000 if fd in self.task.files.cloexec else 0
-        node = filp.f_inode
-        return f"pos:\t{filp.f_pos}\nflags:\t0{filp.f_flags | cloexec:o}\nmnt_id:\t0\nino:\t{node.i_ino}\n"

@@ -55,7 +55,7 @@ def driver_result(filp: file, result: Any) -> int:
     return result
 
 
-# -- read ------------------------------------------------------------------------------------------------
+# -- read ------------------------------------------------------------------------------------------
 
 
 def do_read(task: task_struct, filp: file, vectors: Vectors, position: int | None) -> int:
@@ -121,7 +121,7 @@ def scatter(task: task_struct, vectors: Vectors, skip: int, data: bytes) -> int:
     return done
 
 
-# -- write -----------------------------------------------------------------------------------------------
+# -- write -----------------------------------------------------------------------------------------
 
 
 def do_write(task: task_struct, filp: file, vectors: Vectors, position: int | None) -> int:
@@ -209,7 +209,7 @@ def limit_size(task: task_struct, position: int, count: int) -> int:
     return min(count, limit - position)
 
 
-# -- drivers ---------------------------------------------------------------------------------------------
+# -- drivers ---------------------------------------------------------------------------------------
 
 
 def _driver_vectors(task: task_struct, filp: file, operation: str, vectors: Vectors, position: int | None) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import ENOTDIR, Errno
 from machine.kernel.fs.etc import fill_etc
-from machine.kernel.fs.file import MKDEV, S_IFDIR, S_IFMT, S_IFREG, dentry, inode, super_block
+from machine.kernel.fs.file import MKDEV, S_IFDIR, S_IFMT, S_IFREG, inode, super_block
 from machine.kernel.fs.hostbind import bind_root, bind_super
 from machine.kernel.fs.hostfs import HostTree
 from machine.kernel.fs.namei import Dentry, follow_mount
@@ -142,7 +142,7 @@ class Vfs:
         self.covered.clear()
 
 
-# -- mounting ------------------------------------------------------------------------------------------------
+# -- mounting --------------------------------------------------------------------------------------
 
 
 def mount(kernel: Kernel, path: str, root: inode, s_type: str, source: str = "") -> None:
@@ -293,19 +293,3 @@ def _export_cwd(kernel: Kernel, sb: overlay_super, view: RootView) -> None:
         point.place(name, node)
     else:
         mount(kernel, path, node, "overlay")
-
-
-def export_layer(directory: dentry) -> list[str]:
-    """Paths of the root layer that the guest made or changed, for the line that says what will be lost."""
-    changed: list[str] = []
-    _collect(directory.d_inode, "", changed)
-    return changed
-
-
-def _collect(node: inode, path: str, changed: list[str]) -> None:
-    if isinstance(node, overlay_dir):
-        changed += [f"{path}/{name}" for name in sorted(node.whiteouts) if name not in node.children]
-        for name, child in sorted(node.children.items()):
-            _collect(child, f"{path}/{name}", changed)
-    elif isinstance(node, memory_file) and getattr(node, "upper", True):
-        changed.append(path)

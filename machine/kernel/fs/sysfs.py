@@ -33,6 +33,19 @@ def _kernel_max(_kernel: Kernel) -> Text:
     return "0\n"
 
 
+def _mask(_kernel: Kernel) -> Text:
+    return "1\n"
+
+
+_TOPOLOGY = (
+    ("core_id", _one_processor),
+    ("core_siblings", _mask),
+    ("core_siblings_list", _one_processor),
+    ("physical_package_id", _one_processor),
+    ("thread_siblings", _mask),
+    ("thread_siblings_list", _one_processor),
+)
+
 TREE: Tree = {
     "block/": "",
     "bus/": "",
@@ -40,6 +53,7 @@ TREE: Tree = {
     "firmware/": "",
     "fs/": "",
     "module/": "",
+    **{f"devices/system/cpu/cpu0/topology/{name}": Entry(0o444, show) for name, show in _TOPOLOGY},
     "devices/system/cpu/kernel_max": Entry(0o444, _kernel_max),
     "devices/system/cpu/online": Entry(0o444, _one_processor),
     "devices/system/cpu/possible": Entry(0o444, _one_processor),

@@ -82,7 +82,7 @@ class address_space:
         """Pages that exist in memory alone: charged, and never dropped."""
         self.i_mmap: dict[vm_area_struct, None] = {}
 
-    # -- mappings -------------------------------------------------------------------------------
+    # -- mappings ----------------------------------------------------------------------------------
 
     def vma_link(self, vma: vm_area_struct) -> None:
         """An area maps this file."""
@@ -104,7 +104,7 @@ class address_space:
                 if pfn is not None and pfn == (pte & 0x000F_FFFF_FFFF_F000) >> PAGE_SHIFT:
                     flags[pfn] |= PG_dirty
 
-    # -- pages ------------------------------------------------------------------------------------
+    # -- pages -------------------------------------------------------------------------------------
 
     def find_or_read(self, index: int) -> int:
         """The frame of page `index`, read in if need be.  EIO, ENOMEM, ENOSPC (tmpfs is full)."""
@@ -244,7 +244,7 @@ class address_space:
             start = pfn << PAGE_SHIFT
             self.kernel.ram.view[start + offset : start + PAGE_SIZE] = bytes(PAGE_SIZE - offset)
 
-    # -- truncation, write-back, release --------------------------------------------------------------
+    # -- truncation, write-back, release -----------------------------------------------------------
 
     def truncate(self, length: int) -> None:
         """Set the size: mapped pages beyond it go, the rest of the last one becomes zeros.
@@ -330,7 +330,7 @@ class address_space:
         self._drop(list(self.pages))
 
 
-# -- mappings of regular files ---------------------------------------------------------------------------
+# -- mappings of regular files ---------------------------------------------------------------------
 
 
 def filemap_nopage(vma: vm_area_struct, address: int, kind: Optional[Ptr]) -> NopageResult:

@@ -33,7 +33,7 @@ def _writable(node: inode) -> None:
         raise Errno(EROFS)
 
 
-# -- chmod ------------------------------------------------------------------------------------------------------
+# -- chmod -----------------------------------------------------------------------------------------
 
 
 def _chmod(task: Task, node: inode, mode: int) -> int:
@@ -72,7 +72,7 @@ def sys_fchmodat2(task: Task, dirfd: int, path: int, mode: int, flags: int) -> i
     return _chmod(task, find(task, dirfd, path, flags).d_inode, mode)
 
 
-# -- chown ----------------------------------------------------------------------------------------------------------
+# -- chown -----------------------------------------------------------------------------------------
 
 
 def _chown(task: Task, node: inode, uid: int, gid: int) -> int:
@@ -156,7 +156,7 @@ def sys_fchownat(task: Task, dirfd: int, path: int, uid: int, gid: int, flags: i
     return _chown(task, find(task, dirfd, path, flags).d_inode, uid, gid)
 
 
-# -- times --------------------------------------------------------------------------------------------------------------
+# -- times -----------------------------------------------------------------------------------------
 
 Times = Optional[tuple[Optional[int], Optional[int]]]
 """(atime, mtime) in nanoseconds, None for one that stays; None as a whole: both are now."""
@@ -179,7 +179,7 @@ def _set_times(task: Task, node: inode, times: Times) -> int:
         return 0
     if not is_owner_or_capable(task, node):
         raise Errno(EPERM)
-    changes = {name: value for name, value in zip(("i_atime", "i_mtime"), times) if value is not None}
+    changes = {name: value for name, value in zip(("i_atime", "i_mtime"), times, strict=True) if value is not None}
     node.setattr(**changes)
     return 0
 
@@ -267,7 +267,7 @@ def sys_utime(task: Task, path: int, times: int) -> int:
     return _utimensat(task, AT_FDCWD, path, wanted, 0)
 
 
-# -- truncate ---------------------------------------------------------------------------------------------------------------
+# -- truncate --------------------------------------------------------------------------------------
 
 
 def _truncate(task: Task, path: int, length: int) -> int:

@@ -6,17 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from machine.kernel.abi.errno import (
-    EBADF,
     EBUSY,
     EEXIST,
-    EFAULT,
     EINVAL,
     EISDIR,
     ENOENT,
     ENOTDIR,
     ENOTEMPTY,
     EPERM,
-    ERANGE,
     EXDEV,
     Errno,
 )
@@ -30,7 +27,6 @@ from machine.kernel.fs.file import (
     S_IFREG,
     S_IFSOCK,
     dentry,
-    file,
     inode,
 )
 from machine.kernel.fs.namei import (
@@ -38,7 +34,6 @@ from machine.kernel.fs.namei import (
     AT_FDCWD,
     AT_REMOVEDIR,
     AT_SYMLINK_FOLLOW,
-    MAY_EXEC,
     MAY_WRITE,
     d_delete,
     d_move,
@@ -55,14 +50,13 @@ from machine.kernel.syscalls.files import user_path
 from machine.kernel.syscalls.table import syscall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from machine.kernel.task.task import Task
 
 _ALLOWED_TYPES = (0, S_IFREG, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK)
 
 
-# -- making names ---------------------------------------------------------------------------------------------
+# -- making names ----------------------------------------------------------------------------------
 
 
 def _mkdir(task: Task, dirfd: int, path: int, mode: int) -> int:
@@ -156,7 +150,7 @@ def sys_linkat(task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, f
     return _link(task, old_dirfd, old, new_dirfd, new, flags)
 
 
-# -- removing names -------------------------------------------------------------------------------------------------
+# -- removing names --------------------------------------------------------------------------------
 
 
 def _victim(task: Task, directory: dentry, name: str) -> inode:
@@ -214,7 +208,7 @@ def sys_unlinkat(task: Task, dirfd: int, path: int, flags: int) -> int:
     return _rmdir(task, dirfd, path) if flags else _unlink(task, dirfd, path)
 
 
-# -- rename ---------------------------------------------------------------------------------------------------------
+# -- rename ----------------------------------------------------------------------------------------
 
 
 def _rename(task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flags: int) -> int:
@@ -301,7 +295,7 @@ def sys_renameat2(task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int
     return _rename(task, old_dirfd, old, new_dirfd, new, flags)
 
 
-# -- readlink ---------------------------------------------------------------------------------------------------------
+# -- readlink --------------------------------------------------------------------------------------
 
 
 def _readlink(task: Task, dirfd: int, path: int, buf: int, size: int) -> int:
@@ -325,105 +319,3 @@ def sys_readlink(task: Task, path: int, buf: int, size: int) -> int:
 @syscall("readlinkat", "atfd str ptr:str> int")
 def sys_readlinkat(task: Task, dirfd: int, path: int, buf: int, size: int) -> int:
     return _readlink(task, dirfd, path, buf, size)
-
-
-# -- where the process is -----------------------------------------------------------------------------------------------
-
-
-@syscall("getcwd", "ptr:cwd> size")
-def sys_getcwd(task: Task, buf: int, size: int) -> int:
-    """The length with its NUL.  ENOENT when the directory was removed; ERANGE when it does not fit."""
-    cwd = task.fs.cwd
-    if getattr(cwd, "d_deleted", False):
-        raise Errno(ENOENT)
-    root = task.fs.root.path().rstrip("/")
-    path = cwd.path()
-    if root and (path == root or path.startswith(root + "/")):
-        path = path[len(root) :] or "/"
-    elif root:
-        path = "(unreachable)" + path
-    text = os.fsencode(path) + b"\0"
-    if len(text) > size:
-        raise Errno(ERANGE)
-    task.mm.copy_to_user(buf, text)
-    return len(text)
-
-
-def _enter(task: Task, where: dentry) -> dentry:
-    node = where.d_inode
-    if node.i_mode & S_IFMT != S_IFDIR:
-        raise Errno(ENOTDIR)
-    inode_permission(task, node, MAY_EXEC)
-    return where
-
-
-@syscall("chdir", "str")
-def sys_chdir(task: Task, path: int) -> int:
-    task.fs.cwd = _enter(task, lookup(task.kernel, task, user_path(task, path)))
-    return 0
-
-
-@syscall("fchdir", "fd")
-def sys_fchdir(task: Task, fd: int) -> int:
-    task.fs.cwd = _enter(task, task.files.fget_raw(fd).f_dentry)
-    return 0
-
-
-@syscall("chroot", "str")
-def sys_chroot(task: Task, path: int) -> int:
-    where = _enter(task, lookup(task.kernel, task, user_path(task, path)))
-    if task.euid:
-        raise Errno(EPERM)
-    task.fs.root = where
-    return 0
-
-
-# -- reading directories ---------------------------------------------------------------------------------------------------
-
-
-class _Listing:
-    """The entries of an open directory as they were when reading began."""
-
-    __slots__ = ("entries",)
-
-    def __init__(self, entries: list[tuple[str, int, int]]) -> None:
-        self.entries = entries
-
-
-def _getdents(task: Task, fd: int, buf: int, size: int, pack: Callable[[int, int, int, bytes], bytes]) -> int:
-    """Whole records up to `size` bytes; EINVAL when not even one fits (fs/readdir.c)."""
-    filp: file = task.files.fget(fd)
-    if filp.f_op.iterate is None:
-        raise Errno(ENOTDIR)
-    if not filp.f_mode & 1:
-        raise Errno(EBADF)
-    if getattr(filp.f_dentry, "d_deleted", False):
-        raise Errno(ENOENT)
-    if not isinstance(filp.private_data, _Listing) or filp.f_pos == 0:
-        filp.private_data = _Listing(filp.f_op.iterate(filp))
-    entries = filp.private_data.entries
-    done = 0
-    while filp.f_pos < len(entries):
-        name, ino, kind = entries[filp.f_pos]
-        record = pack(ino, filp.f_pos + 1, kind, os.fsencode(name))
-        if done + len(record) > size:
-            if not done:
-                raise Errno(EINVAL)
-            break
-        if task.mm.write_some(buf + done, record) != len(record):
-            if not done:
-                raise Errno(EFAULT)
-            break
-        done += len(record)
-        filp.f_pos += 1
-    return done
-
-
-@syscall("getdents64", "fd ptr:dirents> uint")
-def sys_getdents64(task: Task, fd: int, buf: int, size: int) -> int:
-    return _getdents(task, fd, buf, size, task.abi.pack_dirent64)
-
-
-@syscall("getdents", "fd ptr:dirents> uint")
-def sys_getdents(task: Task, fd: int, buf: int, size: int) -> int:
-    return _getdents(task, fd, buf, size, task.abi.pack_dirent)

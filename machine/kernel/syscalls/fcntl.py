@@ -100,7 +100,7 @@ def _seals(filp: file, cmd: int, arg: int) -> int:
     return 0
 
 
-# -- record locks ----------------------------------------------------------------------------------------------
+# -- record locks ----------------------------------------------------------------------------------
 
 
 def _lock(task: Task, filp: file, cmd: int, address: int, layout: struct.Struct, ofd: bool) -> int:

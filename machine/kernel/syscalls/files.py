@@ -68,7 +68,7 @@ def _wide(task: Task, flags: int) -> int:
     return flags | O_LARGEFILE if task.abi.bits == 64 else flags
 
 
-# -- open, close ------------------------------------------------------------------------------------------
+# -- open, close -----------------------------------------------------------------------------------
 
 
 def do_sys_open(task: Task, dirfd: int, address: int, flags: int, mode: int) -> int:
@@ -146,7 +146,7 @@ def sys_close_range(task: Task, first: int, last: int, flags: int) -> int:
     return 0
 
 
-# -- dup ------------------------------------------------------------------------------------------------------
+# -- dup -------------------------------------------------------------------------------------------
 
 
 @syscall("dup", "fd", result="fd")
@@ -166,7 +166,7 @@ def sys_dup3(task: Task, old: int, new: int, flags: int) -> int:
     return task.files.dup2(old, new, bool(flags & O_CLOEXEC))
 
 
-# -- flock, fsync -----------------------------------------------------------------------------------------------
+# -- flock, fsync ----------------------------------------------------------------------------------
 
 
 @syscall("flock", "fd flags:LOCK_")
@@ -232,7 +232,7 @@ def sys_sync_file_range(task: Task, fd: int, offset: int, length: int, flags: in
     return 0
 
 
-# -- truncate, fallocate ----------------------------------------------------------------------------------------
+# -- truncate, fallocate ---------------------------------------------------------------------------
 
 
 def _ftruncate(task: Task, fd: int, length: int) -> int:
@@ -284,7 +284,7 @@ def sys_fallocate(task: Task, fd: int, mode: int, offset: int, length: int) -> i
     return 0
 
 
-# -- advice --------------------------------------------------------------------------------------------------------
+# -- advice ----------------------------------------------------------------------------------------
 
 
 def _fadvise(task: Task, fd: int, length: int, advice: int) -> int:
@@ -322,7 +322,7 @@ def sys_readahead(task: Task, fd: int, offset: int, count: int) -> int:
     return 0
 
 
-# -- ioctl ----------------------------------------------------------------------------------------------------------
+# -- ioctl -----------------------------------------------------------------------------------------
 
 
 @syscall("ioctl", "fd uint:ioctl ulong:ioctl_arg>")

@@ -82,7 +82,7 @@ def poll_fds(task: Task, wanted: list[tuple[int, int]], timeout_ns: Optional[int
         timed_out = not kernel.sched.wait_any(queues, left)
 
 
-# -- poll -------------------------------------------------------------------------------------------------------
+# -- poll ------------------------------------------------------------------------------------------
 
 
 def _do_poll(task: Task, fds: int, count: int, timeout_ns: Optional[int]) -> int:
@@ -203,7 +203,7 @@ def sys_ppoll_time64(task: Task, fds: int, count: int, tmo: int, sigmask: int, s
     return _ppoll(task, fds, count, tmo, sigmask, size, True)
 
 
-# -- select ----------------------------------------------------------------------------------------------------------
+# -- select ----------------------------------------------------------------------------------------
 
 
 def _get_set(task: Task, address: int, count: int) -> int:
@@ -235,7 +235,7 @@ def _core_select(task: Task, count: int, sets: tuple[int, int, int], timeout_ns:
     wanted = []
     for fd in range(count):
         events = 0
-        for mask, kind in zip(masks, (POLLIN_SET, POLLOUT_SET, POLLEX_SET)):
+        for mask, kind in zip(masks, (POLLIN_SET, POLLOUT_SET, POLLEX_SET), strict=True):
             if mask >> fd & 1:
                 events |= kind
         if events:
@@ -244,12 +244,12 @@ def _core_select(task: Task, count: int, sets: tuple[int, int, int], timeout_ns:
             wanted.append((fd, events))
     results = poll_fds(task, wanted, timeout_ns)
     answers, total = [0, 0, 0], 0
-    for (fd, _events), bits in zip(wanted, results):
+    for (fd, _events), bits in zip(wanted, results, strict=True):
         for index, kind in enumerate((POLLIN_SET, POLLOUT_SET, POLLEX_SET)):
             if masks[index] >> fd & 1 and bits & kind:
                 answers[index] |= 1 << fd
                 total += 1
-    for address, answer in zip(sets, answers):
+    for address, answer in zip(sets, answers, strict=True):
         _put_set(task, address, count, answer)
     return total
 

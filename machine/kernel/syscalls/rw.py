@@ -14,9 +14,9 @@ from machine.kernel.fs.read_write import (
     do_write,
     driver_result,
     is_stream,
-    operations_seek,
     limit_size,
     one_vector,
+    operations_seek,
     write_bytes,
 )
 from machine.kernel.fs.regular import MAX_LFS_FILESIZE, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET
@@ -137,7 +137,7 @@ def compat_sys_pwritev2(task: Task, fd: int, iov: int, count: int, position: int
     return _pwritev2(task, fd, iov, count, position, flags)
 
 
-# -- lseek -------------------------------------------------------------------------------------------------
+# -- lseek -----------------------------------------------------------------------------------------
 
 
 def vfs_llseek(task: Task, filp: file, offset: int, whence: int) -> int:
@@ -190,7 +190,7 @@ def sys_llseek(task: Task, fd: int, high: int, low: int, result: int, whence: in
     return 0
 
 
-# -- from file to file --------------------------------------------------------------------------------------
+# -- from file to file -----------------------------------------------------------------------------
 
 
 def _splice(task: Task, source: file, target: file, position: int, count: int, to: int | None) -> int:

@@ -52,7 +52,7 @@ def find(task: Task, dirfd: int, path: int, flags: int = 0) -> dentry:
     )
 
 
-# -- stat -----------------------------------------------------------------------------------------------------
+# -- stat ------------------------------------------------------------------------------------------
 
 
 def _put(task: Task, buf: int, node: inode, pack: Callable[[inode], bytes]) -> int:
@@ -116,7 +116,7 @@ def sys_statx(task: Task, dirfd: int, path: int, flags: int, mask: int, buf: int
     return _put(task, buf, find(task, dirfd, path, flags).d_inode, lambda node: task.abi.pack_statx(node, mask))
 
 
-# -- access ---------------------------------------------------------------------------------------------------------
+# -- access ----------------------------------------------------------------------------------------
 
 
 def _access(task: Task, dirfd: int, path: int, mode: int, flags: int) -> int:
@@ -151,7 +151,7 @@ def sys_faccessat2(task: Task, dirfd: int, path: int, mode: int, flags: int) -> 
     return _access(task, dirfd, path, mode, flags)
 
 
-# -- statfs -----------------------------------------------------------------------------------------------------------
+# -- statfs ----------------------------------------------------------------------------------------
 
 
 def statfs_of(node: inode) -> kstatfs:
@@ -196,7 +196,7 @@ def sys_fstatfs64(task: Task, fd: int, size: int, buf: int) -> int:
     return _put_statfs64(task, task.files.fget_raw(fd).f_inode, size, buf)
 
 
-# -- extended attributes -------------------------------------------------------------------------------------------------
+# -- extended attributes ---------------------------------------------------------------------------
 
 
 def _xattr_name(task: Task, address: int) -> str:

@@ -206,14 +206,17 @@ def wait_status(kernel: Kernel, spawned: Spawned, timeout: Optional[float]) -> b
 
 def kill_everything(kernel: Kernel) -> None:
     """End every process at once (the end of the machine, or a timeout)."""
-    kernel.interruptible = False  # nothing from outside is worth waiting for any more
-    for _attempt in range(1000):
-        alive = [t for t in kernel.tasks.values() if t.pid != 1 and t.state not in (EXIT_ZOMBIE, EXIT_DEAD)]
-        if not alive:
-            return
-        for task in alive:
-            send_signal(kernel, task, SIGKILL, None)
-        kernel.sched.run(lambda: False)
+    before, kernel.interruptible = kernel.interruptible, False  # nothing from outside is worth waiting for
+    try:
+        for _attempt in range(1000):
+            alive = [t for t in kernel.tasks.values() if t.pid != 1 and t.state not in (EXIT_ZOMBIE, EXIT_DEAD)]
+            if not alive:
+                return
+            for task in alive:
+                send_signal(kernel, task, SIGKILL, None)
+            kernel.sched.run(lambda: False)
+    finally:
+        kernel.interruptible = before
 
 
 def signal_foreground(kernel: Kernel, signo: int) -> None:

@@ -84,7 +84,6 @@ static void proc_mem(void)
 {
 	int fd = open("/proc/self/mem", O_RDWR);
 	char *p = anonymous(3), buffer[16];
-	struct iovec local = {buffer, 10}, remote = {p, 10};
 
 	strcpy(p, "some text");
 	CHECK("/proc/self/mem", fd >= 0);
@@ -98,11 +97,50 @@ static void proc_mem(void)
 	munmap(p + PAGE, PAGE);
 	EQUAL("up to a hole", pread(fd, buffer, 10, (uintptr_t)p + PAGE - 3), 3);
 	ERRNO("in a hole", pread(fd, buffer, 10, (uintptr_t)p + PAGE), EIO);
-	EQUAL("process_vm_readv", syscall(SYS_process_vm_readv, getpid(), &local, 1, &remote, 1, 0L), 10);
-	CHECK("...the text, too", !strcmp(buffer, "more text"));
-	remote.iov_base = p + PAGE;
-	ERRNO("process_vm_readv in a hole", syscall(SYS_process_vm_readv, getpid(), &local, 1, &remote, 1, 0L), EFAULT);
-	ERRNO("process_vm_readv of nobody", syscall(SYS_process_vm_readv, 99999999, &local, 1, &remote, 1, 0L), ESRCH);
+}
+
+static long vm_call(long call, pid_t pid, void *local, size_t length, void *remote, size_t remote_length)
+{
+	struct iovec here = {local, length}, there = {remote, remote_length};
+
+	return syscall(call, pid, &here, 1L, &there, 1L, 0L);
+}
+
+static void other_process(void)
+{
+	char *p = anonymous(4), buffer[100] = "", byte = 0;
+	int pipes[2], status;
+	pid_t pid;
+
+	strcpy(p, "parent");
+	munmap(p + PAGE, PAGE);
+	mprotect(p + 2 * PAGE, PAGE, PROT_READ);
+	if (pipe(pipes))
+		_exit(2);
+	pid = fork();
+	if (!pid) {
+		strcpy(p, "child");
+		if (read(pipes[0], &byte, 1) != 1)
+			_exit(1);
+		_exit(strcmp(p, "CHILD") ? 1 : 7);
+	}
+	while (vm_call(SYS_process_vm_readv, pid, buffer, 6, p, 6) == 6 && strcmp(buffer, "child"))
+		usleep(1000);
+	CHECK("process_vm_readv of a child", !strcmp(buffer, "child") && !strcmp(p, "parent"));
+	EQUAL("process_vm_writev to a child", vm_call(SYS_process_vm_writev, pid, "CHILD", 5, p, 5), 5);
+	EQUAL("up to a hole, reading", vm_call(SYS_process_vm_readv, pid, buffer, 50, p + PAGE - 20, 50), 20);
+	EQUAL("up to a hole, writing", vm_call(SYS_process_vm_writev, pid, buffer, 50, p + PAGE - 20, 50), 20);
+	EQUAL("the shorter of the two", vm_call(SYS_process_vm_readv, pid, buffer, 50, p, 7), 7);
+	ERRNO("in a hole", vm_call(SYS_process_vm_readv, pid, buffer, 10, p + PAGE, 10), EFAULT);
+	ERRNO("to a read-only page", vm_call(SYS_process_vm_writev, pid, buffer, 10, p + 2 * PAGE, 10), EFAULT);
+	ERRNO("into a bad buffer", vm_call(SYS_process_vm_readv, pid, p + PAGE, 10, p, 10), EFAULT);
+	ERRNO("a process that is not", vm_call(SYS_process_vm_readv, 99999999, buffer, 10, p, 10), ESRCH);
+	ERRNO("unknown flags", syscall(SYS_process_vm_readv, pid, NULL, 0L, NULL, 0L, 1L), EINVAL);
+	EQUAL("nothing", vm_call(SYS_process_vm_readv, pid, buffer, 0, p, 10), 0);
+	if (write(pipes[1], "x", 1) != 1)
+		_exit(2);
+	waitpid(pid, &status, 0);
+	EQUAL("the child saw it", WEXITSTATUS(status), 7);
 }
 
 int main(void)
@@ -112,5 +150,6 @@ int main(void)
 	memfd();
 	dev_shm();
 	proc_mem();
+	other_process();
 	return done();
 }

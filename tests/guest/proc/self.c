@@ -86,8 +86,13 @@ static void frames(void)
 	close(fd);
 }
 
+/* mov eax, 0x11; ret */
+int patched(void);
+__asm__(".text\n.globl patched\n.type patched, @function\npatched: .byte 0xb8, 0x11, 0, 0, 0, 0xc3\n.previous");
+
 static void memory(void)
 {
+	char code = 0x22;
 	char *p = anonymous(1), back[4] = "";
 	int fd = open("/proc/self/mem", O_RDWR);
 
@@ -96,8 +101,20 @@ static void memory(void)
 	CHECK("mem: is the memory", !memcmp(p, "abc", 3));
 	EQUAL("mem: read", pread(fd, back, 3, (off_t)(uintptr_t)p), 3);
 	CHECK("mem: what was written", !memcmp(back, "abc", 3));
+	mprotect(p, PAGE, PROT_READ);
+	EQUAL("mem: write where the process may not", pwrite(fd, "xyz", 3, (off_t)(uintptr_t)p), 3);
+	CHECK("mem: that is the memory too", !memcmp(p, "xyz", 3));
+	NO_WRITE("mem: the process still may not", p, SIGSEGV, SEGV_ACCERR);
+	mprotect(p, PAGE, PROT_NONE);
+	EQUAL("mem: read what has no permission", pread(fd, back, 3, (off_t)(uintptr_t)p), 3);
+	CHECK("mem: what it holds", !memcmp(back, "xyz", 3));
+	NO_READ("mem: the process can't", p, SIGSEGV, SEGV_ACCERR);
 	munmap(p, PAGE);
 	ERRNO("mem: nothing there", pread(fd, back, 3, (off_t)(uintptr_t)p), EIO);
+	p = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, temporary_file(PAGE), 0);
+	ERRNO("mem: a shared read-only file", pwrite(fd, "xyz", 3, (off_t)(uintptr_t)p), EIO);
+	EQUAL("mem: code can be patched", pwrite(fd, &code, 1, (off_t)((uintptr_t)patched + 1)), 1);
+	EQUAL("mem: and runs so", patched(), 0x22);
 	close(fd);
 }
 
@@ -202,6 +219,8 @@ static void directories(void)
 
 int main(int argc, char **argv)
 {
+	catch_faults();
+	EQUAL("before the patch", patched(), 0x11);
 	areas();
 	frames();
 	memory();
