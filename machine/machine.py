@@ -23,11 +23,12 @@ from machine.hardware.ram import MiB, Ram
 from machine.kernel.abi.errno import ENOENT, ENOTDIR, Errno
 from machine.kernel.current import set_current_kernel
 from machine.kernel.kernel import Kernel
-from machine.kernel.task.spawn import Spawned, kill_everything, spawn, wait_status
+from machine.kernel.task.spawn import Spawned, kill_everything, settle, spawn, wait_status
 
 DEFAULT_RAM = 512 * MiB
 PASSED_ON = ("TERM", "LANG", "TZ", "COLUMNS", "LINES")
 """Variables of the host's environment that the guest gets, besides LC_*."""
+SETTLE_SECONDS = 1.0
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Input = Union[int, bytes, None]
@@ -267,10 +268,14 @@ class Machine:
         return self.kernel.log.lines()
 
     def check_clean(self) -> list[str]:
-        """What is wrong after all programs ended: lost frames, counts, free lists; empty when clean."""
+        """What is wrong after all programs ended: lost frames, counts, free lists; empty when clean.
+
+        Processes that outlive the one that was waited for have a second to end.
+        """
         from machine.kernel.clean import check_clean
 
         with self._entered():
+            settle(self.kernel, SETTLE_SECONDS)
             return check_clean(self.kernel, self.baseline)
 
     # -- the end -----------------------------------------------------------------------------------------

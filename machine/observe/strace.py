@@ -173,14 +173,14 @@ class Strace:
         if call.failed:
             name = NAMES.get(-result, str(-result))
             return f"-1 {name} ({os.strerror(-result)})"
-        if style == "hex":
+        aux = AUX[call.name](call) if call.name in AUX else ""
+        if style == "hex" or aux.startswith(" (flags"):
             text = f"{result & call.abi.mask:#x}" if result else "0"
         elif style == "oct":
             text = f"0{result:02o}"
         else:
             text = str(result)
-        aux = AUX.get(call.name)
-        return text + (aux(call) if aux is not None else "")
+        return text + aux
 
     def _abandon(self, pid: int, why: str) -> None:
         """The call does not return."""

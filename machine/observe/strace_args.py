@@ -111,9 +111,9 @@ def _signed(value: int, bits: int) -> int:
 # -- texts ---------------------------------------------------------------------------------------------
 
 
-def quote(data: bytes, *, cut: bool = False, hexadecimal: bool = False) -> str:
+def quote(data: bytes, *, cut: bool = False, in_hex: bool = False) -> str:
     """A string in C's way: octal escapes, as short as the next character allows; ``...`` behind when `cut`."""
-    if hexadecimal:
+    if in_hex:
         text = "".join(f"\\x{byte:02x}" for byte in data)
     else:
         pieces = []
@@ -134,7 +134,12 @@ def pointer(address: int) -> str:
     return f"{address:#x}" if address else "NULL"
 
 
-def buffer(call: Call, address: int, count: int, *, hexadecimal: bool = False) -> str:
+def hexadecimal(value: int) -> str:
+    """As C's ``%#x``: "0" has no prefix."""
+    return f"{value:#x}" if value else "0"
+
+
+def buffer(call: Call, address: int, count: int, *, in_hex: bool = False) -> str:
     """The beginning of `count` bytes at `address`, quoted."""
     if not address:
         return "NULL"
@@ -143,7 +148,7 @@ def buffer(call: Call, address: int, count: int, *, hexadecimal: bool = False) -
     data = call.memory(address, min(count, STRING_LIMIT))
     if len(data) < min(count, STRING_LIMIT):
         return pointer(address)
-    return quote(data, cut=count > STRING_LIMIT, hexadecimal=hexadecimal)
+    return quote(data, cut=count > STRING_LIMIT, in_hex=in_hex)
 
 
 def path(call: Call, address: int) -> str:
@@ -225,15 +230,13 @@ def is_output(call: Call, index: int) -> bool:
 @decoder("x")
 def _hex(call: Call, index: int) -> str:
     """A number in hexadecimal."""
-    value = call.values[index]
-    return f"{value:#x}" if value else "0"
+    return hexadecimal(call.values[index])
 
 
 @decoder("pgoff")
 def _pgoff(call: Call, index: int) -> str:
     """mmap2's offset in pages, shown in bytes."""
-    value = call.values[index] << 12
-    return f"{value:#x}" if value else "0"
+    return hexadecimal(call.values[index] << 12)
 
 
 @decoder("signal")
@@ -279,7 +282,7 @@ def _cwd_out(call: Call, index: int) -> str:
 
 @decoder("random>")
 def _random_out(call: Call, index: int) -> str:
-    return buffer(call, call.values[index], call.result or 0, hexadecimal=True)
+    return buffer(call, call.values[index], call.result or 0, in_hex=True)
 
 
 @decoder("dirents>")

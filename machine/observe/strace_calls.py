@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from machine.hardware.cpu import RSP
-from machine.observe.strace_args import Call, argument, buffer, pointer
+from machine.observe.strace_args import Call, argument, buffer, hexadecimal, pointer
 from machine.observe.strace_flags import BITS, VALUES, flags, join_bits, signal_name
 from machine.observe.strace_structs import fcntl_result, poll_result, select_result, sigset_text
 
@@ -96,7 +96,7 @@ def _prctl(call: Call) -> list[str]:
         return [name, buffer(call, rest[0], len(text)) if text is not None else pointer(rest[0])]
     if name == "PR_SET_PDEATHSIG":
         return [name, signal_name(rest[0])]
-    return [name, *(f"{value:#x}" if value else "0" for value in rest[: _PRCTL_ARGUMENTS.get(name, 1)])]
+    return [name, *(hexadecimal(value) for value in rest[: _PRCTL_ARGUMENTS.get(name, 1)])]
 
 
 SIGMASK_IN_FRAME = 8 + 8 + 24 + 256

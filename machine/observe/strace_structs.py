@@ -12,7 +12,7 @@ from typing import Optional
 
 from machine.kernel.abi.layout import ITIMERSPEC64, TIMESPEC64, UTSNAME
 from machine.kernel.abi.stat import STAT64, STAT64_I386, STAT_I386, STATX
-from machine.observe.strace_args import ARRAY_LIMIT, Call, Decoder, buffer, decoder, octal, pointer, quote
+from machine.observe.strace_args import ARRAY_LIMIT, Call, Decoder, buffer, decoder, hexadecimal, octal, pointer, quote
 from machine.observe.strace_flags import VALUES, flags, signal_name
 
 Formatter = Callable[[Call, bytes], str]
@@ -347,7 +347,7 @@ def _ioctl_command(call: Call, index: int) -> str:
     if name is not None:
         return name
     kind, number, size = command >> 8 & 0xFF, command & 0xFF, command >> 16 & 0x3FFF
-    return f"_IOC({_DIRECTIONS[command >> 30]}, {kind:#x}, {number:#x}, {size:#x})"
+    return f"_IOC({', '.join([_DIRECTIONS[command >> 30], *map(hexadecimal, (kind, number, size))])})"
 
 
 _TERMIOS = struct.Struct("<IIII")
@@ -357,7 +357,7 @@ _TERMIOS = struct.Struct("<IIII")
 def _ioctl_argument(call: Call, index: int) -> str:
     name, address = VALUES["IOCTL"].get(call.values[index - 1], ""), call.values[index]
     if call.failed:
-        return f"{address:#x}" if address else "0"
+        return hexadecimal(address)
     if name == "TIOCGWINSZ":
         data = call.memory(address, 8)
         if len(data) == 8:
@@ -370,7 +370,7 @@ def _ioctl_argument(call: Call, index: int) -> str:
         data = call.memory(address, 16)
         if len(data) == 16:
             return "{{c_iflag={:#x}, c_oflag={:#x}, c_cflag={:#x}, c_lflag={:#x}, ...}}".format(*_TERMIOS.unpack(data))
-    return f"{address:#x}" if address else "0"
+    return hexadecimal(address)
 
 
 _NO_ARGUMENT = ("F_GETFD", "F_GETFL", "F_GETOWN", "F_GETSIG", "F_GETLEASE", "F_GETPIPE_SZ", "F_GET_SEALS")

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from machine import Machine
+from tests.conftest import build
+
 HERE = Path(__file__).parent / "memory"
 PROGRAMS = sorted(path.stem for path in HERE.glob("*.c"))
 
@@ -27,3 +30,19 @@ def test_dynamic(guest: Callable[..., object], program: str, target: str) -> Non
 @pytest.mark.parametrize("target", ["x86_64", "i386"])
 def test_wide_store(guest: Callable[..., object], target: str) -> None:
     guest(HERE.parent / "engine" / "wide_store.c", target=target)
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+@pytest.mark.parametrize("kind", ["private", "shared", "populate", "read", "fork", "file"])
+def test_out_of_memory(machine_clean: Callable[..., Machine], kind: str, target: str) -> None:
+    """More memory than the machine has: the program is stopped, the machine goes on, nothing is lost."""
+    program = build(HERE.parent / "engine" / "hog.c", target=target)
+    machine = machine_clean(ram=32 << 20, check_invariants=False)
+    result = machine.run([str(program), kind], timeout=100)
+    if kind == "file":
+        assert result.exit == 28  # ENOSPC
+        machine.run(["/bin/rm", "/tmp/hog"])
+    elif kind != "fork":  # there one of many is stopped, which need not be the first
+        assert result.signal == 9
+    after = machine.run(["/bin/sh", "-c", "sleep 2; echo alive"], timeout=100)
+    assert after.stdout == b"alive\n"

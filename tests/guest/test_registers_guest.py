@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from guest.toolchain import compile
+from machine import Machine
+from machine.errors import NopageError
+from machine.testing import BusLog, Reg, RegisterBlock
 
 pytest_plugins = ["pytester"]
 
@@ -24,6 +28,7 @@ PROGRAM = r"""
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 int main(int argc, char **argv)
 {
@@ -45,6 +50,7 @@ int main(int argc, char **argv)
 			_exit(0);
 		}
 		timer[0] |= 2;
+		wait(NULL);
 		return 0;
 	}
 	timer[2] = 1000;
@@ -155,6 +161,18 @@ def test_iomem(machine):
     result.assert_outcomes(passed=1)
 
 
+def test_a_machine_left_in_disorder_is_an_error(project: pytest.Pytester) -> None:
+    result = outcome(
+        project,
+        """
+def test_lost(machine):
+    machine.kernel.report("Bad page state: made up")
+""",
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*the machine is not clean after the test:*", "*Bad page state: made up*"])
+
+
 def test_a_marker_that_says_nothing_sensible(project: pytest.Pytester) -> None:
     result = outcome(
         project,
@@ -166,3 +184,31 @@ def test_where(run):
     )
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*'/dev/mem' is not like '/dev/mem@0xfe000000'*"])
+
+
+class Counter(RegisterBlock):
+    ctrl = Reg(0x00)
+    count = Reg(0x04, access="ro", reset=42)
+    total = Reg(0x08)
+
+
+def test_threads_processes_and_signals_lose_no_access(machine_clean: Callable[..., Machine]) -> None:
+    """In real time: the tick preempts in the middle of everything."""
+    program = compile(Path(__file__).parent / "registers" / "stress.c")
+    machine, block = machine_clean(), Counter()
+    machine.attach(block, "/dev/mem", 0xFE000000)
+    result = machine.run([str(program), "1000"], timeout=120)
+    assert result.stdout == b"6000 alarms\n" and block.total == 6000
+    log = BusLog(result.bus)
+    assert len(log.writes("total")) == 6000 and len(log.reads("total")) == 6001
+    assert log.reads("count") and {value for _, value in log.reads("count")} == {42}
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [(0x100000, "there is RAM"), (0xFE000800, "not the start of a page"), (0xF0000, "System ROM")],
+)
+def test_a_block_can_not_be_anywhere(machine_clean: Callable[..., Machine], address: int, why: str) -> None:
+    machine = machine_clean()
+    with pytest.raises((ValueError, NopageError), match=why):
+        machine.attach(Counter(), "/dev/mem", address)

@@ -319,7 +319,9 @@ def test_overlay_dir_is_what_the_root_is(look: Look) -> None:
     assert isinstance(look("/"), overlay_dir)
 
 
-def test_what_the_guest_wrote_can_be_kept(look: Look, machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_what_the_guest_wrote_can_be_kept(
+    look: Look, machine: Machine, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     assert changed_names(machine.kernel) == ([], []), "what was made at boot is not the guest's"
     place = tmp_path_factory.mktemp("kept")
     outside = tmp_path_factory.mktemp("outside")
@@ -339,3 +341,17 @@ def test_what_the_guest_wrote_can_be_kept(look: Look, machine: Machine, tmp_path
     assert save_layer(machine.kernel, str(place)) == 5
     assert (place / "dir" / "inner").read_text() == "inner changed"
     assert os.readlink(place / "new" / "l") == "../dir" and (place / "dir" / "evil" / "x").read_bytes() == b""
+
+
+def test_the_end_frees_every_frame(tmp_path: Path) -> None:
+    machine = Machine(ram=32 << 20, root=tmp_path)
+    before = set_current_kernel(machine.kernel)
+    open_file(machine.kernel, machine.kernel.init_task, "/kept", O_RDWR | O_CREAT, 0o644).f_inode.i_mapping.write(
+        0, bytes(5 * PAGE)
+    )
+    assert machine.kernel.mem.used_frames()["page cache"] == machine.kernel.vfs.page_cache_frames()
+    machine.kernel.vfs.release_all()
+    assert "page cache" not in machine.kernel.mem.used_frames()
+    assert machine.kernel.mem.check_free_lists() == []
+    set_current_kernel(before)
+    machine.close()

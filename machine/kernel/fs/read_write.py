@@ -89,12 +89,14 @@ def _read_bytes(task: task_struct, filp: file, vectors: Vectors, position: int) 
                 return done
             raise
         taken = scatter(task, vectors, done, data)
+        if taken < len(data):
+            unread = getattr(filp.f_op, "unread", None)
+            if unread is not None:  # a pipe gives all of a buffer, or keeps it (fs/pipe.c: pipe_read)
+                unread(filp, data)
+                taken = 0
         done += taken
         left -= taken
         if taken < len(data):
-            unread = getattr(filp.f_op, "unread", None)
-            if unread is not None:
-                unread(filp, data[taken:])
             if not done:
                 raise Errno(EFAULT)
             return done

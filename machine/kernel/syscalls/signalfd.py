@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SIGSET_SIZE = 8
 
 
-@syscall("signalfd4", "fd ptr size flags:SFD_", result="fd")
+@syscall("signalfd4", "fd ptr:sigset size flags:SFD_", result="fd")
 def sys_signalfd4(task: Task, ufd: int, user_mask: int, size: int, flags: int) -> int:
     """A descriptor that reads the signals of the mask (-1), or another mask for an old one.
 
@@ -36,7 +36,7 @@ def sys_signalfd4(task: Task, ufd: int, user_mask: int, size: int, flags: int) -
     return ufd
 
 
-@syscall("signalfd", "fd ptr size", result="fd")
+@syscall("signalfd", "fd ptr:sigset size", result="fd")
 def sys_signalfd(task: Task, ufd: int, user_mask: int, size: int) -> int:
     """The same without flags."""
     return sys_signalfd4(task, ufd, user_mask, size, 0)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET = 1, 2
 
 
-@syscall("timerfd_create", "int flags:TFD_", result="fd")
+@syscall("timerfd_create", "int:CLOCK_ flags:TFD_", result="fd")
 def sys_timerfd_create(task: Task, clock: int, flags: int) -> int:
     """EINVAL: unknown flags, or a clock that has no such timers; EMFILE."""
     if flags & ~(O_CLOEXEC | O_NONBLOCK) or clock not in (CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME):
@@ -49,23 +49,23 @@ def _settime(task: Task, fd: int, flags: int, new: int, old: int, layout: struct
     return 0
 
 
-@syscall("timerfd_settime", "fd flags:TFD_TIMER_ ptr ptr")
+@syscall("timerfd_settime", "fd flags:TFD_TIMER_ ptr:its ptr:its>")
 def sys_timerfd_settime(task: Task, fd: int, flags: int, new: int, old: int) -> int:
     return _settime(task, fd, flags, new, old, task.abi.itimerspec)
 
 
-@syscall("timerfd_settime64", "fd flags:TFD_TIMER_ ptr ptr", abi="i386")
+@syscall("timerfd_settime64", "fd flags:TFD_TIMER_ ptr:its ptr:its>", abi="i386")
 def sys_timerfd_settime64(task: Task, fd: int, flags: int, new: int, old: int) -> int:
     return _settime(task, fd, flags, new, old, ITIMERSPEC64)
 
 
-@syscall("timerfd_gettime", "fd ptr")
+@syscall("timerfd_gettime", "fd ptr:its>")
 def sys_timerfd_gettime(task: Task, fd: int, address: int) -> int:
     task.mm.copy_to_user(address, _pack(timerfd_fget(task.files.fget(fd)), task.abi.itimerspec))
     return 0
 
 
-@syscall("timerfd_gettime64", "fd ptr", abi="i386")
+@syscall("timerfd_gettime64", "fd ptr:its>", abi="i386")
 def sys_timerfd_gettime64(task: Task, fd: int, address: int) -> int:
     task.mm.copy_to_user(address, _pack(timerfd_fget(task.files.fget(fd)), ITIMERSPEC64))
     return 0

@@ -209,7 +209,7 @@ def kill_everything(kernel: Kernel) -> None:
     before, kernel.interruptible = kernel.interruptible, False  # nothing from outside is worth waiting for
     try:
         for _attempt in range(1000):
-            alive = [t for t in kernel.tasks.values() if t.pid != 1 and t.state not in (EXIT_ZOMBIE, EXIT_DEAD)]
+            alive = _alive(kernel)
             if not alive:
                 return
             for task in alive:
@@ -217,6 +217,19 @@ def kill_everything(kernel: Kernel) -> None:
             kernel.sched.run(lambda: False)
     finally:
         kernel.interruptible = before
+
+
+def settle(kernel: Kernel, seconds: float) -> None:
+    """Let the processes that are left come to their end, for at most `seconds` of host time."""
+    deadline = kernel.sched.host_deadline(seconds)
+    try:
+        kernel.sched.run(lambda: deadline.passed or not _alive(kernel))
+    finally:
+        deadline.cancel()
+
+
+def _alive(kernel: Kernel) -> list[Task]:
+    return [t for t in kernel.tasks.values() if t.pid != 1 and t.state not in (EXIT_ZOMBIE, EXIT_DEAD)]
 
 
 def signal_foreground(kernel: Kernel, signo: int) -> None:

@@ -57,6 +57,26 @@ static void fifos(void)
 	close(fd);
 }
 
+/* What the reader's memory can't take stays in the pipe. */
+static void faults(void)
+{
+	char *m = anonymous(2), b[10] = "";
+	int p[2];
+
+	if (pipe(p))
+		_exit(2);
+	munmap(m + PAGE, PAGE);
+	EQUAL("write", write(p[1], "abcde", 5), 5);
+	ERRNO("read into nothing", read(p[0], m + PAGE, 5), EFAULT);
+	ERRNO("read into half", read(p[0], m + PAGE - 2, 5), EFAULT);
+	EQUAL("nothing is lost", read(p[0], b, 10), 5);
+	CHECK("the same", !strcmp(b, "abcde"));
+	ERRNO("write from nothing", write(p[1], m + PAGE, 5), EFAULT);
+	ERRNO("pipe, bad pointer", syscall(SYS_pipe2, m + PAGE - 4, 0), EFAULT);
+	EQUAL("and no descriptor is left", dup(0), p[1] + 1);
+	close(p[1] + 1);
+}
+
 static void events(void)
 {
 	int fd = eventfd(3, EFD_NONBLOCK), sem = eventfd(2, EFD_SEMAPHORE | EFD_NONBLOCK);
@@ -305,6 +325,7 @@ int main(void)
 	if (!mkdtemp(dir) || chdir(dir))
 		return 2;
 	fifos();
+	faults();
 	events();
 	polls();
 	epolls();

@@ -1,0 +1,112 @@
+"""process_vm_readv(2) and process_vm_writev(2): the memory of another process (mm/process_vm_access.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from machine.hardware.ram import PAGE_SIZE
+from machine.kernel.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, Errno
+from machine.kernel.fs.read_write import Vectors, gather
+from machine.kernel.mm.vma import VM_IO, VM_PFNMAP
+from machine.kernel.syscalls.table import syscall
+
+if TYPE_CHECKING:
+    from machine.kernel.mm.space import mm_struct
+    from machine.kernel.task.task import Task
+
+UIO_MAXIOV = 1024
+
+
+@syscall("process_vm_readv", "pid ptr ulong ptr ulong ulong")
+def sys_process_vm_readv(task: Task, pid: int, local: int, count: int, remote: int, remotes: int, flags: int) -> int:
+    """The bytes copied, fewer where the other's memory ends; EFAULT when there is nothing at its first byte."""
+    vectors, others, mm = _arguments(task, pid, local, count, remote, remotes, flags)
+    room = sum(length for _, length in vectors)
+    data = bytearray()
+    for base, length in others:
+        wanted = min(length, room - len(data))
+        got = _pieces(mm, base, wanted)
+        data += got
+        if len(got) < wanted:
+            break
+    if room and not data and any(length for _, length in others):
+        raise Errno(EFAULT)
+    done = 0
+    for base, length in vectors:
+        piece = bytes(data[done : done + length])
+        wrote = task.mm.write_some(base, piece)
+        done += wrote
+        if wrote < len(piece):
+            break
+    if data and not done:
+        raise Errno(EFAULT)
+    return done
+
+
+@syscall("process_vm_writev", "pid ptr ulong ptr ulong ulong")
+def sys_process_vm_writev(task: Task, pid: int, local: int, count: int, remote: int, remotes: int, flags: int) -> int:
+    """The bytes copied; EFAULT when nothing could be."""
+    vectors, others, mm = _arguments(task, pid, local, count, remote, remotes, flags)
+    wanted = min(sum(length for _, length in vectors), sum(length for _, length in others))
+    data = gather(task, vectors, 0, wanted)
+    done = 0
+    for base, length in others:
+        piece = data[done : done + length]
+        wrote = _put(mm, base, piece)
+        done += wrote
+        if wrote < len(piece):
+            break
+    if wanted and not done:
+        raise Errno(EFAULT)
+    return done
+
+
+def _arguments(
+    task: Task, pid: int, local: int, count: int, remote: int, remotes: int, flags: int
+) -> tuple[Vectors, Vectors, mm_struct]:
+    """EINVAL: flags, too many vectors; ESRCH: no such process, or one without memory; EPERM: not ours to look at."""
+    if flags:
+        raise Errno(EINVAL)
+    vectors = task.abi.read_iovec(task.mm, local, count)
+    if remotes > UIO_MAXIOV:
+        raise Errno(EINVAL)
+    others = list(task.abi.iovec.iter_unpack(task.mm.copy_from_user(remote, remotes * task.abi.iovec.size)))
+    if not any(length for _, length in vectors):
+        return [], [], task.mm
+    other = task.kernel.tasks.get(pid)
+    mm = getattr(other, "mm", None)
+    if other is None or mm is None:
+        raise Errno(ESRCH)
+    if task.euid and (task.uid, task.gid) != (other.uid, other.gid):
+        raise Errno(EPERM)
+    return vectors, others, mm
+
+
+def _reachable(mm: mm_struct, address: int) -> bool:
+    """Pages of devices are not (mm/gup.c: check_vma_flags)."""
+    vma = mm.vma_at(address)
+    return vma is not None and not vma.vm_flags & (VM_IO | VM_PFNMAP)
+
+
+def _pieces(mm: mm_struct, address: int, count: int) -> bytes:
+    parts = []
+    while count > 0 and _reachable(mm, address):
+        piece = min(count, PAGE_SIZE - address % PAGE_SIZE)
+        data = mm.read_some(address, piece)
+        parts.append(data)
+        if len(data) < piece:
+            break
+        address += piece
+        count -= piece
+    return b"".join(parts)
+
+
+def _put(mm: mm_struct, address: int, data: bytes) -> int:
+    done = 0
+    while done < len(data) and _reachable(mm, address + done):
+        piece = data[done : done + PAGE_SIZE - (address + done) % PAGE_SIZE]
+        wrote = mm.write_some(address + done, piece)
+        done += wrote
+        if wrote < len(piece):
+            break
+    return done
