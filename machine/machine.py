@@ -22,6 +22,7 @@ from machine.events import Events, PageFault, RegisterAccess, Signal
 from machine.hardware.ram import MiB, Ram
 from machine.kernel.abi.errno import ENOENT, ENOTDIR, Errno
 from machine.kernel.current import set_current_kernel
+from machine.kernel.fs.export import changed_names, save_layer
 from machine.kernel.kernel import Kernel
 from machine.kernel.task.spawn import Spawned, kill_everything, settle, spawn, wait_status
 
@@ -62,6 +63,7 @@ class Machine:
     `ram` is in bytes, a multiple of 2 MiB from 16 MiB to 16 GiB.  `root` is a directory of the host
     to be the guest's whole root; None shows the host's system directories and the current directory,
     read-only below a layer in memory.  `binds` are (host path, guest path, writable).  `devices` are
+    `export` is a directory of the host that gets what the guest wrote to that layer, at the end.
     drivers by name or path with parameters: ``"scullp,scullp_qset=100"``, ``"./my_driver.py"``.
     `deterministic` runs on a virtual clock.  `interruptible` says that somebody will call `interrupt`:
     without it a machine whose processes all sleep for ever is stuck, and they are killed.
@@ -153,7 +155,10 @@ class Machine:
             raise ConfigError(f"a register block can be put on /dev/mem, not on {where}")
         from machine.kernel.mm.mmio import attach_block
 
-        attach_block(self.kernel, block, address)
+        try:
+            attach_block(self.kernel, block, address)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     # -- programs ----------------------------------------------------------------------------------
 
@@ -291,7 +296,14 @@ class Machine:
             return
         with self._entered():
             kill_everything(self.kernel)
+            if self.export is not None:
+                save_layer(self.kernel, self.export)
         self._release()
+
+    def changed_files(self) -> tuple[list[str], list[str]]:
+        """What the guest did to its own layer of the root, which goes with the machine (see `export`):
+        (paths that it made or changed, paths that it removed)."""
+        return changed_names(self.kernel)
 
     def _release(self) -> None:
         self._closed = True

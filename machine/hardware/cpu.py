@@ -65,6 +65,9 @@ _SYSCALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 _CPUID = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 _INVALID = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_void_p)
 
+BLOCK_BUDGET = 50_000
+"""Blocks of code between two ticks of a repeatable processor: about a millisecond."""
+
 _FLUSH_TLB = uc_const.UC_CTL_IO_WRITE << 30 | uc_const.UC_CTL_TLB_FLUSH
 
 # Offsets of fields of the image; checked, not trusted, by _calibrate.
@@ -87,6 +90,7 @@ class Cpu:
 
     def __init__(self, ram: Ram, cr3: int, boot: int, direct_map: int, repeatable: bool = False) -> None:
         self.ram = ram
+        self.counts_blocks = repeatable
         engine: Any = Uc
         self._uc: Any = engine(uc_const.UC_ARCH_X86, uc_const.UC_MODE_64)
         self._uch: Any = self._uc._uch
@@ -254,18 +258,22 @@ class Cpu:
         after every load and store, so an ``inc`` or ``xchg`` of memory that had stored already is run once
         more.  Only at the start of a block is a stop exact.  A dozen bytes of host code look at a flag
         there: ``cmp byte [rcx], 0; jne 1f; ret; 1: mov rax, uc_emu_stop; jmp rax``.
+
+        A repeatable processor counts the blocks instead, ``dec qword [rcx]; jz 1f; ret; ...``, and stops
+        every `BLOCK_BUDGET` of them: a tick that comes at the same instruction in every run.
         """
         if platform.machine() not in ("x86_64", "AMD64"):
             raise CpuError(f"nopage runs on x86-64 hosts, this one is {platform.machine()}")
         target = ctypes.cast(binding.uclib.uc_emu_stop, ctypes.c_void_p).value or 0
-        code = b"\x80\x39\x00\x75\x01\xc3\x48\xb8" + target.to_bytes(8, "little") + b"\xff\xe0"
+        test = b"\x48\xff\x09\x74\x01\xc3" if self.counts_blocks else b"\x80\x39\x00\x75\x01\xc3"
+        code = test + b"\x48\xb8" + target.to_bytes(8, "little") + b"\xff\xe0"
         self._stop_code = mmap.mmap(-1, PAGE_SIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
         self._stop_code.write(code)
         start = ctypes.addressof(ctypes.c_char.from_buffer(self._stop_code))
         if ctypes.CDLL(None).mprotect(ctypes.c_void_p(start), PAGE_SIZE, mmap.PROT_READ | mmap.PROT_EXEC):
             raise CpuError("the host does not let this process make executable memory")
-        self._stop_flag = ctypes.c_ubyte(0)
-        self._hook(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(start), user_data=ctypes.addressof(self._stop_flag))
+        self._stop_word = ctypes.c_int64(BLOCK_BUDGET if self.counts_blocks else 0)
+        self._hook(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(start), user_data=ctypes.addressof(self._stop_word))
 
     def _hook(self, kind: int, callback: Any, *extra: Any, user_data: int = 0) -> None:
         handle = ctypes.c_size_t()
@@ -445,7 +453,10 @@ class Cpu:
         if self._flush_wanted:
             self._flush_now()
         self.running = True
-        self._stop_flag.value = 0
+        if not self.counts_blocks:
+            self._stop_word.value = 0
+        elif self._stop_word.value <= 0:
+            self._stop_word.value = BLOCK_BUDGET
         try:
             status = self._start_raw(self._uch, self.regs[RIP], 0, 0, 0)
         finally:
@@ -461,9 +472,13 @@ class Cpu:
         """Make `run` return.  Only from a handler, inside the engine's hook."""
         self._uc.emu_stop()
 
+    def budget_spent(self) -> bool:
+        """Whether `run` returned because `BLOCK_BUDGET` blocks have been run since the last time it did."""
+        return self.counts_blocks and self._stop_word.value <= 0
+
     def request_stop(self) -> None:
         """Make `run` return at the start of the next block of code.  From any thread, at any time."""
-        self._stop_flag.value = 1
+        self._stop_word.value = 1
 
     def fresh_image(self, bits: int, cr3: int) -> None:
         """Load `image` with a new program's state: registers zero, x87 and SSE at their defaults, ring 3."""

@@ -6,6 +6,8 @@ import time
 
 ENTRY_NS = 1_000
 """What one kernel entry costs on the virtual clock."""
+TICK_NS = 1_000_000
+"""What `cpu.BLOCK_BUDGET` blocks of user code cost on it."""
 DETERMINISTIC_EPOCH = 1_100_000_000_000_000_000
 """Virtual time zero: 2004-11-09, the autumn of Linux 2.6.10 (nanoseconds since 1970)."""
 
@@ -35,6 +37,9 @@ class Clock:
     def advance(self) -> None:
         """A kernel entry: nothing to do in real time."""
 
+    def tick(self) -> None:
+        """A repeatable processor has run its budget of blocks: nothing to do in real time."""
+
     def jump(self, when: int) -> bool:
         """Everybody sleeps until `when`: False, real time can't jump."""
         return False
@@ -57,6 +62,9 @@ class VirtualClock(Clock):
 
     def advance(self) -> None:
         self._now += ENTRY_NS
+
+    def tick(self) -> None:
+        self._now += TICK_NS
 
     def jump(self, when: int) -> bool:
         self._now = max(self._now, when)

@@ -271,7 +271,10 @@ def test_colours_only_on_a_terminal() -> None:
 READS_INTO_A_FRESH_PAGE = """
 #include <unistd.h>
 char untouched[3 * 4096];
-int main(void) { return read(0, untouched + 4096, 1); }
+int main(void) {
+    int fds[2];
+    return pipe(fds) || write(fds[1], "x", 1) != 1 || read(fds[0], untouched + 4096, 1) != 1;
+}
 """
 
 
@@ -281,11 +284,11 @@ def test_views_share_a_file_and_take_turns(tmp_path: Path) -> None:
     program = build(source)
     assert nopage("run", f"--strace={both}", f"--faults={both}", str(program)).returncode == 0
     lines = both.read_text().splitlines()
-    begun = next(index for index, line in enumerate(lines) if line == "read(0,  <unfinished ...>")
+    begun = next(index for index, line in enumerate(lines) if line == "read(3,  <unfinished ...>")
     assert lines[begun + 1].startswith("fault ")
     assert lines[begun + 1].endswith("by the kernel, in read()")
     ended = next(index for index, line in enumerate(lines) if line.startswith("<... read resumed>"))
-    assert lines[ended] == '<... read resumed>"", 1)                = 0'
+    assert lines[ended] == '<... read resumed>"x", 1)               = 1'
     assert begun < ended
     assert lines[-1].startswith(f"{sum(line.startswith('fault ') for line in lines)} page faults: ")
     assert "+++ exited with 0 +++" in lines

@@ -48,6 +48,10 @@ TLB_FLUSH_TICKS = 50
 """How often after that: filling a large TLB anew takes milliseconds."""
 
 
+BUDGETS_PER_FLUSH = 100
+"""The same on a repeatable processor, in ticks of its own."""
+
+
 class Timer:
     """One pending callback of `call_at`."""
 
@@ -84,6 +88,7 @@ class Scheduler:
         self._ticker_stop = threading.Event()
         self._in_guest = False
         self._slice = 0
+        self._budgets = 0
         self._charged = 0
         """Monotonic time up to which CPU time has been charged to a task."""
         self._mm_ticks = 0
@@ -259,6 +264,8 @@ class Scheduler:
     # -- the tick -----------------------------------------------------------------------------------
 
     def _start_ticker(self) -> None:
+        if self.cpu.counts_blocks:
+            return  # its ticks come from the processor itself
         if self._ticker is not None and self._ticker.is_alive():
             self._ticker_stop.set()
             self._ticker.join()
@@ -279,6 +286,10 @@ class Scheduler:
 
     def _tick(self) -> None:
         """The engine was stopped in user code: let the TLB grow, and somebody else run."""
+        if self.cpu.budget_spent():
+            self.kernel.clock.tick()
+            self._budgets += 1
+            self._flush_due = self._budgets % BUDGETS_PER_FLUSH == 0
         if self._flush_due:
             self._flush_due = False
             self.cpu.flush_tlb()
