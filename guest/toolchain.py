@@ -79,7 +79,10 @@ def cache_directory() -> Path:
     """``$XDG_CACHE_HOME/nopage``, made where missing."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     directory = Path(base) / "nopage"
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ToolMissing(f"no place for compiled programs: {error}; set XDG_CACHE_HOME") from None
     return directory
 
 

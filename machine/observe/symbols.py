@@ -18,7 +18,7 @@ Mapping = tuple[str, int, int]
 
 STT_NOTYPE, STT_FUNC, STT_GNU_IFUNC = 0, 2, 10
 _CODE_TYPES = (STT_NOTYPE, STT_FUNC, STT_GNU_IFUNC)
-_SHN_UNDEF, _SHN_ABS = 0, 0xFFF1
+_SHF_EXECINSTR = 4
 _PF_X = 1
 
 
@@ -100,13 +100,14 @@ class ElfSymbols:
     def _read_symbols(self) -> list[tuple[int, int, str]]:
         """(address, size, name), sorted, one name an address."""
         best: dict[int, tuple[tuple[Any, ...], int, str]] = {}
+        code = {index for index, section in enumerate(self.elf.iter_sections()) if section["sh_flags"] & _SHF_EXECINSTR}
         for section_name in (".symtab", ".dynsym"):
             section: Any = self.elf.get_section_by_name(section_name)
             if section is None:
                 continue
             strings = section.stringtable.data()
             for name_at, value, size, info, shndx in self._raw_symbols(section):
-                if info & 15 not in _CODE_TYPES or shndx in (_SHN_UNDEF, _SHN_ABS) or not name_at:
+                if info & 15 not in _CODE_TYPES or shndx not in code or not name_at:
                     continue
                 name = strings[name_at : strings.index(b"\0", name_at)].decode(errors="replace")
                 # Aliases: a function rather than a label, then `read` rather than `__libc_read`.

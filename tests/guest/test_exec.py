@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from guest import bin_directory
-from machine import Machine
+from machine import Machine, cli
 from machine.errors import NotExecutable, ProgramNotFound
 from machine.kernel.abi.errno import EACCES, ENOENT, ENOEXEC, ENOTDIR
 
@@ -103,3 +103,35 @@ def test_script(startable: Callable[[str, bytes, int], Machine], tmp_path: Path)
     result = machine.run([str(tmp_path / "script"), "argument"])
     assert result.exit == 0
     assert result.stdout.startswith(f"hello, from a script, {tmp_path}/script, argument: Linux ".encode())
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "message"),
+    [
+        (None, 127, "No such file or directory"),
+        (b"", 126, "Exec format error"),
+        (b"#!/no/such/interpreter\n", 127, "No such file or directory"),
+        ((bin_directory("x86_64") / "hello").read_bytes()[:50], 126, "Exec format error"),
+    ],
+    ids=["missing", "empty", "interpreter", "truncated"],
+)
+def test_command_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    content: bytes | None,
+    status: int,
+    message: str,
+) -> None:
+    """As a shell says it: 127 for what is not there, 126 for what cannot be executed."""
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / "program").write_bytes(content)
+        (tmp_path / "program").chmod(0o755)
+    assert cli.main(["run", "./program"]) == status
+    assert message in capfd.readouterr().err
+
+
+def test_directory_on_the_command_line(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "/usr"]) == 126
+    assert "/usr: Permission denied" in capfd.readouterr().err

@@ -97,6 +97,12 @@ def test_what_there_is_not(source: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         compile(source, target="i386", libc="glibc")
 
 
+def test_no_place_for_programs(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(source))
+    with pytest.raises(ToolMissing, match="set XDG_CACHE_HOME"):
+        toolchain.cache_directory()
+
+
 @zig_only
 def test_many_at_once(source: Path) -> None:
     """As under xdist: all get the same whole file."""

@@ -147,6 +147,8 @@ def _move_vma(
         raise Errno(ENOMEM)
     new = copy_vma(vma, mm, target, target + new_len)
     new.vm_pgoff = vma.vm_pgoff + ((address - vma.vm_start) >> PAGE_SHIFT)
+    if vma.vm_file is None and mm.untouched(vma.vm_start, vma.vm_end):
+        new.vm_pgoff = target >> PAGE_SHIFT  # as if it had been mapped there: it may merge (mm/mmap.c: copy_vma)
     vma_open(new)
     insert_vma(mm, new)
     moved: Optional[Errno] = None

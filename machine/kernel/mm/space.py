@@ -210,6 +210,11 @@ class mm_struct(UserAccess):
         mem.mapcount[pfn] -= 1
         mem.put_page(pfn)
 
+    def untouched(self, start: int, end: int) -> bool:
+        """Whether no page of [start, end) was ever faulted in, or all are gone again."""
+        words = self.ram.words
+        return not any(any(words[index : index + number]) for _va, index, number in self.tables.runs(start, end))
+
     # -- figures for /proc ------------------------------------------------------------------------
 
     def walk_present(self, start: int, end: int) -> Iterator[tuple[int, int]]:
