@@ -52,11 +52,10 @@ def command(peer: str, name: str, arguments: tuple[str, ...], devices: tuple[str
 
 
 def environment() -> dict[str, str]:
-    """Python finds the checkout from any directory; the guest sees the same on every peer."""
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join((str(TOP), os.environ.get("PYTHONPATH", ""))).rstrip(os.pathsep),
-    }
+    """Python finds the checkout from any directory, and keeps its byte code as an installed package does."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    path = os.pathsep.join(filter(None, (str(TOP), os.environ.get("PYTHONPATH"))))
+    return {**inherited, "PYTHONPATH": path}
 
 
 def directory() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from machine.errors import NotExecutable, ProgramNotFound
 from machine.kernel.abi.errno import EACCES, ENOENT, ENOEXEC, ENOTDIR
 
 HERE = Path(__file__).parent / "exec"
-LINKINGS = {
+LINKINGS: dict[str, dict[str, Any]] = {
     "musl-static": {},
     "musl-static-pie": {"pie": True},
     "glibc-static": {"libc": "glibc"},

@@ -90,7 +90,7 @@ def test_what_there_is_not(source: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(ToolMissing, match="no static glibc"):
         compile(source, libc="glibc", cc="zig")
     monkeypatch.setattr(toolchain, "zig_version", lambda: None)
-    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(ToolMissing, match=r"pip install 'nopage\[cc\]'"):
         compile(source)
     with pytest.raises(ToolMissing, match="gcc-multilib"):
