@@ -39,9 +39,9 @@ class Workload:
 
 
 WORKLOADS = (
-    Workload("sha256", "SHA-256 of 4 MiB", "ns/byte", "sha256", ("4096",), target=Target(10, "host", "compute")),
+    Workload("sha256", "SHA-256 of 4 MiB", "ns/byte", "sha256", ("4096",), target=Target(3, "qemu", "compute")),
     Workload(
-        "sieve", "primes below 16 million", "ns/number", "sieve", ("16000000",), target=Target(15, "host", "stores")
+        "sieve", "primes below 16 million", "ns/number", "sieve", ("16000000",), target=Target(3, "qemu", "stores")
     ),
     Workload(
         "getppid",
@@ -49,7 +49,6 @@ WORKLOADS = (
         "ns/call",
         "getppid",
         ("200000",),
-        target=Target(15, "host", "a hook, an image saved and restored, a table, in Python"),
     ),
     Workload(
         "anonymous",
@@ -57,7 +56,6 @@ WORKLOADS = (
         "ns/page",
         "anonymous",
         ("8192",),
-        target=Target(3, "host", "most of a first touch is the host's own page fault"),
     ),
     Workload(
         "device-touch",
@@ -67,7 +65,6 @@ WORKLOADS = (
         ("/dev/scullp0", "2048"),
         peers=("floor", "nopage"),
         devices=("scullp",),
-        target=Target(6, "floor", "area, driver, page count: all Python"),
     ),
     Workload(
         "areas-100",
@@ -75,7 +72,6 @@ WORKLOADS = (
         "ns/round",
         "areas",
         ("100", "1000"),
-        target=Target(10, "host", "three system calls, three faults"),
     ),
     Workload(
         "areas-10000",
@@ -83,7 +79,7 @@ WORKLOADS = (
         "ns/round",
         "areas",
         ("10000", "1000"),
-        target=Target(1.5, "areas-100", "the number of areas must not matter"),
+        target=Target(2, "areas-100", "the number of areas must not matter"),
     ),
     Workload(
         "mremap",
@@ -91,7 +87,6 @@ WORKLOADS = (
         "ns/call",
         "mremap",
         ("1000",),
-        target=Target(10, "host", "entries moved by whole slices"),
     ),
     Workload(
         "sigsegv",
@@ -99,7 +94,6 @@ WORKLOADS = (
         "ns/signal",
         "sigsegv",
         ("1000",),
-        target=Target(25, "host", "a frame, a handler, mprotect, sigreturn, two faults"),
     ),
     Workload(
         "start-up",
@@ -108,6 +102,6 @@ WORKLOADS = (
         "hello",
         peers=("host", "qemu", "import unicorn", "nopage"),
         whole=True,
-        target=Target(3, "import unicorn", "what Python and the engine take before anything of ours"),
+        target=Target(2.5, "import unicorn", "what Python and the engine take before anything of ours"),
     ),
 )

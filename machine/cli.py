@@ -348,12 +348,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except NopageError as error:
         complain(str(error))
         return OWN_ERROR
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # Whoever read our output is gone: end as if SIGPIPE had done it, without Python's complaint at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return KILLED + 13
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return OWN_ERROR
     except KeyboardInterrupt:
         return KILLED + 2
-    except BrokenPipeError:
-        # Whoever read our output is gone: end as if SIGPIPE had done it, without Python's complaint at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return KILLED + 13
 
 
 if __name__ == "__main__":

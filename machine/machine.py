@@ -1,10 +1,10 @@
 """The machine: board, kernel, drivers and observers put together; the public Python interface.
 
-    from machine import Machine
+from machine import Machine
 
-    with Machine(devices=["scullp"]) as m:
-        result = m.run(["mapper", "/dev/scullp0", "0", "140"])
-        print(result.exit, result.stdout)
+with Machine(devices=["scullp"]) as m:
+    result = m.run(["mapper", "/dev/scullp0", "0", "140"])
+    print(result.exit, result.stdout)
 """
 
 from __future__ import annotations
@@ -294,11 +294,13 @@ class Machine:
         """End every process, unload the drivers, give everything back.  Twice is fine."""
         if self._closed:
             return
-        with self._entered():
-            kill_everything(self.kernel)
-            if self.export is not None:
-                save_layer(self.kernel, self.export)
-        self._release()
+        try:
+            with self._entered():
+                kill_everything(self.kernel)
+                if self.export is not None:
+                    save_layer(self.kernel, self.export)
+        finally:
+            self._release()
 
     def changed_files(self) -> tuple[list[str], list[str]]:
         """What the guest did to its own layer of the root, which goes with the machine (see `export`):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import time
 from argparse import Namespace
@@ -19,6 +20,8 @@ from machine.observe.output import Output
 TIMED_OUT, NOT_EXECUTABLE, NOT_FOUND = 124, 126, 127
 FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
 """What the host's terminal or user sends to us is for the guest's programs."""
+NAMED = 4
+"""Changed files that are named in the line about them."""
 QUIET = (signal.SIGINT, signal.SIGPIPE)
 """Deaths about which a shell says nothing either."""
 
@@ -35,6 +38,8 @@ class Session:
 
     def run(self, commands: Sequence[Sequence[str]]) -> int:
         """The exit status: that of the last command that failed, else 0."""
+        if self.config.export is not None:
+            self._export_directory(self.config.export)
         try:
             with self.config.build() as machine:
                 self._watch(machine)
@@ -49,6 +54,14 @@ class Session:
         finally:
             for output in self.outputs.values():
                 output.close()
+
+    @staticmethod
+    def _export_directory(directory: str) -> None:
+        """Better now than when the programs have done their work."""
+        try:
+            os.makedirs(directory, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--export {directory}: {error.strerror}") from None
 
     # -- views -----------------------------------------------------------------------------------
 
@@ -106,14 +119,14 @@ class Session:
         status = 0
         for command in commands:
             if len(commands) > 1:
-                self.say.line(f"nopage: $ {' '.join(map(_quoted, command))}")
+                self.say.line(f"nopage: $ {' '.join(map(shlex.quote, command))}")
             try:
                 status = self._run_one(machine, command) or status
-            except TimeoutExpired as error:
+            except TimeoutExpired:
                 self.say.line(f"nopage: {command[0]}: still running after {self.chosen.timeout:g} seconds; killed")
-                del error
                 return TIMED_OUT
         self._report_missing(machine, status)
+        self._report_changes(machine)
         return status
 
     def _run_one(self, machine: Machine, command: Sequence[str]) -> int:
@@ -153,8 +166,12 @@ class Session:
             calls = ", ".join(f"{name} ({count})" for name, count in sorted(missing.items()))
             self.say.line(f"nopage: not implemented, so answered with ENOSYS: {calls}")
 
-
-def _quoted(word: str) -> str:
-    import shlex
-
-    return shlex.quote(word)
+    def _report_changes(self, machine: Machine) -> None:
+        """One line about files that end with the machine."""
+        if self.config.export is not None:
+            return
+        made, removed = machine.changed_files()
+        if made or removed:
+            names = ", ".join([*made, *(f"{name} (removed)" for name in removed)][:NAMED])
+            more = f" and {len(made) + len(removed) - NAMED} more" if len(made) + len(removed) > NAMED else ""
+            self.say.line(f"nopage: changes that end with the machine: {names}{more} (--export DIR keeps them)")

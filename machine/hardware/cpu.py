@@ -102,6 +102,8 @@ class Cpu:
         self.on_page_fault: Callable[[int, int], None] = self._unexpected_fault
         self.on_syscall: Callable[[], None] = self._unexpected
         self.on_exception: Callable[[int], None] = self._unexpected
+        self._eflags_word = ctypes.c_uint64()
+        self._eflags_pointer = ctypes.byref(self._eflags_word)
         self._failure: BaseException | None = None
         self._flush_wanted = self._drop_wanted = False
         self._in_hook = False
@@ -170,17 +172,17 @@ class Cpu:
 
         Page-aligned and inside one unclaimed range (a PCI window, or above all RAM).
         """
-        for i, (start, end) in enumerate(self._unclaimed_ranges):
-            if start <= physical and physical + size <= end:
-                break
-        else:
+        hole = [each for each in self._unclaimed_ranges if each[0] <= physical and physical + size <= each[1]]
+        if not hole:
             raise ValueError(f"device memory {physical:#x}-{physical + size - 1:#x} is not in a hole of the memory map")
+        start, end = hole[0]
         self._uc.mem_unmap(start, end - start)
         self._uc.mem_map_ptr(physical, size, uc_const.UC_PROT_ALL, host_address)
         parts = [(a, b) for a, b in ((start, physical), (physical + size, end)) if a < b]
         for a, b in parts:
             self._uc.mmio_map(a, b - a, self._float_read, None, self._float_write, None)
-        self._unclaimed_ranges[i : i + 1] = parts
+        where = self._unclaimed_ranges.index((start, end))
+        self._unclaimed_ranges[where : where + 1] = parts
 
     # -- start-up ------------------------------------------------------------------------------
 
@@ -352,7 +354,7 @@ class Cpu:
         return places[0]
 
     def _check_registers(self, rip: int) -> None:
-        names = ["RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "RIP"]
+        names = (*"RAX RCX RDX RBX RSP RBP RSI RDI".split(), *(f"R{n}" for n in range(8, 16)), "RIP")  # noqa: SIM905
         for i, name in enumerate(names):
             if i in (RSP, RIP):
                 continue
@@ -364,9 +366,7 @@ class Cpu:
         for i in range(16):
             self.regs[i] = 0
 
-    def _find_wide(
-        self, write: Callable[[int, bytes], None], first: int, count: int, size: int
-    ) -> list[memoryview]:
+    def _find_wide(self, write: Callable[[int, bytes], None], first: int, count: int, size: int) -> list[memoryview]:
         """Views of `count` registers of `size` bytes in the image, found by writing a mark into each."""
         views = []
         for i in range(count):
@@ -520,6 +520,11 @@ class Cpu:
         if self._reg_read_raw(self._ctx_value, number, ctypes.byref(value)):
             raise CpuError(f"register {number} cannot be read")
         return value.value
+
+    def eflags(self) -> int:
+        """EFLAGS of the image (`get_register(EFLAGS)`, for the system call path)."""
+        self._reg_read_raw(self._ctx_value, EFLAGS, self._eflags_pointer)
+        return self._eflags_word.value
 
     def set_register(self, number: int, value: int) -> None:
         """Write a register of the image by the engine's constant."""

@@ -17,6 +17,7 @@ from machine.hardware.cpu import (
     GENERAL_PROTECTION,
     INVALID_OPCODE,
     OVERFLOW,
+    R11,
     RAX,
     RCX,
     RDX,
@@ -80,7 +81,9 @@ ILLEGAL = {
 class Kernel:
     """One machine's kernel.  Made once a machine; `close` gives everything back."""
 
-    def __init__(self, ram: Ram, events: Events, *, deterministic: bool = False, check_invariants: bool = False) -> None:
+    def __init__(
+        self, ram: Ram, events: Events, *, deterministic: bool = False, check_invariants: bool = False
+    ) -> None:
         self.ram = ram
         self.events = events
         self.deterministic = deterministic
@@ -284,6 +287,8 @@ class Kernel:
         if task is None:
             self.cpu.stop()
             return
+        regs = self.cpu.regs
+        regs[RCX], regs[R11] = regs[RIP], self.cpu.eflags()  # what the instruction does (SDM vol. 2B, SYSCALL)
         self._dispatch(task, self._table64, "x86_64")
 
     def _dispatch(self, task: Task, table: dict[int, Syscall], abi: str) -> None:
@@ -399,9 +404,7 @@ class Kernel:
         """Whether `task` must look at its signals before it returns to user mode (TIF_SIGPENDING)."""
         return task.sigpending
 
-    def force_sig_fault(
-        self, task: Task, signo: int, si_code: int, address: int, trapno: int, error_code: int
-    ) -> None:
+    def force_sig_fault(self, task: Task, signo: int, si_code: int, address: int, trapno: int, error_code: int) -> None:
         """A signal that the task's own instruction caused; it can't be blocked or ignored."""
         from machine.kernel.abi.signal import describe
         from machine.kernel.task.signal import force_sig_info

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.kernel.mm.vma import VM_IO, VM_PFNMAP
 from machine.observe.strace_flags import BITS, VALUES, flags, signal_name
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Call:
         data: bytes = self.kernel.peek_user(self.mm, address, count)
         if len(data) < count:
             area = self.mm.vma_at(address + len(data))
-            if area is not None and (area.vm_ops is None or area.vm_ops.owner is None):
+            if area is not None and _is_memory(area):
                 end = min(area.vm_end, address + count)
                 data += self.mm.read_some(address + len(data), end - address - len(data))
         return data
@@ -80,6 +81,13 @@ class Call:
         size = self.abi.word
         data = self.memory(address, count * size)
         return [int.from_bytes(data[i : i + size], "little") for i in range(0, len(data) - size + 1, size)]
+
+
+def _is_memory(area: Any) -> bool:
+    """Whether reading in an area has no effect: neither a driver's method nor a device's registers answer."""
+    if area.vm_flags & (VM_IO | VM_PFNMAP):
+        return False
+    return area.vm_ops is None or area.vm_ops.owner is None
 
 
 def convert(types: tuple[str, ...], raw: tuple[int, ...], bits: int) -> list[int]:

@@ -38,7 +38,7 @@ BITS: dict[str, Names] = {
     "PROT_": {1: "PROT_READ", 2: "PROT_WRITE", 4: "PROT_EXEC", 8: "PROT_SEM", 1 << 24: "PROT_GROWSDOWN",
               1 << 25: "PROT_GROWSUP"},
     "MREMAP_": _of(mman, "MREMAP_"),
-    "MS_": _of(mman, "MS_"),
+    "MS_": {mman.MS_SYNC: "MS_SYNC", mman.MS_ASYNC: "MS_ASYNC", mman.MS_INVALIDATE: "MS_INVALIDATE"},
     "MCL_": _of(mman, "MCL_"),
     "MLOCK_": _of(mman, "MLOCK_"),
     "GRND_": _bits(0, "GRND_NONBLOCK", "GRND_RANDOM", "GRND_INSECURE"),
@@ -77,8 +77,6 @@ BITS: dict[str, Names] = {
     ),
     "W": {1: "WNOHANG", 2: "WSTOPPED", 4: "WEXITED", 8: "WCONTINUED", 0x01000000: "WNOWAIT", 0x20000000: "__WNOTHREAD",
           0x40000000: "__WALL", 0x80000000: "__WCLONE"},
-    "WAIT4": {1: "WNOHANG", 2: "WUNTRACED", 8: "WCONTINUED", 0x20000000: "__WNOTHREAD", 0x40000000: "__WALL",
-              0x80000000: "__WCLONE"},
     "SA_": {0x04000000: "SA_RESTORER", 0x08000000: "SA_ONSTACK", 0x10000000: "SA_RESTART", 0x20000000: "SA_INTERRUPT",
             0x40000000: "SA_NODEFER", 0x80000000: "SA_RESETHAND", 1: "SA_NOCLDSTOP", 2: "SA_NOCLDWAIT",
             4: "SA_SIGINFO"},
@@ -188,10 +186,17 @@ def flags(table: str, value: int) -> str:
     if table == "AT_STATX":
         return join_bits(value & ~0x6000, BITS["AT_"], _STATX_SYNC[value >> 13 & 3])
     if table in BITS:
-        return join_bits(value, BITS[table])
+        text = join_bits(value, BITS[table])
+        return text if text == "0" or not text[0].isdigit() else text + _unknown(table)
     if table in VALUES:
-        return VALUES[table].get(value, f"{value:#x}" if value >= 0 else str(value))
+        name = VALUES[table].get(value)
+        return name if name is not None else f"{value & 0xFFFF_FFFF:#x}{_unknown(table)}"
     return f"{value:#x}"
+
+
+def _unknown(table: str) -> str:
+    """What stands behind a number that should have had a name: ``/* RLIMIT_??? */``."""
+    return f" /* {table}??? */" if table.endswith("_") else ""
 
 
 def signal_name(signo: int) -> str:

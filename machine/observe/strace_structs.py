@@ -12,7 +12,18 @@ from typing import Optional
 
 from machine.kernel.abi.layout import ITIMERSPEC64, TIMESPEC64, UTSNAME
 from machine.kernel.abi.stat import STAT64, STAT64_I386, STAT_I386, STATX
-from machine.observe.strace_args import ARRAY_LIMIT, Call, Decoder, buffer, decoder, hexadecimal, octal, pointer, quote
+from machine.observe.strace_args import (
+    ARRAY_LIMIT,
+    Call,
+    Decoder,
+    argument,
+    buffer,
+    decoder,
+    hexadecimal,
+    octal,
+    pointer,
+    quote,
+)
 from machine.observe.strace_flags import VALUES, flags, signal_name
 
 Formatter = Callable[[Call, bytes], str]
@@ -290,7 +301,15 @@ def poll_result(call: Call, index: int) -> str:
     if call.result == 0:
         return " (Timeout)"
     ready = [f"{{fd={fd}, revents={flags('POLL', revents)}}}" for fd, _, revents in _pollfds(call, index) if revents]
-    return f" ([{', '.join(ready)}])"
+    shown = "[" + ", ".join(ready) + "]"
+    return f" ({', '.join([shown, *_left(call, 2)])})"
+
+
+def _left(call: Call, index: int) -> list[str]:
+    """How much of the timeout was left, where the kernel says it (poll_select_set_timeout)."""
+    if ":t" not in call.types[index] or not call.values[index]:
+        return []
+    return [f"left {argument(call, index)}"]
 
 
 def _fd_set(call: Call, index: int) -> list[int]:
@@ -314,7 +333,7 @@ def select_result(call: Call) -> str:
         for index, name in ((1, "in"), (2, "out"), (3, "except"))
         if (ready := _fd_set(call, index))
     ]
-    return f" ({', '.join(parts)})"
+    return f" ({', '.join([*parts, *_left(call, 4)])})"
 
 
 # -- epoll --------------------------------------------------------------------------------------------------------

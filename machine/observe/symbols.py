@@ -19,6 +19,8 @@ Mapping = tuple[str, int, int]
 STT_NOTYPE, STT_FUNC, STT_GNU_IFUNC = 0, 2, 10
 _CODE_TYPES = (STT_NOTYPE, STT_FUNC, STT_GNU_IFUNC)
 _SHF_EXECINSTR = 4
+_NOT_READ = ("/dev/", "/proc/", "/sys/")
+"""Code that runs from a device has no names, and looking at it must not read the device."""
 _PF_X = 1
 
 
@@ -192,6 +194,8 @@ class Symbols:
         if mapping is None:
             return NOWHERE
         path, start, offset = mapping
+        if path.startswith(_NOT_READ):
+            return NOWHERE
         elf = self._file(path)
         if elf is None:
             return NOWHERE

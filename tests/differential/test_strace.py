@@ -44,14 +44,14 @@ def strace_in_machine(machine: Machine, program: str) -> str:
 
 def normalised(text: str) -> list[str]:
     """Lines between the marks, without the children's; addresses and process numbers are left out."""
-    text = re.sub(r"strace: Process \d+ attached\n", "", text)
+    text = re.sub(r"[\w./-]*strace: Process \d+ attached\n", "", text)
     text = re.sub(r"^\[pid +\d+\] ", "", text, flags=re.M)
     text = text[text.index('access("/begin"') : text.index('access("/end"')]
     text = re.sub(r"0x[0-9a-f]{6,}", "ADDRESS", text)
     text = re.sub(r"(si_pid=|si_uid=|si_utime=|si_stime=)\d+", r"\1N", text)
     lines = []
     for line in text.splitlines():
-        if re.match(r"(kill|tgkill|getpid|getpgid|wait4|fork|<\.\.\. (fork|wait4))", line):
+        if re.match(r"(kill|tgkill|getpid|getpgid|wait4|fork|<\.\.\. (fork|wait4|kill|getpid))", line):
             line = re.sub(r"(?<![\w=])\d{1,7}(?=[,)]|$| <)", "PID", line)
         lines.append(re.sub(r" += ", " = ", line))
     return lines
@@ -77,9 +77,8 @@ def interleaving(lines: list[str]) -> list[str]:
 
 def parts(lines: list[str]) -> tuple[list[str], list[str]]:
     """(the parent's calls in order, the others sorted): signals of children come when they come."""
-    others = [
-        line for line in lines if re.match(r"(\+\+\+|--- SIG(CHLD|TERM)|exit_group|kill\(PID, SIGTERM|getpid)", line)
-    ]
+    of_children = r"(\+\+\+|--- SIG(CHLD|TERM)|exit_group|kill\(PID, SIGTERM|getpid|wait4|fork)"
+    others = [line for line in lines if re.match(of_children, line)]
     return [line for line in lines if line not in others], sorted(others)
 
 

@@ -1,4 +1,4 @@
-"""Deterministic mode: two runs give the same stream of events, threads and spinning included (DESIGN.md "Two clocks")."""
+"""Deterministic mode: two runs give the same stream of events, threads and spinning included."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import build
 
 from machine import Machine
+from tests.conftest import build
 
 SOURCE = Path(__file__).parent / "engine" / "spin.c"
 

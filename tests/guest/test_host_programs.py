@@ -38,8 +38,8 @@ COMMANDS = {
         "-c",
         (
             "cd /tmp && mkdir n-a && echo hi > n-a/b && tar cf n-t.tar n-a && rm -r n-a && tar xf n-t.tar &&"
-            " cat n-a/b && ln -s n-a n-l && readlink n-l && chmod 640 n-a/b && touch -d @99 n-a/b && stat -c '%a %Y %s' n-a/b &&"
-            " mv n-a n-c && cat n-c/b; rm -r n-c n-l n-t.tar"
+            " cat n-a/b && ln -s n-a n-l && readlink n-l && chmod 640 n-a/b && touch -d @99 n-a/b &&"
+            " stat -c '%a %Y %s' n-a/b && mv n-a n-c && cat n-c/b; rm -r n-c n-l n-t.tar"
         ),
     ],
     "timeout": ["timeout", "0.1", "sleep", "10"],

@@ -22,6 +22,5 @@ def test_threads_of_glibc(guest: Callable[..., object], target: str) -> None:
     guest(HERE / "threads.c", target=target, libc="glibc", static=False)
 
 
-@pytest.mark.xfail(reason="the engine's hook for the instruction leaves rcx and r11 alone, and so does the kernel")
 def test_syscall_registers(guest: Callable[..., object]) -> None:
     guest(HERE.parent / "engine" / "syscall_registers.c")

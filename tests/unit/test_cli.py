@@ -130,6 +130,12 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, out.splitlines())) <= 120
 
 
+def test_help_does_not_load_the_engine() -> None:
+    script = "import sys; from machine.cli import main; main(['--help']); print('unicorn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=TOP, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -223,6 +229,20 @@ def test_binds_and_who_may_write(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert cli.main(["run", "--bind", f"{tmp_path}:/mnt:rw", "sh", "-c", write]) == 0
     assert (tmp_path / "out").read_text() == "new\n"
     assert "Read-only file system" in capfd.readouterr().err
+
+
+def test_what_the_guest_wrote_to_its_layer(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write = "echo text > /root/new"
+    assert cli.main(["run", "sh", "-c", write]) == 0
+    assert capfd.readouterr().err == (
+        "nopage: changes that end with the machine: /root/new (--export DIR keeps them)\n"
+    )
+    assert cli.main(["run", "--export", str(tmp_path / "kept"), "sh", "-c", write]) == 0
+    assert (tmp_path / "kept" / "root" / "new").read_text() == "text\n"
+    assert capfd.readouterr().err == ""
+    (tmp_path / "file").touch()
+    assert cli.main(["run", "--export", str(tmp_path / "file"), "true"]) == 125
+    assert "file: File exists" in capfd.readouterr().err
 
 
 def test_a_deadly_signal_is_explained(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -65,13 +65,13 @@ def shown(
         ("atfd", 4, "4"), ("mode", 0o644, "0644"), ("mode", 0o22, "022"), ("mode", 0, "000"),
         ("mode", 0o1777, "01777"), ("uid", 0xFFFF_FFFF, "-1"), ("ulong:x", 0, "0"), ("ulong:x", 16, "0x10"),
         ("int:signal", 11, "SIGSEGV"), ("int:signal", 34, "SIGRT_2"), ("int:signal", 0, "0"),
-        ("uint:SEEK_", 2, "SEEK_END"), ("uint:SEEK_", 9, "0x9"), ("flags:PROT_", 0, "PROT_NONE"),
+        ("uint:SEEK_", 2, "SEEK_END"), ("uint:SEEK_", 9, "0x9 /* SEEK_??? */"), ("flags:PROT_", 0, "PROT_NONE"),
         ("flags:_OK", 0, "F_OK"), ("flags:PROT_", 7, "PROT_READ|PROT_WRITE|PROT_EXEC"), ("flags:O_", 0, "O_RDONLY"),
         ("flags:O_", 0o4000, "O_RDONLY|O_NONBLOCK"), ("flags:O_", 0o102101, "O_WRONLY|O_CREAT|O_APPEND|O_LARGEFILE"),
         ("flags:O_", 0o20200002, "O_RDWR|O_TMPFILE"), ("flags:MAP_", 0x22, "MAP_PRIVATE|MAP_ANONYMOUS"),
         ("flags:MAP_", 0x11, "MAP_SHARED|MAP_FIXED"), ("flags:AT_", 0x1100, "AT_SYMLINK_NOFOLLOW|AT_EMPTY_PATH"),
         ("flags:AT_STATX", 0x100, "AT_STATX_SYNC_AS_STAT|AT_SYMLINK_NOFOLLOW"), ("flags:MADV_", 4, "MADV_DONTNEED"),
-        ("flags:MADV_", 999, "0x3e7"), ("int:CLOCK_", 1, "CLOCK_MONOTONIC"), ("flags:GRND_", 0, "0"),
+        ("flags:MADV_", 999, "0x3e7 /* MADV_??? */"), ("int:CLOCK_", 1, "CLOCK_MONOTONIC"), ("flags:GRND_", 0, "0"),
         ("int:RUSAGE_", 0xFFFF_FFFF, "RUSAGE_CHILDREN"), ("uint:ioctl", 0x5413, "TIOCGWINSZ"),
         ("uint:ioctl", 0x80046B01, "_IOC(_IOC_READ, 0x6b, 0x1, 0x4)"),
         ("uint:ioctl", 0x6B00, "_IOC(_IOC_NONE, 0x6b, 0, 0)"),
@@ -436,3 +436,34 @@ def test_a_program(target: str, machine_clean: Callable[..., Machine], tmp_path:
         r'^f?access(at)?\((AT_FDCWD, )?"/nowhere", R_OK\) += -1 ENOENT \(No such file or directory\)$', text, re.M
     )
     assert lines[-2:] == ["exit_group(0)                           = ?", "+++ exited with 0 +++"]
+
+
+WRITES_FROM_A_DEVICE = """
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int main(void) {
+    char *page = mmap(0, 4096, PROT_READ, MAP_SHARED, open("/dev/scullp0", O_RDWR), 0);
+    return write(1, page, 4) != 4;
+}
+"""
+
+
+def test_watching_a_call_does_not_call_a_driver(machine_clean: Callable[..., Machine], tmp_path: Any) -> None:
+    from tests.conftest import build
+
+    source = tmp_path / "program.c"
+    source.write_text(WRITES_FROM_A_DEVICE)
+    program = build(source)
+    machine = machine_clean(devices=["scullp"], binds=[(str(program), "/mnt/program", False)])
+    assert machine.run(["sh", "-c", "printf text > /dev/scullp0"]).exit == 0
+    order: list[str] = []
+    machine.events.listen("driver_call", lambda call: order.append(call.operation))
+    stream = io.StringIO()
+    view = Strace(machine.events, Output(stream))
+    machine.events.listen("syscall_enter", lambda call: order.append(call.name))
+    result = machine.run(["/mnt/program"])
+    view.close()
+    assert result.stdout == b"text"
+    assert order.index("nopage") > order.index("write"), "the driver is called by the call, not by who watches it"
+    assert re.search(r"^write\(1, 0x[0-9a-f]+, 4\) +=", stream.getvalue(), re.M)

@@ -222,9 +222,7 @@ def lookup_parent(kernel: Kernel, task: task_struct, path: str, dirfd: int = AT_
     return walk.here, last, path.endswith("/")
 
 
-def new_name(
-    kernel: Kernel, task: task_struct, path: str, dirfd: int, is_dir: bool = False
-) -> tuple[dentry, str]:
+def new_name(kernel: Kernel, task: task_struct, path: str, dirfd: int, is_dir: bool = False) -> tuple[dentry, str]:
     """The directory and the free name for mkdir, mknod, symlink and link (filename_create).
 
     EEXIST where the name is taken; ENOENT for a trailing slash unless a directory is made.

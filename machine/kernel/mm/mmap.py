@@ -301,9 +301,7 @@ def _emit(mm: mm_struct, what: str, vma: vm_area_struct) -> None:
 # -- mmap ---------------------------------------------------------------------------------------------------
 
 
-def do_mmap(
-    mm: mm_struct, filp: Optional[file], address: int, length: int, prot: int, flags: int, pgoff: int
-) -> int:
+def do_mmap(mm: mm_struct, filp: Optional[file], address: int, length: int, prot: int, flags: int, pgoff: int) -> int:
     """Map `length` bytes; returns the address.  Errors as mmap(2) (mm/mmap.c: do_mmap of 6.1).
 
     `pgoff` is the offset in pages.

@@ -128,9 +128,7 @@ def _protect_one(mm: mm_struct, vma: vm_area_struct, start: int, end: int, prot:
     change_protection(mm, area, start, end)
 
 
-def change_range(
-    mm: mm_struct, start: int, end: int, flags_of: Callable[[vm_area_struct], int]
-) -> bool:
+def change_range(mm: mm_struct, start: int, end: int, flags_of: Callable[[vm_area_struct], int]) -> bool:
     """Apply `flags_of` to every area in the range; False when part of the range is not mapped."""
     position = start
     whole = True

@@ -50,7 +50,6 @@ from machine.kernel.syscalls.files import user_path
 from machine.kernel.syscalls.table import syscall
 
 if TYPE_CHECKING:
-
     from machine.kernel.task.task import Task
 
 _ALLOWED_TYPES = (0, S_IFREG, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK)
@@ -259,9 +258,7 @@ def _is_below(where: dentry, node: inode) -> bool:
     return False
 
 
-def _may_rename(
-    task: Task, dirs: tuple[dentry, dentry], node: inode, target: inode | None, exchange: bool
-) -> None:
+def _may_rename(task: Task, dirs: tuple[dentry, dentry], node: inode, target: inode | None, exchange: bool) -> None:
     """Permissions, then what kinds may replace each other."""
     old_dir, new_dir = dirs
     may_delete(task, old_dir, node)

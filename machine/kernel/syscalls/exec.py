@@ -29,5 +29,3 @@ def sys_execveat(task: Task, dirfd: int, path: int, argv: int, envp: int, flags:
     name = task.mm.read_string(path)
     strings = read_strings(task, argv), read_strings(task, envp)
     return do_execve(task.kernel, task, name, *strings, dirfd=dirfd, flags=flags)
-
-

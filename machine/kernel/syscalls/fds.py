@@ -205,5 +205,3 @@ def sys_epoll_pwait2(task: Task, epfd: int, events: int, limit: int, timeout: in
         wait_ns = timespec_ns(*TIMESPEC64.unpack(task.mm.copy_from_user(timeout, TIMESPEC64.size)))
     mask = user_sigmask(task, sigmask, size)
     return with_sigmask(task, mask, lambda: _epoll_wait(task, epfd, events, limit, wait_ns))
-
-

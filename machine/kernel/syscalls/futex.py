@@ -19,9 +19,7 @@ def _signed32(value: int) -> int:
     return value - (1 << 32) if value >> 31 else value
 
 
-def _deadline(
-    task: Task, op: int, timeout: int, read: Callable[..., tuple[int, int]]
-) -> Optional[tuple[bool, int]]:
+def _deadline(task: Task, op: int, timeout: int, read: Callable[..., tuple[int, int]]) -> Optional[tuple[bool, int]]:
     """(on CLOCK_REALTIME, nanoseconds) of a wait: FUTEX_WAIT is relative, FUTEX_WAIT_BITSET absolute."""
     if not timeout:
         return None

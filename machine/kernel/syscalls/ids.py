@@ -126,9 +126,7 @@ def setgid(task: Task, gid: int) -> int:
 
 def setreuid(task: Task, ruid: int, euid: int) -> int:
     """setreuid(2): the saved id follows when the real one is set, or the effective one is not the old real."""
-    new_uid, new_euid, new_suid = _setre(
-        (task.uid, task.euid, task.suid), ruid, euid, privileged(task)
-    )
+    new_uid, new_euid, new_suid = _setre((task.uid, task.euid, task.suid), ruid, euid, privileged(task))
     set_uids(task, new_uid, new_euid, new_suid)
     return 0
 

@@ -112,9 +112,7 @@ def get_rusage(task: Task, who: int) -> rusage:
             signal.cnvcsw, signal.cnivcsw,
         )  # fmt: skip
     if who == RUSAGE_THREAD:
-        return rusage(
-            task.utime, task.stime, _maxrss(task), task.min_flt, task.maj_flt, 0, 0, task.nvcsw, task.nivcsw
-        )
+        return rusage(task.utime, task.stime, _maxrss(task), task.min_flt, task.maj_flt, 0, 0, task.nvcsw, task.nivcsw)
     if who != RUSAGE_SELF:
         raise Errno(EINVAL)
     user, system = cpu_times(task)

@@ -110,9 +110,7 @@ def sys_sysinfo(task: Task, address: int) -> int:
     unit = 1 if task.abi.bits == 64 else 4096  # compat: sizes in pages as soon as bytes may not fit
     total, free = ((frames << 12) // unit for frames in (mem.total_frames(), mem.free_frames()))
     tasks = min(len(kernel.tasks), 0xFFFF)
-    task.mm.copy_to_user(
-        address, task.abi.sysinfo.pack(seconds, 0, 0, 0, total, free, 0, 0, 0, 0, tasks, 0, 0, unit)
-    )
+    task.mm.copy_to_user(address, task.abi.sysinfo.pack(seconds, 0, 0, 0, total, free, 0, 0, 0, 0, tasks, 0, 0, unit))
     return 0
 
 

@@ -211,4 +211,3 @@ _OPTIONS: dict[int, Callable[..., int]] = {
     PR_CAP_AMBIENT: _cap_ambient,
     PR_SET_VMA: _set_vma,
 }
-

@@ -142,7 +142,7 @@ def sys_exit_group(task: Task, code: int) -> int:
 # -- waiting ------------------------------------------------------------------------------------------------------
 
 
-@syscall("wait4", "pid ptr:wstatus> int:WAIT4 ptr:rusage>")
+@syscall("wait4", "pid ptr:wstatus> int:W ptr:rusage>")
 def sys_wait4(task: Task, pid: int, stat_addr: int, options: int, ru: int) -> int:
     """Wait for a child: -1 any, 0 one of the own group, -N one of group N, N that one."""
     options &= 0xFFFFFFFF
@@ -165,7 +165,7 @@ def sys_wait4(task: Task, pid: int, stat_addr: int, options: int, ru: int) -> in
     return news.pid
 
 
-@syscall("waitpid", "pid ptr:wstatus> int:WAIT4", abi="i386")
+@syscall("waitpid", "pid ptr:wstatus> int:W", abi="i386")
 def sys_waitpid(task: Task, pid: int, stat_addr: int, options: int) -> int:
     """wait4 without rusage."""
     return sys_wait4(task, pid, stat_addr, options, 0)

@@ -287,6 +287,3 @@ def sys_copy_file_range(task: Task, fd_in: int, off_in: int, fd_out: int, off_ou
     else:
         target.f_pos = to + done
     return done
-
-
-

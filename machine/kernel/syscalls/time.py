@@ -186,9 +186,7 @@ def _sleep_until(task: Task, now: Callable[[], int], deadline: int, cpu: bool) -
             return False
 
 
-def _nanosleep(
-    task: Task, clock: int, flags: int, request: tuple[int, int], remain: int, put: PutTimespec
-) -> int:
+def _nanosleep(task: Task, clock: int, flags: int, request: tuple[int, int], remain: int, put: PutTimespec) -> int:
     """hrtimer_nanosleep: a relative sleep goes on where it was after a stop, and tells what was left when a
     handler ran; an absolute one is simply restarted."""
     length = timespec_ns(*request)
@@ -200,9 +198,7 @@ def _nanosleep(
     return _relative(task, now, now() + length, cpu, remain, put)
 
 
-def _relative(
-    task: Task, now: Callable[[], int], deadline: int, cpu: bool, remain: int, put: PutTimespec
-) -> int:
+def _relative(task: Task, now: Callable[[], int], deadline: int, cpu: bool, remain: int, put: PutTimespec) -> int:
     if _sleep_until(task, now, deadline, cpu):
         return 0
     left = deadline - now()

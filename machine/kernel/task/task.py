@@ -27,17 +27,14 @@ class task_struct:
     """
 
     __slots__ = (
-        "abi", "blocked", "children", "clear_child_tid", "comm", "egid", "euid", "exe", "exit_signal", "files", "fs",
-        "gid", "groups", "image", "in_syscall", "kernel", "kstack", "maj_flt", "min_flt", "mm", "nvcsw", "nivcsw", "on_rq",
-        "orig_ax", "parent", "pending", "personality", "pid", "pdeath_signal", "restart", "rip_at_entry",
-        "robust_list", "rseq", "saved_sigmask", "sas_ss_flags", "sas_ss_size", "sas_ss_sp", "set_child_tid",
-        "sighand", "signal", "start", "start_time", "state", "stime", "syscall", "tgid", "tls_array", "uid", "utime",
-        "vfork_done", "wait_key", "wakeup", "work",
-        # credentials and scheduling parameters (syscalls/ids.py, syscalls/sched.py)
-        "caps", "fsgid", "fsuid", "keep_caps", "nice", "no_new_privs", "policy", "reset_on_fork", "sgid", "suid",
-        "timer_slack",
-        # signals and exit
-        "exit_code", "exiting", "killable", "sigpending", "sigwait", "stop_pending", "thread",
+        "abi", "blocked", "caps", "children", "clear_child_tid", "comm", "egid", "euid", "exe", "exit_code",
+        "exit_signal", "exiting", "files", "fs", "fsgid", "fsuid", "gid", "groups", "image", "in_syscall",
+        "keep_caps", "kernel", "killable", "kstack", "maj_flt", "min_flt", "mm", "nice", "nivcsw", "no_new_privs",
+        "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending", "personality", "pid", "policy",
+        "reset_on_fork", "restart", "rip_at_entry", "robust_list", "rseq", "sas_ss_flags", "sas_ss_size",
+        "sas_ss_sp", "saved_sigmask", "set_child_tid", "sgid", "sighand", "signal", "sigpending", "sigwait", "start",
+        "start_time", "state", "stime", "stop_pending", "suid", "syscall", "tgid", "thread", "timer_slack",
+        "tls_array", "uid", "utime", "vfork_done", "wait_key", "wakeup", "work",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, pid: int, tgid: int) -> None:
