@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from machine.hardware.cpu import RSP
 from machine.observe.strace_args import Call, argument, buffer, hexadecimal, pointer
+from machine.observe.strace_commands import fcntl_result
 from machine.observe.strace_flags import BITS, VALUES, flags, join_bits, signal_name
-from machine.observe.strace_structs import fcntl_result, poll_result, select_result, sigset_text
+from machine.observe.strace_structs import poll_result, select_result, sigset_text
 
 
 def _clone(call: Call) -> list[str]:
