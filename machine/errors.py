@@ -16,8 +16,11 @@ class ConfigError(NopageError):
 class ProgramError(NopageError):
     """A program could not be started; `errno` says why."""
 
-    def __init__(self, program: str, errno: int) -> None:
-        super().__init__(f"{program}: {os.strerror(errno)}")
+    def __init__(self, program: str, errno: int, interpreter: str = "") -> None:
+        missing = f"{interpreter}: bad interpreter: " if interpreter else ""
+        super().__init__(f"{program}: {missing}{os.strerror(errno)}")
+        self.interpreter = interpreter
+        """What the program's first line, or its ELF header, asks for and the guest does not have."""
         self.program = program
         self.errno = errno
 

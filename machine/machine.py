@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Optional, Union
 
 from machine.errors import ConfigError, NopageError, NotExecutable, ProgramNotFound, TimeoutExpired
-from machine.events import Events, PageFault, RegisterAccess, Signal
+from machine.events import Events, RegisterAccess, Signal
 from machine.hardware.ram import MiB, Ram
 from machine.kernel.abi.errno import ENOENT, ENOTDIR, Errno
 from machine.kernel.current import set_current_kernel
@@ -51,8 +51,6 @@ class Result:
     """System calls likewise."""
     fatal: Optional[Signal] = None
     """The delivery of the deadly signal."""
-    last_fault: Optional[PageFault] = None
-    """The fault that led to it, when it was one."""
     bus: list[RegisterAccess] = field(default_factory=list)
     """Accesses to device registers while it ran, in order."""
 
@@ -95,8 +93,6 @@ class Machine:
         self.env = dict(env) if env is not None else default_environment()
         self.export = export
         self._closed = False
-        self._last_fatal: dict[int, Signal] = {}
-        self._last_fault: dict[int, PageFault] = {}
         try:
             self._boot(root, binds, devices)
         except BaseException:
@@ -213,7 +209,6 @@ class Machine:
             faults=kernel.total_faults() - faults,
             syscalls=kernel.syscall_count - calls,
             fatal=kernel.last_fatal.pop(process.pid, None),
-            last_fault=kernel.last_fault.pop(process.pid, None),
             bus=list(kernel.bus.record[accesses:]),
         )
 
@@ -235,13 +230,31 @@ class Machine:
         process = self.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd)
         return self.wait(process, timeout)
 
-    @staticmethod
-    def _raise_spawn_error(process: Spawned) -> None:
+    def _raise_spawn_error(self, process: Spawned) -> None:
         error = process.error
         assert error is not None
-        if error.errno in (ENOENT, ENOTDIR):
-            raise ProgramNotFound(process.argv0, error.errno)
-        raise NotExecutable(process.argv0, error.errno)
+        if error.errno not in (ENOENT, ENOTDIR):
+            raise NotExecutable(process.argv0, error.errno)
+        interpreter = self._interpreter(process.argv0)
+        if interpreter:
+            raise NotExecutable(process.argv0, error.errno, interpreter)
+        raise ProgramNotFound(process.argv0, error.errno)
+
+    def _interpreter(self, program: str) -> str:
+        """What a program that is there asks to be run by: the word after ``#!``, or the path in PT_INTERP."""
+        from machine.kernel.task.elf import parse_bytes
+
+        try:
+            content = self.read_file(os.path.join(os.getcwd(), program)) if "/" in program else b""
+        except OSError:
+            return ""
+        if content.startswith(b"#!"):
+            words = content[2:].split(b"\n", 1)[0].split()
+            return os.fsdecode(words[0]) if words else ""
+        try:
+            return os.fsdecode(parse_bytes(content).interp or b"")
+        except Errno:
+            return ""
 
     def interrupt(self, signo: int) -> None:
         """Send a signal to the foreground processes, as a key on the terminal does.  Safe in a signal handler."""
