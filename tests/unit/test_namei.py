@@ -27,7 +27,8 @@ from machine.kernel.fs.namei import (
 
 
 @pytest.fixture
-def kernel() -> Iterator[Any]:
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.chdir("/")  # a current directory below /tmp would be one more mount
     with Machine(ram=32 << 20) as machine:
         before = set_current_kernel(machine.kernel)
         yield machine.kernel
