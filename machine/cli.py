@@ -157,6 +157,8 @@ def split_command(words: Sequence[str]) -> tuple[list[str], list[str]]:
             if not left:
                 raise ValueError(f"option {name} needs a value: {name} {option.metavar}")
             word = f"{option.names[-1]}={left.pop(0)}"
+        if option.metavar and word.endswith("=--"):
+            raise ValueError(f"option {name} needs a value: '--' is none")  # argparse would drop it, and give a list
         options.append(word)
     return options, left
 

@@ -95,6 +95,10 @@ class Machine:
         self._closed = False
         try:
             self._boot(root, binds, devices)
+        except Errno as error:  # a bind is where the system has something of another kind
+            self._release()
+            shown = ", ".join(f"{host}:{guest}" for host, guest, _ in binds) or str(root)
+            raise ConfigError(f"{shown}: the system can't start with that: {os.strerror(error.errno)}") from None
         except BaseException:
             self._release()
             raise
@@ -262,6 +266,11 @@ class Machine:
 
         kernel = self.kernel
         kernel.sched.interrupt(lambda: signal_foreground(kernel, signo))
+
+    @property
+    def has_job_control(self) -> bool:
+        """Whether a shell of the guest has said which processes the terminal's keys are for (tcsetpgrp)."""
+        return bool(self.kernel.vfs.foreground)
 
     # -- looking at it --------------------------------------------------------------------------------
 

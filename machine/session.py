@@ -22,6 +22,8 @@ FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signa
 """What the host's terminal or user sends to us is for the guest's programs."""
 NAMED = 4
 """Changed files that are named in the line about them."""
+STOP_KEY = signal.SIGTSTP
+"""Ctrl-Z: for the guest when a shell there does job control, else it stops us, as any program."""
 QUIET = (signal.SIGINT, signal.SIGPIPE)
 """Deaths about which a shell says nothing either."""
 
@@ -111,7 +113,16 @@ class Session:
         def forward(number: int, frame: Optional[FrameType]) -> None:
             machine.interrupt(number)
 
-        return {number: signal.signal(number, forward) for number in FORWARDED}
+        def stop(number: int, frame: Optional[FrameType]) -> None:
+            if machine.has_job_control:
+                machine.interrupt(number)
+                return
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            signal.signal(number, stop)  # we go on
+
+        handlers = dict.fromkeys(FORWARDED, forward) | {STOP_KEY: stop}
+        return {number: signal.signal(number, handler) for number, handler in handlers.items()}
 
     # -- programs ----------------------------------------------------------------------------------------
 

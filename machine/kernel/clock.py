@@ -7,7 +7,7 @@ import time
 ENTRY_NS = 1_000
 """What one kernel entry costs on the virtual clock."""
 TICK_NS = 1_000_000
-"""What `cpu.BLOCK_BUDGET` blocks of user code cost on it."""
+"""What `BLOCK_BUDGET` blocks (hardware/stop.py) of user code cost on it."""
 DETERMINISTIC_EPOCH = 1_100_000_000_000_000_000
 """Virtual time zero: 2004-11-09, the autumn of Linux 2.6.10 (nanoseconds since 1970)."""
 

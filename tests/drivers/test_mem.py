@@ -9,6 +9,7 @@ import pytest
 
 from machine import Machine
 from machine.hardware.paging import PCD, PWT
+from tests.conftest import build
 
 Run = Callable[..., Any]
 Make = Callable[..., Machine]
@@ -340,3 +341,22 @@ def test_nodes(machine_clean: Make, run_c: Run) -> None:
         ERRNO("opened", open("/dev/port", O_RDONLY), ENXIO);
     """,
     )
+
+
+def test_reading_nothing_beyond_ram(run_in_machine: Callable[..., Any]) -> None:
+    """No byte is copied, so no address is looked at."""
+    program = build(
+        """
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(void)
+{
+	char b[1];
+	int fd = open("/dev/mem", O_RDWR);
+	printf("%d %d\\n", (int)pread(fd, b, 0, (off_t)1 << 44), (int)pwrite(fd, b, 0, (off_t)1 << 44));
+	return fd < 0;
+}
+"""
+    )
+    assert run_in_machine(program).stdout == b"0 0\n"

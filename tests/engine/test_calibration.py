@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from machine.hardware.cpu import R15, RAX, RSP, Cpu, CpuError
+from machine.hardware.cpu import R15, RAX, RSP, Cpu
+from machine.hardware.image import CpuError
 from tests.engine.board import Board
 
 

@@ -6,7 +6,9 @@ import struct
 
 import pytest
 
-from machine.hardware.cpu import CS, EFLAGS, MXCSR, MXCSR_MASK, RBX, RCX, RIP, USER32_CS, USER_CS
+from machine.hardware.cpu import CS, EFLAGS, MXCSR, RBX, RCX, RIP
+from machine.hardware.fpu import MXCSR_MASK
+from machine.hardware.gdt import USER32_CS, USER_CS
 from tests.engine.board import DATA, SYSCALL, Board
 
 INT3 = b"\xcc"

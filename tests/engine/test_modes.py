@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from machine.hardware.cpu import (
-    CS,
-    GDT_ENTRY_TLS_MIN,
-    MXCSR,
-    RAX,
-    RBX,
-    RCX,
-    RIP,
-    USER32_CS,
-    USER_CS,
-)
+from machine.hardware.cpu import CS, MXCSR, RAX, RBX, RCX, RIP
+from machine.hardware.gdt import GDT_ENTRY_TLS_MIN, USER32_CS, USER_CS
 from tests.engine.board import CODE, CODE_BITS, DATA, SYSCALL, Board
 
 INT80 = b"\xcd\x80"

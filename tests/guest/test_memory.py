@@ -11,7 +11,7 @@ from machine import Machine
 from tests.conftest import build
 
 HERE = Path(__file__).parent / "memory"
-PROGRAMS = sorted(path.stem for path in HERE.glob("*.c"))
+PROGRAMS = sorted(path.stem for path in HERE.glob("*.c") if path.stem not in ("many", "walk"))
 
 
 @pytest.mark.parametrize("target", ["x86_64", "i386"])
@@ -24,6 +24,19 @@ def test_static(guest: Callable[..., object], program: str, target: str) -> None
 @pytest.mark.parametrize("program", ["files", "layout"])
 def test_dynamic(guest: Callable[..., object], program: str, target: str) -> None:
     guest(HERE / f"{program}.c", target=target, libc="glibc", static=False)
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_very_many_areas(guest: Callable[..., object], target: str) -> None:
+    """vm.max_map_count.  The invariants of 65,530 areas are not checked after each call."""
+    guest(HERE / "many.c", target=target, check_invariants=False)
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+@pytest.mark.parametrize("seed", [2, 13, 24])
+def test_random_walk(guest: Callable[..., object], seed: int, target: str) -> None:
+    """1500 calls and accesses at random: results, areas and contents are those of the host."""
+    guest(HERE / "walk.c", [str(seed)], target=target)
 
 
 @pytest.mark.xfail(reason="the engine stores 16 bytes as two times 8: the first half is written before the fault")

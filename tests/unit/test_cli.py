@@ -266,7 +266,9 @@ def test_timeout(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_interrupt_is_for_the_guest() -> None:
-    command = [sys.executable, "-m", "machine", "run", "sh", "-c", "trap 'echo caught; exit 5' INT; echo up; sleep 60"]
+    # Short sleeps: a signal that comes just before the shell forks is only handled after the child's end.
+    script = "trap 'echo caught; exit 5' INT; echo up; while :; do sleep 0.2; done"
+    command = [sys.executable, "-m", "machine", "run", "--timeout=60", "sh", "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=TOP) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
@@ -312,3 +314,19 @@ def test_views_share_a_file_and_take_turns(tmp_path: Path) -> None:
     assert begun < ended
     assert lines[-1].startswith(f"{sum(line.startswith('fault ') for line in lines)} page faults: ")
     assert "+++ exited with 0 +++" in lines
+
+
+@pytest.mark.parametrize("bind", ["/etc/passwd:/usr", "/tmp:/dev/null"])
+def test_a_bind_over_something_else(bind: str) -> None:
+    done = nopage("run", "--bind", bind, "hello")
+    assert done.returncode == 125
+    assert done.stderr.startswith(f"nopage: {bind}: ")
+    assert "directory" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--bind", "--root", "--device"])
+def test_two_dashes_are_no_value(option: str) -> None:
+    for words in ([f"{option}=--"], [option, "--"]):
+        done = nopage("run", *words, "hello")
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"nopage: option {option} needs a value")

@@ -81,11 +81,18 @@ class sigaction(NamedTuple):
     mask: int
 
 
+KTIME_MAX = (1 << 63) - 1
+"""The longest time in nanoseconds (ktime_t): 292 years."""
+
+
 def timespec_ns(seconds: int, nanoseconds: int) -> int:
-    """Nanoseconds of a timespec that must be valid: EINVAL if negative or not normal (timespec64_valid)."""
-    if seconds < 0 or not 0 <= nanoseconds < NSEC_PER_SEC:
+    """Nanoseconds of a timespec that must be valid: EINVAL if negative or not normal (timespec64_valid).
+
+    Seconds beyond 64 bits are negative ones to C.  What ktime_t can't hold is its largest value.
+    """
+    if not 0 <= seconds < 1 << 63 or not 0 <= nanoseconds < NSEC_PER_SEC:
         raise Errno(EINVAL)
-    return seconds * NSEC_PER_SEC + nanoseconds
+    return min(seconds * NSEC_PER_SEC + nanoseconds, KTIME_MAX)
 
 
 class Abi:

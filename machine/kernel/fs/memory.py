@@ -185,25 +185,33 @@ class memory_file(memory_inode):
         self.prepare_write()
         mapping = self.i_mapping
         if punch:
-            self._punch(offset, min(end, self.i_size))
+            self._punch(offset, end)
         else:
-            for index in range(offset >> PAGE_SHIFT, (end + PAGE_SIZE - 1) >> PAGE_SHIFT):
+            first, last = offset >> PAGE_SHIFT, (end + PAGE_SIZE - 1) >> PAGE_SHIFT
+            if last - first > self.i_sb.max_pages:
+                raise Errno(ENOSPC)
+            for index in range(first, last):
                 mapping.find_or_read(index)
             if not keep and end > self.i_size:
                 mapping.truncate(end)
         self.modified()
 
     def _punch(self, offset: int, end: int) -> None:
+        """Whole pages go, parts of pages are zeroed; the size stays, wherever the hole is."""
         first, last = (offset + PAGE_SIZE - 1) >> PAGE_SHIFT, end >> PAGE_SHIFT
         if first > last:
-            self.i_mapping.write(offset, bytes(end - offset))
+            self._zero(offset, end)
             return
-        if offset & (PAGE_SIZE - 1):
-            self.i_mapping.write(offset, bytes((first << PAGE_SHIFT) - offset))
-        if end & (PAGE_SIZE - 1):
-            self.i_mapping.write(last << PAGE_SHIFT, bytes(end - (last << PAGE_SHIFT)))
+        self._zero(offset, first << PAGE_SHIFT)
+        self._zero(last << PAGE_SHIFT, end)
         if first < last:
             self.i_mapping.punch(first, last)
+
+    def _zero(self, start: int, end: int) -> None:
+        """Clear a part of one page, if the file has something there."""
+        mapping, end = self.i_mapping, min(end, self.i_size)
+        if start < end and (start >> PAGE_SHIFT in mapping.pages or start < mapping.backing_size):
+            mapping.write(start, bytes(end - start))
 
     def getxattr(self, name: str) -> bytes:
         raise Errno(ENODATA)

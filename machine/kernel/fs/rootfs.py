@@ -208,7 +208,10 @@ def mount_root(kernel: Kernel, view: RootView) -> None:
     for each in view.binds:
         node, tree = bind_root(kernel, vfs.new_dev(), each.host, each.writable, view.force_fallback)
         vfs.trees.append(tree)
-        mount(kernel, os.path.normpath(each.guest), node, "bind", each.host)
+        try:
+            mount(kernel, os.path.normpath(each.guest), node, "bind", each.host)
+        except Errno as error:  # a directory on a file, or below one
+            raise OSError(error.errno, os.strerror(error.errno), f"{each.host}:{each.guest}") from None
         kernel.mounts[-1].type = "ext4"
     kernel.mem.shrinkers.append(vfs.shrink)
 

@@ -90,7 +90,9 @@ def kernel_memory(address: int, length: int) -> memoryview:
 
 
 def memcpy(to: int, from_: Union[int, bytes, bytearray, memoryview], n: int) -> None:
-    """Copy `n` bytes to kernel address `to`, from a kernel address or a buffer."""
+    """Copy `n` bytes to kernel address `to`, from a kernel address or a buffer.  None touches neither."""
+    if n == 0:
+        return
     data = kernel_memory(from_, n) if isinstance(from_, int) else memoryview(from_)[:n]
     kernel_memory(to, n)[:] = data
     kernel = current_kernel()

@@ -57,8 +57,8 @@ def copy_to_user(to: int, from_: Buffer, n: int) -> int:
 def __copy_to_user(to: int, from_: Buffer, n: int) -> int:
     """`copy_to_user` without the check of the range, for use after `access_ok`."""
     mm = _mm()
-    if mm is None:
-        return n
+    if mm is None or n == 0:
+        return n  # no byte is copied, so neither address is looked at
     data = kernel_memory(from_, n) if isinstance(from_, int) else memoryview(from_)[:n]
     # A fault on the way may run another driver, which may change what is copied: the process sees either.
     return n - mm.write_some(to, data)

@@ -10,9 +10,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Optional
 
-from machine.kernel.mm.vma import vm_area_struct
+from machine.hardware.ram import PAGE_SHIFT
+from machine.kernel.mm.vma import VM_GROWSDOWN, vm_area_struct
 
 _BLOCK = 128
+STACK_GUARD_GAP = 256 << PAGE_SHIFT
+"""Bytes kept free below a stack (mm/mmap.c: stack_guard_gap)."""
+
+
+def vm_start_gap(vma: vm_area_struct) -> int:
+    """Start of an area with the guard gap below it, if it is a stack."""
+    return vma.vm_start - STACK_GUARD_GAP if vma.vm_flags & VM_GROWSDOWN else vma.vm_start
 
 
 class _Block:
@@ -148,14 +156,15 @@ class AreaList:
             self._firsts[i] = vm_start
 
     def highest_gap(self, length: int, low: int, high: int) -> int:
-        """Highest address of `length` free bytes inside [low, high), or -1."""
-        end = high
+        """Highest address of `length` free bytes inside [low, high), or -1; guard gaps of stacks are not free."""
+        above = self.find(high)
+        end = high if above is None else min(high, vm_start_gap(above))
         i = bisect_left(self._firsts, high) - 1
         while i >= 0 and end - low >= length:
             block = self._blocks[i]
             last = block.areas[-1]
             if last.vm_start < end and end - last.vm_end < length and block.largest_gap() < length:
-                end = min(end, block.starts[0])
+                end = min(end, vm_start_gap(block.areas[0]))
                 i -= 1
                 continue
             for vma in reversed(block.areas):
@@ -163,15 +172,15 @@ class AreaList:
                     continue
                 if end - vma.vm_end >= length:
                     return end - length if end - length >= low else -1
-                end = vma.vm_start
+                end = vm_start_gap(vma)
             i -= 1
         return end - length if end - length >= low else -1
 
     def lowest_gap(self, length: int, low: int, high: int) -> int:
-        """Lowest address of `length` free bytes inside [low, high), or -1."""
+        """Lowest address of `length` free bytes inside [low, high), or -1; guard gaps of stacks are not free."""
         start = low
         for vma in self.within(low, high):
-            if vma.vm_start - start >= length:
+            if vm_start_gap(vma) - start >= length:
                 return start
             start = max(start, vma.vm_end)
         return start if high - start >= length else -1

@@ -5,10 +5,10 @@ from __future__ import annotations
 from machine.hardware.paging import RW, P
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import Errno
-from machine.kernel.mm.mmap import copy_vma, insert_vma, vma_open
 from machine.kernel.mm.page import PG_reserved
 from machine.kernel.mm.space import DEVICE, PTE_PFN, mm_struct
 from machine.kernel.mm.vma import VM_DONTCOPY, VM_LOCKED, VM_SHARED, VM_WIPEONFORK, VM_WRITE, vm_area_struct
+from machine.kernel.mm.vma_ops import copy_vma, insert_vma, vma_open
 
 _FIELDS = (
     "mmap_base", "task_size", "start_code", "end_code", "start_data", "end_data", "start_brk", "brk", "start_stack",

@@ -289,7 +289,7 @@ def expand_stack(mm: mm_struct, vma: vm_area_struct, address: int) -> bool:
     """Grow a VM_GROWSDOWN area down to `address`, within the limits (mm/mmap.c: expand_downwards)."""
     if not vma.vm_flags & VM_GROWSDOWN or address >= vma.vm_start:
         return False
-    from machine.kernel.mm.mmap import grow_down
+    from machine.kernel.mm.stack import grow_down
 
     return grow_down(mm, vma, address & ~(PAGE_SIZE - 1))
 

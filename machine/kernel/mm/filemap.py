@@ -271,7 +271,9 @@ class address_space:
     def punch(self, first: int, last: int) -> None:
         """Make pages `first` up to `last` (exclusive) zeros that take no room (FALLOC_FL_PUNCH_HOLE)."""
         if self.i_mmap:
-            self.kernel.unmap_mapping_range(self, first, last - 1)
+            from machine.kernel.mm.munmap import unmap_mapping_range
+
+            unmap_mapping_range(self.kernel, self, first, last - 1, even_cows=False)
         self._drop([index for index in self.pages if first <= index < last])
         for index in range(first, min(last, (self.backing_size + _OFFSET) >> PAGE_SHIFT)):
             self._new_page(index)

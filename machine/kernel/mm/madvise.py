@@ -36,9 +36,10 @@ from machine.kernel.abi.mman import (
     MS_SYNC,
 )  # fmt: skip
 from machine.kernel.abi.resource import RLIMIT_MEMLOCK
-from machine.kernel.mm.mmap import page_align, populate
+from machine.kernel.mm.mmap import populate
 from machine.kernel.mm.mprotect import change_flags, change_range
-from machine.kernel.mm.space import DEVICE, PTE_PFN, mm_struct
+from machine.kernel.mm.space import DEVICE, PTE_PFN, TASK_SIZE, mm_struct
+from machine.kernel.mm.unmapped_area import ULONG_MAX, page_align
 from machine.kernel.mm.vma import (
     VM_DONTCOPY,
     VM_DONTDUMP,
@@ -71,7 +72,7 @@ def do_madvise(mm: mm_struct, start: int, length: int, advice: int) -> int:
     if length and not rounded:
         raise Errno(EINVAL)
     end = start + rounded
-    if end > 1 << 64:
+    if end > ULONG_MAX:
         raise Errno(EINVAL)
     if end == start:
         return 0
@@ -168,25 +169,27 @@ def do_mincore(mm: mm_struct, start: int, length: int, vec: int) -> int:
     """mincore(2): one byte a page, bit 0 resident.  EINVAL, ENOMEM, EFAULT."""
     if start & (PAGE_SIZE - 1):
         raise Errno(EINVAL)
-    if start >= mm.task_size or length > mm.task_size - start:
+    # access_ok knows one limit for both kinds of program
+    if start + length > TASK_SIZE:
         raise Errno(ENOMEM)
     pages = (length + PAGE_SIZE - 1) >> PAGE_SHIFT
-    if vec >= mm.task_size or pages > mm.task_size - vec:
+    if vec + pages > TASK_SIZE:
         raise Errno(EFAULT)
     done = 0
     while done < pages:
-        chunk = min(pages - done, PAGE_SIZE)
-        mm.copy_to_user(vec + done, bytes(_resident(mm, start + (done << PAGE_SHIFT), chunk)))
-        done += chunk
+        found = _resident(mm, start + (done << PAGE_SHIFT), min(pages - done, PAGE_SIZE))
+        mm.copy_to_user(vec + done, bytes(found))
+        done += len(found)
     return 0
 
 
 def _resident(mm: mm_struct, start: int, pages: int) -> list[int]:
+    """The answers for up to `pages` pages, as far as the area at `start` goes (mm/mincore.c: do_mincore)."""
+    vma = mm.vma_at(start)
+    if vma is None:
+        raise Errno(ENOMEM)
     result = []
-    for address in range(start, start + (pages << PAGE_SHIFT), PAGE_SIZE):
-        vma = mm.vma_at(address)
-        if vma is None:
-            raise Errno(ENOMEM)
+    for address in range(start, min(start + (pages << PAGE_SHIFT), vma.vm_end), PAGE_SIZE):
         resident = bool(mm.tables.get(address) & ~DEVICE)
         if not resident and vma.vm_file is not None and vma.vm_file.f_inode.i_mapping is not None:
             index = vma.vm_pgoff + ((address - vma.vm_start) >> PAGE_SHIFT)
@@ -202,7 +205,7 @@ def do_msync(mm: mm_struct, start: int, length: int, flags: int) -> int:
     if flags & MS_ASYNC and flags & MS_SYNC:
         raise Errno(EINVAL)
     end = start + page_align(length)
-    if end < start or end > 1 << 64:
+    if end > ULONG_MAX:
         raise Errno(ENOMEM)
     position = start
     hole = False
@@ -245,22 +248,23 @@ def sync_area(mm: mm_struct, vma: vm_area_struct, start: int, end: int) -> None:
 
 def do_mlock(mm: mm_struct, start: int, length: int, lock: bool, onfault: bool = False) -> int:
     """mlock and munlock.  ENOMEM: part not mapped, or beyond RLIMIT_MEMLOCK; EPERM: no right to lock."""
-    end = page_align(length + (start & (PAGE_SIZE - 1))) + (start & ~(PAGE_SIZE - 1))
+    length = page_align(length + (start & (PAGE_SIZE - 1)))
     start &= ~(PAGE_SIZE - 1)
-    if end < start or end > 1 << 64:
-        raise Errno(EINVAL)
+    end = start + length
     if lock and not mm.kernel.capable():
         limit = mm.kernel.rlimit(RLIMIT_MEMLOCK)
         if not limit:
             raise Errno(EPERM)
         if mm.locked_vm + ((end - start) >> PAGE_SHIFT) > limit >> PAGE_SHIFT:
             raise Errno(ENOMEM)
+    if end > ULONG_MAX:
+        raise Errno(EINVAL)
     if start == end:
         return 0
     whole = change_range(mm, start, end, lambda vma: _locked(vma, lock))
     if not whole:
         raise Errno(ENOMEM)
-    if lock and not onfault and not populate(mm, start, end):
+    if lock and not onfault and not populate(mm, start, end, ignore_errors=False):
         raise Errno(ENOMEM)
     return 0
 

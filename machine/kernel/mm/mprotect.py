@@ -8,27 +8,23 @@ from machine.hardware.paging import NX, PCD, PWT, RW, US, A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EACCES, EINVAL, ENOMEM, Errno
 from machine.kernel.abi.mman import PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM, PROT_WRITE
-from machine.kernel.mm.mmap import (
-    _account,
-    _emit,
-    enough_memory,
-    may_expand_vm,
-    merge_around,
-    page_align,
-    split_vma,
-)  # fmt: skip
+from machine.kernel.mm.limits import account, enough_memory, may_expand_vm
+from machine.kernel.mm.mmap import populate
 from machine.kernel.mm.page import PG_exec
 from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, mm_struct, vm_get_page_prot
+from machine.kernel.mm.unmapped_area import ULONG_MAX, page_align
 from machine.kernel.mm.vma import (
     VM_ACCOUNT,
     VM_EXEC,
     VM_GROWSDOWN,
+    VM_LOCKED,
     VM_NORESERVE,
     VM_READ,
     VM_SHARED,
     VM_WRITE,
     vm_area_struct,
 )  # fmt: skip
+from machine.kernel.mm.vma_ops import emit_vma, merge_around, split_vma, watch_code
 
 _PROT = VM_READ | VM_WRITE | VM_EXEC
 _KEPT = PTE_PFN | A | D | PCD | PWT
@@ -43,11 +39,12 @@ def change_flags(mm: mm_struct, vma: vm_area_struct, start: int, end: int, flags
     if end < vma.vm_end:
         split_vma(mm, vma, end, False)
     cached = vma.vm_page_prot & (PCD | PWT)
-    _account(mm, vma, -1)
+    account(mm, vma, -1)
     vma.vm_flags = flags
     vma.vm_page_prot = vm_get_page_prot(flags) | cached
-    _account(mm, vma, +1)
-    _emit(mm, "change", vma)
+    account(mm, vma, +1)
+    watch_code(vma)
+    emit_vma(mm, "change", vma)
     return merge_around(mm, vma)
 
 
@@ -85,7 +82,7 @@ def do_mprotect(mm: mm_struct, start: int, length: int, prot: int) -> int:
     if not length:
         return 0
     end = start + page_align(length)
-    if end <= start or end > 1 << 64:
+    if end <= start or end > ULONG_MAX:
         raise Errno(ENOMEM)
     if prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM):
         raise Errno(EINVAL)
@@ -124,21 +121,26 @@ def _protect_one(mm: mm_struct, vma: vm_area_struct, start: int, end: int, prot:
             raise Errno(ENOMEM)
         if not vma.vm_flags & (VM_ACCOUNT | VM_NORESERVE | VM_SHARED):
             flags |= VM_ACCOUNT
+    locked_ro = vma.vm_flags & (VM_WRITE | VM_SHARED | VM_LOCKED) == VM_LOCKED
     area = change_flags(mm, vma, start, end, flags)
     change_protection(mm, area, start, end)
+    if locked_ro and flags & VM_WRITE:
+        populate(mm, start, end)  # locked memory is copied now, not at its first store (mprotect_fixup)
 
 
 def change_range(mm: mm_struct, start: int, end: int, flags_of: Callable[[vm_area_struct], int]) -> bool:
-    """Apply `flags_of` to every area in the range; False when part of the range is not mapped."""
+    """Apply `flags_of` to the areas of the range up to the first hole; False when there is one.
+
+    mm/mlock.c: apply_vma_lock_flags.
+    """
     position = start
-    whole = True
     for vma in mm.areas.within(start, end):
         if vma.vm_start > position:
-            whole = False
+            return False
         low, high = max(start, vma.vm_start), min(end, vma.vm_end)
         change_flags(mm, vma, low, high, flags_of(vma))
         position = high
-    return whole and position >= end
+    return position >= end
 
 
 __all__ = ["NX", "PROTNONE", "US", "change_flags", "change_protection", "change_range", "do_mprotect"]

@@ -12,20 +12,11 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, Errno
 from machine.kernel.abi.mman import MAP_FIXED, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 from machine.kernel.abi.resource import RLIMIT_MEMLOCK
-from machine.kernel.mm.mmap import (
-    copy_vma,
-    do_munmap,
-    enough_memory,
-    get_unmapped_area,
-    insert_vma,
-    may_expand_vm,
-    merge_around,
-    page_align,
-    populate,
-    set_bounds,
-    vma_open,
-)  # fmt: skip
+from machine.kernel.mm.limits import enough_memory, may_expand_vm
+from machine.kernel.mm.mmap import populate
+from machine.kernel.mm.munmap import do_munmap
 from machine.kernel.mm.space import MAX_MAP_COUNT, mm_struct
+from machine.kernel.mm.unmapped_area import get_unmapped_area, page_align
 from machine.kernel.mm.vma import (
     VM_ACCOUNT,
     VM_DONTEXPAND,
@@ -35,6 +26,7 @@ from machine.kernel.mm.vma import (
     VM_SHARED,
     vm_area_struct,
 )  # fmt: skip
+from machine.kernel.mm.vma_ops import copy_vma, insert_vma, merge_around, set_bounds, vma_open
 
 
 def do_mremap(mm: mm_struct, address: int, old_len: int, new_len: int, flags: int, new_address: int) -> int:
@@ -50,11 +42,10 @@ def do_mremap(mm: mm_struct, address: int, old_len: int, new_len: int, flags: in
     old_len, new_len = page_align(old_len), page_align(new_len)
     if not new_len:
         raise Errno(EINVAL)
-    vma = mm.vma_at(address)
-    if vma is None:
-        raise Errno(EFAULT)
     if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
         return _mremap_to(mm, address, old_len, new_address, new_len, flags)
+    if mm.vma_at(address) is None:
+        raise Errno(EFAULT)
     if old_len >= new_len:
         if old_len > new_len:
             do_munmap(mm, address + new_len, old_len - new_len)
@@ -118,6 +109,7 @@ def _expand(mm: mm_struct, vma: vm_area_struct, address: int, old_len: int, new_
 
 
 def _mremap_to(mm: mm_struct, address: int, old_len: int, new_address: int, new_len: int, flags: int) -> int:
+    """To a place that the caller chose; a refusal leaves what is there alone (mm/mremap.c: mremap_to)."""
     if new_address & (PAGE_SIZE - 1):
         raise Errno(EINVAL)
     if new_len > mm.task_size or new_address > mm.task_size - new_len:
@@ -126,12 +118,15 @@ def _mremap_to(mm: mm_struct, address: int, old_len: int, new_address: int, new_
         raise Errno(EINVAL)
     if mm.map_count + 2 >= MAX_MAP_COUNT - 3:
         raise Errno(ENOMEM)
+    _vma_to_resize(mm, address, min(old_len, new_len), new_len, flags)
     if flags & MREMAP_FIXED:
         do_munmap(mm, new_address, new_len)
     if old_len > new_len:
         do_munmap(mm, address + new_len, old_len - new_len)
         old_len = new_len
-    vma = _vma_to_resize(mm, address, old_len, new_len, flags)
+    vma = mm.vma_at(address)
+    if vma is None:  # a doubled area's target may cover it
+        raise Errno(EFAULT)
     if flags & MREMAP_FIXED:
         new_address = get_unmapped_area(mm, new_address, new_len, MAP_FIXED)
     else:

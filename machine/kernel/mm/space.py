@@ -1,7 +1,7 @@
 """`struct mm_struct`: the address space of a process.
 
 The areas (`AreaList`) say what may be where; the page tables, walked by the emulated MMU, say what
-is there now.  mmap.py, mremap.py, fault.py, remap.py and uaccess.py hold the operations on it.
+is there now.  mmap.py, munmap.py, mremap.py, fault.py, remap.py, uaccess.py and others hold the operations on it.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ class mm_struct(UserAccess):
         return do_mmap(self, filp, address, length, prot, flags, pgoff)
 
     def setup_stack(self, top: int, size: int, executable: bool = False) -> vm_area_struct:
-        """`mmap.setup_stack` on this space."""
-        from machine.kernel.mm.mmap import setup_stack
+        """`stack.setup_stack` on this space."""
+        from machine.kernel.mm.stack import setup_stack
 
         return setup_stack(self, top, size, executable)
 
@@ -157,7 +157,7 @@ class mm_struct(UserAccess):
         """One user less (mmput); the last one unmaps everything and frees the tables."""
         self.users -= 1
         if self.users == 0:
-            from machine.kernel.mm.mmap import exit_mmap
+            from machine.kernel.mm.munmap import exit_mmap
 
             exit_mmap(self)
 

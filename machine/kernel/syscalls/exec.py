@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from machine.kernel.abi.errno import EINVAL, Errno
 from machine.kernel.fs.namei import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from machine.kernel.syscalls.table import syscall
-from machine.kernel.task.binprm import read_strings
 from machine.kernel.task.exec import do_execve
 
 if TYPE_CHECKING:
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 @syscall("execve", "str ptr:argv ptr:envp")
 def sys_execve(task: Task, path: int, argv: int, envp: int) -> int:
     """Run another program in this process; returns only on failure."""
-    name = task.mm.read_string(path)
-    return do_execve(task.kernel, task, name, read_strings(task, argv), read_strings(task, envp))
+    return do_execve(task.kernel, task, task.mm.read_string(path), argv, envp)
 
 
 @syscall("execveat", "atfd str ptr:argv ptr:envp flags:AT_")
@@ -26,6 +24,4 @@ def sys_execveat(task: Task, dirfd: int, path: int, argv: int, envp: int, flags:
     """The same for a path from a directory, or with AT_EMPTY_PATH for an open file."""
     if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
         raise Errno(EINVAL)
-    name = task.mm.read_string(path)
-    strings = read_strings(task, argv), read_strings(task, envp)
-    return do_execve(task.kernel, task, name, *strings, dirfd=dirfd, flags=flags)
+    return do_execve(task.kernel, task, task.mm.read_string(path), argv, envp, dirfd=dirfd, flags=flags)

@@ -88,11 +88,9 @@ def sys_tgkill(task: Task, tgid: int, tid: int, signo: int) -> int:
     return _send_thread(task, tgid, tid, signo, _user_info(task, signo, SI_TKILL))
 
 
-def _given_info(task: Task, pid: int, signo: int, uinfo: int) -> siginfo:
+def _checked_info(task: Task, pid: int, signo: int, raw: bytes) -> siginfo:
     """The record that the caller made.  EPERM when it pretends to come from the kernel or from kill."""
-    raw = bytearray(task.mm.copy_from_user(uinfo, SIGINFO_SIZE))
-    raw[:4] = struct.pack("<i", signo)
-    info = unpack(bytes(raw), task.abi.bits)
+    info = unpack(struct.pack("<i", signo) + raw[4:], task.abi.bits)
     if (info.code >= 0 or info.code == SI_TKILL) and pid != task.tgid:
         raise Errno(EPERM)
     return info
@@ -101,7 +99,7 @@ def _given_info(task: Task, pid: int, signo: int, uinfo: int) -> siginfo:
 @syscall("rt_sigqueueinfo", "pid int:signal ptr:siginfo")
 def sys_rt_sigqueueinfo(task: Task, pid: int, signo: int, uinfo: int) -> int:
     """Signal a process with a record of the caller's (sigqueue)."""
-    info = _given_info(task, pid, signo, uinfo)
+    info = _checked_info(task, pid, signo, task.mm.copy_from_user(uinfo, SIGINFO_SIZE))
     target = task.kernel.tasks.get(pid)
     return -ESRCH if target is None else _send(task, target, signo, info, True)
 
@@ -109,6 +107,7 @@ def sys_rt_sigqueueinfo(task: Task, pid: int, signo: int, uinfo: int) -> int:
 @syscall("rt_tgsigqueueinfo", "pid pid int:signal ptr:siginfo")
 def sys_rt_tgsigqueueinfo(task: Task, tgid: int, tid: int, signo: int, uinfo: int) -> int:
     """The same for one thread (pthread_sigqueue)."""
+    raw = task.mm.copy_from_user(uinfo, SIGINFO_SIZE)
     if tid <= 0 or tgid <= 0:
         return -EINVAL
-    return _send_thread(task, tgid, tid, signo, _given_info(task, tgid, signo, uinfo))
+    return _send_thread(task, tgid, tid, signo, _checked_info(task, tgid, signo, raw))

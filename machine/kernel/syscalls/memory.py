@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
 from machine.kernel.abi.mman import MAP_ANONYMOUS, MAP_HUGETLB, MLOCK_ONFAULT
+from machine.kernel.mm.brk import do_brk
 from machine.kernel.mm.madvise import do_madvise, do_mincore, do_mlock, do_mlockall, do_msync, do_munlockall
-from machine.kernel.mm.mmap import do_brk, do_mmap, do_munmap
+from machine.kernel.mm.mmap import do_mmap
 from machine.kernel.mm.mprotect import do_mprotect
 from machine.kernel.mm.mremap import do_mremap
+from machine.kernel.mm.munmap import do_munmap
 from machine.kernel.syscalls.table import syscall
 
 if TYPE_CHECKING:

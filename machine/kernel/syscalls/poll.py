@@ -32,6 +32,7 @@ from machine.kernel.fs.poll import (
     poll_table,
     vfs_poll,
 )
+from machine.kernel.mm.space import TASK_SIZE
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.task.signal import set_current_blocked
 
@@ -89,6 +90,8 @@ def _do_poll(task: Task, fds: int, count: int, timeout_ns: Optional[int]) -> int
     """Number of descriptors with something to say.  EINVAL beyond RLIMIT_NOFILE."""
     if count > task.signal.rlimits[RLIMIT_NOFILE][0]:
         raise Errno(EINVAL)
+    if fds + count * _POLLFD.size > TASK_SIZE:
+        raise Errno(EFAULT)  # even for no descriptors at all; access_ok knows no smaller limit for i386
     raw = task.mm.copy_from_user(fds, count * _POLLFD.size)
     entries = list(_POLLFD.iter_unpack(raw))
     results = poll_fds(task, [(fd, events & 0xFFFF) for fd, events, _ in entries], timeout_ns)

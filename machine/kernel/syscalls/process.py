@@ -173,8 +173,24 @@ def sys_waitpid(task: Task, pid: int, stat_addr: int, options: int) -> int:
 
 @syscall("waitid", "int:P_ pid ptr:siginfo> int:W ptr:rusage>", support="no pidfd")
 def sys_waitid(task: Task, which: int, upid: int, infop: int, options: int, ru: int) -> int:
-    """Wait for a child and describe it as the siginfo of its SIGCHLD; with WNOWAIT it stays a zombie."""
-    options &= 0xFFFFFFFF
+    """Wait for a child and describe it as the siginfo of its SIGCHLD; with WNOWAIT it stays a zombie.
+
+    `infop` is written whatever comes, zeros without a child: EFAULT there hides every other error.
+    """
+    try:
+        news = _waitid(task, which, upid, options & 0xFFFFFFFF)
+    except Errno:
+        if infop:
+            _put_wait_info(task, infop, None)
+        raise
+    if news is not None and ru:
+        task.mm.copy_to_user(ru, task.abi.pack_rusage(news.usage))
+    if infop:
+        _put_wait_info(task, infop, news)
+    return 0
+
+
+def _waitid(task: Task, which: int, upid: int, options: int) -> Optional[w.Waited]:
     states = w.WEXITED | w.WSTOPPED | w.WCONTINUED
     if options & ~(w.WNOHANG | w.WNOWAIT | states | w.WNOTHREAD | w.WCLONE | w.WALL) or not options & states:
         raise Errno(EINVAL)
@@ -184,12 +200,7 @@ def sys_waitid(task: Task, which: int, upid: int, infop: int, options: int, ru: 
         raise Errno(EINVAL)
     if which == w.P_PGID and upid == 0:
         upid = task.signal.pgrp
-    news = w.do_wait(task.kernel, task, which, upid, options)
-    if news is not None and ru:
-        task.mm.copy_to_user(ru, task.abi.pack_rusage(news.usage))
-    if infop:
-        _put_wait_info(task, infop, news)
-    return 0
+    return w.do_wait(task.kernel, task, which, upid, options)
 
 
 def _put_wait_info(task: Task, infop: int, news: Optional[w.Waited]) -> None:

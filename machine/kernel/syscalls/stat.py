@@ -164,11 +164,11 @@ def statfs_of(node: inode) -> kstatfs:
     return kstatfs(sb.s_magic, 4096, 0, 0, 0, 0, 0, f_fsid=sb.s_dev, f_flags=0x20)
 
 
-def _put_statfs64(task: Task, node: inode, size: int, buf: int) -> int:
+def _put_statfs64(task: Task, find_node: Callable[[], inode], size: int, buf: int) -> int:
     """i386: `size` must be that of the structure, 84 (or 88, as some compilers pad it): EINVAL."""
     if size not in (84, 88):
         raise Errno(EINVAL)
-    task.mm.copy_to_user(buf, task.abi.pack_statfs64(statfs_of(node)))
+    task.mm.copy_to_user(buf, task.abi.pack_statfs64(statfs_of(find_node())))
     return 0
 
 
@@ -188,12 +188,12 @@ def sys_fstatfs(task: Task, fd: int, buf: int) -> int:
 
 @syscall("statfs64", "str size ptr", abi="i386")
 def sys_statfs64(task: Task, path: int, size: int, buf: int) -> int:
-    return _put_statfs64(task, find(task, AT_FDCWD, path).d_inode, size, buf)
+    return _put_statfs64(task, lambda: find(task, AT_FDCWD, path).d_inode, size, buf)
 
 
 @syscall("fstatfs64", "fd size ptr", abi="i386")
 def sys_fstatfs64(task: Task, fd: int, size: int, buf: int) -> int:
-    return _put_statfs64(task, task.files.fget_raw(fd).f_inode, size, buf)
+    return _put_statfs64(task, lambda: task.files.fget_raw(fd).f_inode, size, buf)
 
 
 # -- extended attributes ---------------------------------------------------------------------------
@@ -234,8 +234,9 @@ def _keeps(node: inode) -> bool:
     return getattr(node, "d_caches", False) and node.i_sb.s_type != "bind"
 
 
-def _getxattr(task: Task, node: inode, name_at: int, value: int, size: int) -> int:
+def _getxattr(task: Task, find_node: Callable[[], inode], name_at: int, value: int, size: int) -> int:
     name = _xattr_name(task, name_at)
+    node = find_node()
     _check_namespace(task, node, name, False)
     if not _keeps(node):
         raise Errno(EOPNOTSUPP)
@@ -249,13 +250,14 @@ def _getxattr(task: Task, node: inode, name_at: int, value: int, size: int) -> i
     return len(data)
 
 
-def _setxattr(task: Task, node: inode, name_at: int, value: int, size: int, flags: int) -> int:
+def _setxattr(task: Task, find_node: Callable[[], inode], name_at: int, value: int, size: int, flags: int) -> int:
     if flags & ~3:
         raise Errno(EINVAL)
     name = _xattr_name(task, name_at)
     if size > XATTR_SIZE_MAX:
         raise Errno(E2BIG)
     data = task.mm.copy_from_user(value, size)
+    node = find_node()
     _check_namespace(task, node, name, True)
     if not _keeps(node) or name.startswith("system."):
         raise Errno(EOPNOTSUPP)
@@ -279,8 +281,9 @@ def _listxattr(task: Task, node: inode, buf: int, size: int) -> int:
     return len(data)
 
 
-def _removexattr(task: Task, node: inode, name_at: int) -> int:
+def _removexattr(task: Task, find_node: Callable[[], inode], name_at: int) -> int:
     name = _xattr_name(task, name_at)
+    node = find_node()
     _check_namespace(task, node, name, True)
     if not _keeps(node):
         raise Errno(EOPNOTSUPP)
@@ -296,11 +299,11 @@ def _declare_xattr(prefix: str, kind: str, node_of: Callable[[Task, int], inode]
 
     @syscall(f"{prefix}getxattr", f"{kind} str ptr size")
     def get(task: Task, what: int, name: int, value: int, size: int) -> int:
-        return _getxattr(task, node_of(task, what), name, value, size)
+        return _getxattr(task, lambda: node_of(task, what), name, value, size)
 
     @syscall(f"{prefix}setxattr", f"{kind} str ptr size flags:XATTR_")
     def put(task: Task, what: int, name: int, value: int, size: int, flags: int) -> int:
-        return _setxattr(task, node_of(task, what), name, value, size, flags)
+        return _setxattr(task, lambda: node_of(task, what), name, value, size, flags)
 
     @syscall(f"{prefix}listxattr", f"{kind} ptr size")
     def names(task: Task, what: int, buf: int, size: int) -> int:
@@ -308,7 +311,7 @@ def _declare_xattr(prefix: str, kind: str, node_of: Callable[[Task, int], inode]
 
     @syscall(f"{prefix}removexattr", f"{kind} str")
     def remove(task: Task, what: int, name: int) -> int:
-        return _removexattr(task, node_of(task, what), name)
+        return _removexattr(task, lambda: node_of(task, what), name)
 
 
 _declare_xattr("", "str", lambda task, path: find(task, AT_FDCWD, path).d_inode)

@@ -49,7 +49,10 @@ from machine.kernel.abi.mman import (
     PROT_WRITE,
 )  # fmt: skip
 from machine.kernel.abi.resource import RLIMIT_STACK
-from machine.kernel.mm.mmap import do_brk_flags, do_mmap, do_munmap, setup_stack
+from machine.kernel.mm.brk import do_brk_flags
+from machine.kernel.mm.mmap import do_mmap
+from machine.kernel.mm.munmap import do_munmap
+from machine.kernel.mm.stack import setup_stack
 from machine.kernel.mm.vma import VM_EXEC
 from machine.kernel.task.elf import ET_DYN, ET_EXEC, EXSTACK_DEFAULT, EXSTACK_ENABLE_X, ElfFile, Segment
 from machine.kernel.task.vdso import KERNEL_VSYSCALL, map_vdso, vdso_symbol

@@ -15,7 +15,7 @@ from machine.hardware.cpu import RIP, RSP
 from machine.kernel.abi.errno import EACCES, EIO, ELIBBAD, ELOOP, ENOENT, ENOEXEC, Errno
 from machine.kernel.abi.layout import ABI32, ABI64
 from machine.kernel.abi.resource import RLIMIT_STACK
-from machine.kernel.abi.signal import SIGCHLD, SIGSEGV, SS_DISABLE
+from machine.kernel.abi.signal import SIGCHLD, SIGSEGV
 from machine.kernel.fs.namei import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from machine.kernel.mm.space import mm_struct
 from machine.kernel.task.binfmt_elf import (
@@ -27,7 +27,15 @@ from machine.kernel.task.binfmt_elf import (
     pick_mmap_layout,
 )
 from machine.kernel.task.binfmt_script import BINPRM_BUF_SIZE, is_script, parse_script
-from machine.kernel.task.binprm import check_limits, close_exec, kernel_read, linux_binprm, open_exec, open_found
+from machine.kernel.task.binprm import (
+    check_limits,
+    close_exec,
+    kernel_read,
+    linux_binprm,
+    open_exec,
+    open_found,
+    read_strings,
+)
 from machine.kernel.task.elf import ElfFile, parse_header, parse_program, read_program_headers
 from machine.kernel.task.signal import force_sig_info
 
@@ -107,18 +115,24 @@ def do_execve(
     kernel: Kernel,
     task: Task,
     path: bytes,
-    argv: list[bytes],
-    envp: list[bytes],
+    argv: int,
+    envp: int,
     *,
     dirfd: int = AT_FDCWD,
     flags: int = 0,
 ) -> int:
     """execve(2), execveat(2): 0 when the task's registers are those of the new program.
 
+    `argv` and `envp` are user addresses, read when the program has been found (do_execveat_common).
     Raises Errno while the old program can still be told; afterwards the task is killed by SIGSEGV.
     """
     program, filename, fd_path = _open_program(kernel, task, path, dirfd, flags)
-    bprm = linux_binprm(kernel, task, filename, program, argv, envp)
+    try:
+        strings = read_strings(task, argv), read_strings(task, envp)
+    except Errno:
+        close_exec(program)
+        raise
+    bprm = linux_binprm(kernel, task, filename, program, *strings)
     bprm.fd_path = fd_path
     _exec(bprm)
     return 0
@@ -235,7 +249,6 @@ def _reset_task(bprm: linux_binprm) -> None:
     task.tls_array = [0, 0, 0]
     bprm.kernel.sched.load_tls(task)
     task.sas_ss_sp = task.sas_ss_size = 0
-    task.sas_ss_flags = SS_DISABLE
     task.robust_list = (0, 0)
     task.rseq = (0, 0, 0)
     task.exit_signal = SIGCHLD

@@ -5,17 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from machine.events import TaskEvent
-from machine.hardware.cpu import (
-    FS,
-    FS_BASE,
-    GDT_ENTRY_TLS_MAX,
-    GDT_ENTRY_TLS_MIN,
-    GS,
-    GS_BASE,
-    RAX,
-    RSP,
-    Cpu,
-)
+from machine.hardware.cpu import FS, FS_BASE, GS, GS_BASE, RAX, RSP, Cpu
+from machine.hardware.gdt import GDT_ENTRY_TLS_MAX, GDT_ENTRY_TLS_MIN
 from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
 from machine.kernel.abi.layout import USER_DESC
 from machine.kernel.abi.resource import RLIMIT_NPROC

@@ -1,28 +1,27 @@
-"""The scheduler: which task runs, kernel stacks, sleeping, timers (kernel/sched.c).
+"""The scheduler: which task runs, kernel stacks, sleeping (kernel/sched.c).
 
 One engine runs all tasks.  `loaded` is the task whose registers are in `cpu.image`; a switch is a
 copy of the image and another CR3.  Every task has a kernel stack, a greenlet: a system call or a
 driver's `nopage` that must wait simply does, in the middle of its Python code, and the hub (the
 greenlet in which the engine's hook runs) goes on with another task.
+
+Beside this file: timers (timerqueue.py), the tick (ticker.py), waiting for the host (hostwait.py).
 """
 
 from __future__ import annotations
 
-import heapq
-import os
-import select
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Optional
 
 from greenlet import getcurrent, greenlet
 
-from machine.hardware.cpu import GDT_ENTRY_TLS_MIN
+from machine.hardware.gdt import GDT_ENTRY_TLS_MIN
 from machine.kernel.abi.errno import ERESTARTSYS, Errno
 from machine.kernel.abi.signal import SIGSEGV
+from machine.kernel.task.hostwait import HostWait
 from machine.kernel.task.rseq import rseq_abort
-from machine.kernel.task.signal import force_sig
+from machine.kernel.task.signal import force_sig, signal_pending
 from machine.kernel.task.task import (
     EXIT_DEAD,
     EXIT_ZOMBIE,
@@ -32,34 +31,14 @@ from machine.kernel.task.task import (
     TASK_UNINTERRUPTIBLE,
     TaskExit,
 )
+from machine.kernel.task.ticker import Deadline, Ticker
+from machine.kernel.task.timerqueue import Timer, TimerQueue
 from machine.kernel.task.wait import WaitQueue
 
 if TYPE_CHECKING:
-    from machine.kernel.clock import Clock
     from machine.kernel.kernel import Kernel
     from machine.kernel.mm.space import mm_struct
     from machine.kernel.task.task import Task
-
-TICK_NS = 10_000_000
-"""A time slice of user code while another task can run."""
-TLB_GROWTH_TICKS = 20
-"""While a set of tables is this young its TLB may grow every second tick: it is resized only when flushed, twofold."""
-TLB_FLUSH_TICKS = 50
-"""How often after that: filling a large TLB anew takes milliseconds."""
-
-
-BUDGETS_PER_FLUSH = 100
-"""The same on a repeatable processor, in ticks of its own."""
-
-
-class Timer:
-    """One pending callback of `call_at`."""
-
-    __slots__ = ("callback", "when")
-
-    def __init__(self, when: int, callback: Optional[Callable[[], None]]) -> None:
-        self.when = when
-        self.callback = callback
 
 
 class KernelBug(Exception):
@@ -79,20 +58,12 @@ class Scheduler:
         self.hub: Any = None
         self.need_resched = False
         self.until: Callable[[], bool] = lambda: False
-        self._timers: list[tuple[int, int, Timer]] = []
-        self._sequence = 0
+        self._timers = TimerQueue(kernel.clock)
+        self._ticker = Ticker(self)
+        self._host = HostWait(self)
         self._async: deque[Callable[[], None]] = deque()
-        self._host_waits: dict[int, tuple[WaitQueue, WaitQueue]] = {}
-        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._ticker: Optional[threading.Thread] = None
-        self._ticker_stop = threading.Event()
-        self._in_guest = False
-        self._slice = 0
-        self._budgets = 0
         self._charged = 0
         """Monotonic time up to which CPU time has been charged to a task."""
-        self._mm_ticks = 0
-        self._flush_due = False
         self.preemptions = 0
 
     def queue(self) -> WaitQueue:
@@ -119,7 +90,7 @@ class Scheduler:
 
     def _load_mm(self, mm: mm_struct) -> None:
         self.loaded_mm = mm
-        self._mm_ticks = 0
+        self._ticker.mm_ticks = 0
         self.cpu.switch_tables(mm.tables.cr3)
 
     def load_tls(self, task: Task) -> None:
@@ -180,7 +151,7 @@ class Scheduler:
                     function(*args)
                 except Exception as failure:
                     self.kernel.oops(task, failure)
-                self.kernel.return_to_user(task)
+                self.kernel.entry.return_to_user(task)
             except TaskExit:
                 task.work = None
                 task.kstack = None
@@ -198,7 +169,7 @@ class Scheduler:
             self._enqueue(task)
         while True:
             self._run_async()
-            self._run_timers()
+            self._timers.run()
             if self.until():
                 self._park()
                 return False
@@ -219,10 +190,9 @@ class Scheduler:
                 task.kstack.switch()
             elif task.rseq[0] and not rseq_abort(task):
                 self._run_kernel(task, (force_sig, (self.kernel, task, SIGSEGV)))
-            elif self.kernel.signal_pending(task):
+            elif signal_pending(task):
                 self._run_kernel(task, (_nothing, ()))
             if task.state == TASK_RUNNING and not task.work and not self.until():
-                self._slice = self.kernel.clock.host_ns()
                 return True
             if task.state == TASK_RUNNING:
                 self._enqueue(task)
@@ -246,103 +216,53 @@ class Scheduler:
             if task.kstack is not None:
                 task.kstack.parent = self.hub
         self.until = until
-        self._start_ticker()
+        self._ticker.start()
         try:
             while self.reschedule():
-                self._in_guest = True
+                self._ticker.in_guest = True
                 self.cpu.run()
-                self._in_guest = False
+                self._ticker.in_guest = False
                 if self.current is None:
                     break
-                self._tick()
+                self._ticker.user_stopped()
+                self._count_preemption()
         finally:
-            self._in_guest = False
-            self._ticker_stop.set()
+            self._ticker.stop()
             if self.current is not None:
                 self._park()
 
-    # -- the tick -----------------------------------------------------------------------------------
-
-    def _start_ticker(self) -> None:
-        if self.cpu.counts_blocks:
-            return  # its ticks come from the processor itself
-        if self._ticker is not None and self._ticker.is_alive():
-            self._ticker_stop.set()
-            self._ticker.join()
-        self._ticker_stop = threading.Event()
-        self._ticker = threading.Thread(target=self._tick_loop, args=(self._ticker_stop,), daemon=True)
-        self._ticker.start()
-
-    def _tick_loop(self, stop: threading.Event) -> None:
-        while not stop.wait(TICK_NS / 1e9):
-            self._mm_ticks += 1
-            period = 2 if self._mm_ticks <= TLB_GROWTH_TICKS else TLB_FLUSH_TICKS
-            flush = self._mm_ticks % period == 0
-            busy = self.runqueue or self._async or self._timer_due()
-            if self._in_guest and (busy or flush):
-                self._flush_due |= flush
-                self.need_resched = True
-                self.cpu.request_stop()
-
-    def _tick(self) -> None:
-        """The engine was stopped in user code: let the TLB grow, and somebody else run."""
-        if self.cpu.budget_spent():
-            self.kernel.clock.tick()
-            self._budgets += 1
-            self._flush_due = self._budgets % BUDGETS_PER_FLUSH == 0
-        if self._flush_due:
-            self._flush_due = False
-            self.cpu.flush_tlb()
-        if self.runqueue:
+    def _count_preemption(self) -> None:
+        task = self.current
+        if self.runqueue and task is not None:
             self.preemptions += 1
-            task = self.current
-            if task is not None:
-                task.nivcsw += 1
+            task.nivcsw += 1
+
+    # -- from outside, and timers --------------------------------------------------------------------
+
+    def has_work(self) -> bool:
+        """Whether user code should make way: for another task, a timer, an interrupt.  From any thread."""
+        return bool(self.runqueue or self._async or self._timers.due())
 
     def interrupt(self, action: Callable[[], None]) -> None:
         """Have `action` run in the hub soon: from a signal handler or another thread."""
         self._async.append(action)
         self.need_resched = True
-        try:
-            os.write(self._wake_write, b"x")
-        except BlockingIOError:
-            pass
+        self._host.interrupt()
         self.cpu.request_stop()
 
     def _run_async(self) -> None:
         while self._async:
             self._async.popleft()()
 
-    # -- timers ---------------------------------------------------------------------------------------
-
     def call_at(self, when: int, callback: Callable[[], None]) -> Timer:
         """Call `callback` in the hub at `when` (monotonic nanoseconds) or soon after."""
-        timer = Timer(when, callback)
-        self._sequence += 1
-        heapq.heappush(self._timers, (when, self._sequence, timer))
-        return timer
+        return self._timers.add(when, callback)
 
     @staticmethod
     def cancel(timer: Optional[Timer]) -> None:
         """Forget a timer; one that has fired already is left alone."""
         if timer is not None:
-            timer.callback = None
-
-    def _next_timer(self) -> Optional[int]:
-        while self._timers and self._timers[0][2].callback is None:
-            heapq.heappop(self._timers)
-        return self._timers[0][0] if self._timers else None
-
-    def _timer_due(self) -> bool:
-        timers = self._timers
-        return bool(timers) and timers[0][0] <= self.kernel.clock.monotonic_ns()
-
-    def _run_timers(self) -> None:
-        while self._timers and self._timer_due():
-            timer = heapq.heappop(self._timers)[2]
-            callback, timer.callback = timer.callback, None
-            if callback is not None:
-                callback()
+            timer.cancel()
 
     def host_deadline(self, seconds: float) -> Deadline:
         """A deadline on the host's clock, for --timeout: `passed` becomes true and user code is stopped."""
@@ -390,7 +310,7 @@ class Scheduler:
         """Sleep on several queues at once (poll); as `wait`."""
         task = self.current
         assert task is not None
-        if interruptible and self.kernel.signal_pending(task):
+        if interruptible and signal_pending(task):
             raise Errno(ERESTARTSYS)
         if timeout_ns is not None and timeout_ns <= 0:
             return False
@@ -410,7 +330,7 @@ class Scheduler:
                 queue.sleepers.pop(task, None)
         if isinstance(task.wakeup, WaitQueue):
             return True
-        if interruptible and self.kernel.signal_pending(task):
+        if interruptible and signal_pending(task):
             raise Errno(ERESTARTSYS)
         return False
 
@@ -432,74 +352,37 @@ class Scheduler:
 
     def wait_host_fd(self, fd: int, write: bool = False, timeout_ns: Optional[int] = None) -> bool:
         """Sleep until the host's descriptor `fd` is ready to read (or write); as `wait`."""
-        return self.wait(self.host_queue(fd, write), timeout_ns)
+        return self.wait(self._host.queue(fd, write), timeout_ns)
 
     def host_queue(self, fd: int, write: bool = False) -> WaitQueue:
         """The queue that is woken while the host's descriptor is ready."""
-        queues = self._host_waits.get(fd)
-        if queues is None:
-            queues = self._host_waits[fd] = (WaitQueue(self), WaitQueue(self))
-        return queues[write]
+        return self._host.queue(fd, write)
 
     def _idle(self) -> bool:
         """Nobody can run: wait for a timer, the host's descriptors, or an interrupt; False if none can come."""
-        clock = self.kernel.clock
         self.account()
         try:
-            return self._idle_until_event(clock)
+            return self._idle_until_event()
         finally:
-            self._charged = clock.monotonic_ns()
+            self._charged = self.kernel.clock.monotonic_ns()
 
-    def _idle_until_event(self, clock: Clock) -> bool:
-        when = self._next_timer()
-        reading = [fd for fd, (r, _) in self._host_waits.items() if r.sleepers]
-        writing = [fd for fd, (_, w) in self._host_waits.items() if w.sleepers]
+    def _idle_until_event(self) -> bool:
+        clock = self.kernel.clock
+        when = self._timers.next_event()
+        reading, writing = self._host.waited_for()
         if when is None and not reading and not writing and not self.kernel.expects_interrupts():
             return False
         if self._async or self.until():
             return True
         if when is not None and not reading and not writing and clock.jump(when):
             return True
-        timeout = None if when is None else max(0, when - clock.monotonic_ns()) / 1e9
-        try:
-            ready, writable, _ = select.select([*reading, self._wake_read], writing, [], timeout)
-        except (OSError, ValueError):  # a descriptor was closed under us: its readers find out
-            ready, writable = reading, writing
-        for fd in ready:
-            if fd == self._wake_read:
-                os.read(fd, 4096)
-            else:
-                self._host_waits[fd][0].wake()
-        for fd in writable:
-            self._host_waits[fd][1].wake()
+        self._host.wait(reading, writing, None if when is None else max(0, when - clock.monotonic_ns()) / 1e9)
         return True
 
     def close(self) -> None:
         """End of the machine."""
-        self._ticker_stop.set()
-        if self._ticker is not None:
-            self._ticker.join()
-        for fd in (self._wake_read, self._wake_write):
-            os.close(fd)
-
-
-class Deadline:
-    """A point in host time after which `passed` is true; the engine is stopped then."""
-
-    def __init__(self, sched: Scheduler, seconds: float) -> None:
-        self.passed = False
-        self._sched = sched
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _expire(self) -> None:
-        self.passed = True
-        self._sched.interrupt(_nothing)
-
-    def cancel(self) -> None:
-        """It is not needed any more."""
-        self._timer.cancel()
+        self._ticker.close()
+        self._host.close()
 
 
 def _nothing() -> None:

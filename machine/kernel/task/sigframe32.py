@@ -13,26 +13,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from machine.hardware.cpu import (
-    CS,
-    DS,
-    EFLAGS,
-    ES,
-    FS,
-    GS,
-    RAX,
-    RBP,
-    RBX,
-    RCX,
-    RDI,
-    RDX,
-    RIP,
-    RSI,
-    RSP,
-    SS,
-    USER32_CS,
-    USER_DS,
-)
+from machine.hardware.cpu import CS, DS, EFLAGS, ES, FS, GS, RAX, RBP, RBX, RCX, RDI, RDX, RIP, RSI, RSP, SS
+from machine.hardware.gdt import USER32_CS, USER_DS
 from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.signal import SA_RESTORER, SA_SIGINFO
 from machine.kernel.task.altstack import FREGS_SIZE, XSTATE_SIZE, do_sigaltstack, get_sigframe

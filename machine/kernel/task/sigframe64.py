@@ -9,28 +9,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from machine.hardware.cpu import (
-    CS,
-    EFLAGS,
-    FPCW_DEFAULT,
-    GENERAL_PROTECTION,
-    MXCSR_DEFAULT,
-    MXCSR_MASK,
-    R8,
-    RAX,
-    RBP,
-    RBX,
-    RCX,
-    RDI,
-    RDX,
-    RIP,
-    RSI,
-    RSP,
-    SS,
-    USER32_CS,
-    USER_CS,
-    USER_DS,
-)
+from machine.hardware.cpu import CS, EFLAGS, GENERAL_PROTECTION, R8, RAX, RBP, RBX, RCX, RDI, RDX, RIP, RSI, RSP, SS
+from machine.hardware.fpu import FPCW_DEFAULT, MXCSR_DEFAULT, MXCSR_MASK
+from machine.hardware.gdt import USER32_CS, USER_CS, USER_DS
 from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.signal import SA_RESTORER, SA_SIGINFO, SIGSEGV
 from machine.kernel.task.altstack import (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from machine.kernel.abi.errno import EACCES, ENOENT, ENOTDIR, Errno
 from machine.kernel.abi.layout import ABI64
-from machine.kernel.abi.signal import SIG_IGN, SIGCHLD, SIGKILL
+from machine.kernel.abi.signal import SIG_IGN, SIGCHLD, SIGINT, SIGKILL, SIGQUIT, SIGTSTP, SIGWINCH
 from machine.kernel.fs.fdtable import files_struct, fs_struct
 from machine.kernel.fs.file import O_RDONLY, O_WRONLY, file
 from machine.kernel.fs.hostbind import bind_root
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
 SPAWN_FAILED = 127 << 8
+KEYS = (SIGINT, SIGQUIT, SIGTSTP, SIGWINCH)
+"""What a terminal sends to its foreground group."""
 
 
 class Spawned:
@@ -233,12 +235,15 @@ def _alive(kernel: Kernel) -> list[Task]:
 
 
 def signal_foreground(kernel: Kernel, signo: int) -> None:
-    """What Ctrl-C on the terminal does: signal the processes that the user started and that still run."""
-    for spawned in list(kernel.spawned.values()):
-        if not spawned.ended:
-            for task in list(kernel.tasks.values()):
-                if task.signal.pgrp == spawned.pid and task.tgid == task.pid:
-                    send_signal(kernel, task, signo, None)
+    """What Ctrl-C on the terminal does: signal its foreground group, which a shell with job control has set
+    (TIOCSPGRP); without one, and for what is no key, the groups that the user started and that still run."""
+    groups = {spawned.pid for spawned in kernel.spawned.values() if not spawned.ended}
+    leaders = [task for task in kernel.tasks.values() if task.tgid == task.pid]
+    if signo in KEYS and any(task.signal.pgrp == kernel.vfs.foreground for task in leaders):
+        groups = {kernel.vfs.foreground}
+    for task in leaders:
+        if task.signal.pgrp in groups:
+            send_signal(kernel, task, signo, None)
 
 
 def open_for_kernel(kernel: Kernel, path: str) -> file:

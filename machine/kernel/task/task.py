@@ -103,7 +103,8 @@ class task_struct:
         self.exiting = False
         """PF_EXITING."""
         self.sas_ss_sp = self.sas_ss_size = 0
-        self.sas_ss_flags = 2  # SS_DISABLE
+        self.sas_ss_flags = 0
+        """As sigaltstack gave them; a size of 0 is what disables the stack."""
         self.uid = self.euid = self.gid = self.egid = 0
         self.suid = self.sgid = 0
         self.fsuid = self.fsgid = 0

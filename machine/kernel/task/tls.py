@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from machine.hardware.cpu import GDT_ENTRY_TLS_MAX, GDT_ENTRY_TLS_MIN
+from machine.hardware.gdt import GDT_ENTRY_TLS_MAX, GDT_ENTRY_TLS_MIN
 from machine.kernel.abi.errno import EINVAL, ESRCH, Errno
 
 # Bits of the last word of `struct user_desc`.

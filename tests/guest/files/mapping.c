@@ -106,6 +106,9 @@ static void files(void)
 	CHECK("punched", all_are(name, 'a', 10) && all_are(name + 10, 0, 20));
 	EQUAL("after it", pread(fd, name, 1, 2 * PAGE + 10), 1);
 	EQUAL("the old", name[0], 'c');
+	ERRNO("PUNCH_HOLE beyond the end", fallocate(fd, 3, 100 * PAGE + 5, 10), 0);
+	ERRNO("PUNCH_HOLE, huge", fallocate(fd, 3, 100 * PAGE, 1LL << 40), 0);
+	EQUAL("the size stays", lseek(fd, 0, SEEK_END), 5 * PAGE);
 	ERRNO("fallocate, mode", fallocate(fd, 2, 0, PAGE), EOPNOTSUPP);
 	ERRNO("fallocate, empty", fallocate(fd, 0, 0, 0), EINVAL);
 }

@@ -162,6 +162,22 @@ static void polls(void)
 	EQUAL("always", f[0].revents, POLLIN | POLLOUT);
 }
 
+/* Times at the ends of what a number holds. */
+static void long_times(void)
+{
+	struct timeval tv = { (time_t)(sizeof(long) == 8 ? 0x7fffffffffffffffLL : 0x7fffffff), 0 };
+	fd_set w;
+
+	FD_ZERO(&w);
+	FD_SET(1, &w);
+	EQUAL("select, a very long time", select(2, NULL, &w, NULL, &tv), 1);
+#ifdef __x86_64__
+	tv.tv_sec = 0x7fffffffffffffffLL;
+	tv.tv_usec = 5000000;
+	ERRNO("select, too long a time", syscall(SYS_select, 2, NULL, &w, NULL, &tv), EINVAL);
+#endif
+}
+
 static void epolls(void)
 {
 	int e = epoll_create1(EPOLL_CLOEXEC), p[2], e2;
@@ -236,10 +252,10 @@ static void signals(void)
 	sigset_t all, none;
 
 	sigaction(SIGALRM, &action, NULL);
-	ualarm(20000, 0);
+	ualarm(20000, 20000); /* again and again: the first may come before the call */
 	ERRNO("poll", poll(&f, 1, 5000), EINTR);
-	ualarm(20000, 0);
 	ERRNO("select", select(0, NULL, NULL, NULL, NULL), EINTR);
+	ualarm(0, 0);
 	sigemptyset(&none);
 	sigemptyset(&all);
 	sigaddset(&all, SIGALRM);
@@ -280,8 +296,11 @@ static void copies(void)
 static void locks(void)
 {
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 10, .l_len = 10 };
-	int fd = open("lock", O_RDWR | O_CREAT, 0600), status, other;
+	int fd = open("lock", O_RDWR | O_CREAT, 0600), status, other, ready[2];
+	char b;
 
+	if (pipe(ready))
+		_exit(2);
 	ERRNO("F_SETLK", fcntl(fd, F_SETLK, &l), 0);
 	ERRNO("own lock again", fcntl(fd, F_SETLK, &l), 0);
 	if (!fork()) {
@@ -295,9 +314,10 @@ static void locks(void)
 		l = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 10 };
 		ERRNO("beside it", fcntl(mine, F_SETLK, &l), 0);
 		l.l_start = 15;
-		ERRNO("wait", fcntl(mine, F_SETLKW, &l), 0);
-		_exit(failures);
+		write(ready[1], "", 1); /* from here on the parent prints */
+		_exit(failures || fcntl(mine, F_SETLKW, &l));
 	}
+	EQUAL("the child waits", read(ready[0], &b, 1), 1);
 	usleep(30000);
 	l.l_type = F_UNLCK;
 	ERRNO("unlock", fcntl(fd, F_SETLK, &l), 0);
@@ -328,6 +348,7 @@ int main(void)
 	faults();
 	events();
 	polls();
+	long_times();
 	epolls();
 	signals();
 	copies();

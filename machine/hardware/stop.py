@@ -1,0 +1,59 @@
+"""The stop check: a dozen bytes of host code that the engine calls at the start of each block of guest code.
+
+`uc_emu_stop` from another thread stops *inside* an instruction: the engine looks at its exit flag after
+every load and store, so an ``inc`` or ``xchg`` of memory that had stored already is run once more.  Only
+at the start of a block is a stop exact.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import platform
+
+from machine.hardware.image import CpuError
+from machine.hardware.ram import PAGE_SIZE
+
+BLOCK_BUDGET = 50_000
+"""Blocks of code between two ticks of a repeatable processor: about a millisecond."""
+
+_CMP_BYTE = b"\x80\x39\x00\x75\x01\xc3"  # cmp byte [rcx], 0; jne 1f; ret; 1:
+_DEC_QWORD = b"\x48\xff\x09\x74\x01\xc3"  # dec qword [rcx]; jz 1f; ret; 1:
+
+
+class StopCheck:
+    """A block hook that looks at a flag: ``cmp byte [rcx], 0; jne 1f; ret; 1: mov rax, uc_emu_stop; jmp rax``.
+
+    That of a repeatable processor (`counts_blocks`) counts the blocks instead, ``dec qword [rcx]; jz 1f;
+    ret; ...``, and stops every `BLOCK_BUDGET` of them: a tick that comes at the same instruction in every run.
+    """
+
+    def __init__(self, uc_emu_stop: int, counts_blocks: bool) -> None:
+        if platform.machine() not in ("x86_64", "AMD64"):
+            raise CpuError(f"nopage runs on x86-64 hosts, this one is {platform.machine()}")
+        self.counts_blocks = counts_blocks
+        test = _DEC_QWORD if counts_blocks else _CMP_BYTE
+        self._page = mmap.mmap(-1, PAGE_SIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        self._page.write(test + b"\x48\xb8" + uc_emu_stop.to_bytes(8, "little") + b"\xff\xe0")
+        self.code = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
+        """Host address of the hook."""
+        if ctypes.CDLL(None).mprotect(ctypes.c_void_p(self.code), PAGE_SIZE, mmap.PROT_READ | mmap.PROT_EXEC):
+            raise CpuError("the host does not let this process make executable memory")
+        self._word = ctypes.c_int64(BLOCK_BUDGET if counts_blocks else 0)
+        self.data = ctypes.addressof(self._word)
+        """Host address of the flag or the budget, the hook's user data."""
+
+    def arm(self) -> None:
+        """Before a run: forget a request; a budget goes on where the last run left it."""
+        if not self.counts_blocks:
+            self._word.value = 0
+        elif self._word.value <= 0:
+            self._word.value = BLOCK_BUDGET
+
+    def request(self) -> None:
+        """Stop at the start of the next block.  From any thread, at any time."""
+        self._word.value = 1
+
+    def budget_spent(self) -> bool:
+        """Whether the last run ended because `BLOCK_BUDGET` blocks have been run since the last time it did."""
+        return self.counts_blocks and self._word.value <= 0

@@ -1,0 +1,237 @@
+"""The kernel's entries from the CPU, and the way back (arch/x86/kernel/{entry_64.S,traps.c}).
+
+`page_fault`, `system_call` and `exception` are called inside the engine's hook, on the hub.  What can't sleep
+is answered there; the rest goes to the task's kernel stack with `Scheduler.enter`.  Nothing here leaves the
+engine, and while nobody watches nothing builds a record.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+from machine.events import SyscallEnter, SyscallExit
+from machine.hardware.cpu import (
+    BREAKPOINT,
+    DEBUG,
+    DIVIDE_ERROR,
+    GENERAL_PROTECTION,
+    INVALID_OPCODE,
+    OVERFLOW,
+    R11,
+    RAX,
+    RCX,
+    RDX,
+    RIP,
+)
+from machine.kernel.abi import unistd_32, unistd_64
+from machine.kernel.abi.errno import ENOSYS, ERESTART_RESTARTBLOCK, ERESTARTSYS, Errno
+from machine.kernel.abi.signal import FPE_INTDIV, ILL_ILLOPN, SI_KERNEL, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, TRAP_TRACE
+from machine.kernel.mm.fault import do_page_fault
+from machine.kernel.mm.trace import FaultTrace
+from machine.kernel.syscalls import load_table
+from machine.kernel.syscalls.table import ARGUMENTS
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.syscalls.table import Syscall
+    from machine.kernel.task.task import Task
+
+IA32_SYSCALL_VECTOR = 0x80
+
+_MASK64 = 0xFFFF_FFFF_FFFF_FFFF
+_MASK32 = 0xFFFF_FFFF
+
+TRAPS = {
+    DIVIDE_ERROR: (SIGFPE, FPE_INTDIV),
+    DEBUG: (SIGTRAP, TRAP_TRACE),
+    BREAKPOINT: (SIGTRAP, SI_KERNEL),
+    OVERFLOW: (SIGSEGV, SI_KERNEL),
+    INVALID_OPCODE: (SIGILL, ILL_ILLOPN),
+    GENERAL_PROTECTION: (SIGSEGV, SI_KERNEL),
+}
+"""Exception -> the signal it becomes, and its si_code (arch/x86/kernel/traps.c)."""
+
+
+class Entry:
+    """The entries of one machine's kernel; made at boot, when CPU and scheduler are there."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.cpu = kernel.cpu
+        self.sched = kernel.sched
+        self.clock = kernel.clock
+        self.events = kernel.events
+        self._table64 = load_table(unistd_64.NUMBERS, "x86_64")
+        self._table32 = load_table(unistd_32.NUMBERS, "i386")
+        self._names = {
+            "x86_64": {number: name for name, number in unistd_64.NUMBERS.items()},
+            "i386": {number: name for name, number in unistd_32.NUMBERS.items()},
+        }
+        self.cpu.on_page_fault = self.page_fault
+        self.cpu.on_syscall = self.system_call
+        self.cpu.on_exception = self.exception
+
+    # -- page faults -----------------------------------------------------------------------------
+
+    def page_fault(self, address: int, error_code: int) -> None:
+        """Exception 14: on the task's kernel stack when a driver's operations may be asked, else at once."""
+        sched, kernel = self.sched, self.kernel
+        task = sched.current
+        if task is None:
+            self.cpu.stop()
+            return
+        kernel.fault_count += 1
+        vma = task.mm.find_vma(address)
+        ops = None if vma is None else vma.vm_ops
+        if self.events.fault is not None:
+            if ops is None or ops.owner is None:
+                self._traced_fault(task, address, error_code)
+            else:
+                sched.enter(self._traced_fault, task, address, error_code)
+                return
+        elif ops is None or ops.owner is None:
+            do_page_fault(kernel, task, address, error_code)
+        else:
+            sched.enter(do_page_fault, kernel, task, address, error_code)
+            return
+        if sched.need_resched or task.sigpending:
+            sched.enter(_nothing)
+
+    def _traced_fault(self, task: Task, address: int, error_code: int) -> None:
+        trace = FaultTrace(self.kernel, task, address, error_code, "user")
+        do_page_fault(self.kernel, task, address, error_code)
+        trace.end()
+
+    # -- system calls ----------------------------------------------------------------------------
+
+    def system_call(self) -> None:
+        """The SYSCALL instruction."""
+        task = self.sched.current
+        if task is None:
+            self.cpu.stop()
+            return
+        regs = self.cpu.regs
+        regs[RCX], regs[R11] = regs[RIP], self.cpu.eflags()  # what the instruction does (SDM vol. 2B, SYSCALL)
+        self._dispatch(task, self._table64, "x86_64")
+
+    def _dispatch(self, task: Task, table: dict[int, Syscall], abi: str) -> None:
+        regs = self.cpu.regs
+        number = regs[RAX] & _MASK32
+        self.kernel.syscall_count += 1
+        self.clock.advance()
+        row = table.get(number)
+        events = self.events
+        if row is None or row.sleeps or events.syscall_enter is not None or events.syscall_exit is not None:
+            self.sched.enter(self._slow_syscall, task, row, number, abi)
+            return
+        try:
+            result = row.invoke(task, regs)
+        except Errno as error:
+            result = -error.errno
+        except Exception as failure:
+            self.sched.enter(_raise, failure)
+            return
+        regs[RAX] = result & (_MASK64 if abi == "x86_64" else _MASK32)
+        if self.sched.need_resched or task.sigpending:
+            self.sched.enter(_nothing)
+
+    def _slow_syscall(self, task: Task, row: Optional[Syscall], number: int, abi: str) -> None:
+        """A system call on the task's kernel stack: it may sleep."""
+        regs = self.cpu.regs
+        task.orig_ax = number
+        name = row.name if row is not None else self._names[abi].get(number, f"syscall_{number:#x}")
+        task.syscall = name
+        events = self.events
+        entered = None
+        if events.syscall_enter is not None or events.syscall_exit is not None:
+            entered = self._enter_event(task, name, number, abi)
+        if row is None:
+            self.kernel.enosys[name] = self.kernel.enosys.get(name, 0) + 1
+            result = -ENOSYS
+        else:
+            try:
+                result = row.invoke(task, regs)
+            except Errno as error:
+                result = -error.errno
+        regs[RAX] = result & (_MASK64 if task.abi.bits == 64 else _MASK32)
+        task.syscall = ""
+        if entered is not None and events.syscall_exit is not None:
+            events.syscall_exit(SyscallExit(task.pid, entered, result, self.clock.monotonic_ns()))
+
+    def _enter_event(self, task: Task, name: str, number: int, abi: str) -> SyscallEnter:
+        regs = self.cpu.regs
+        mask = _MASK64 if abi == "x86_64" else _MASK32
+        args = tuple(regs[i] & mask for i in ARGUMENTS[abi])
+        entered = SyscallEnter(
+            task.pid, task.comm, abi, number, name, args, regs[RIP] - 2, task, self.clock.monotonic_ns()
+        )
+        if self.events.syscall_enter is not None:
+            self.events.syscall_enter(entered)
+        return entered
+
+    # -- other exceptions ------------------------------------------------------------------------
+
+    def exception(self, vector: int) -> None:
+        """INT 0x80, and every exception that is no page fault."""
+        task = self.sched.current
+        if task is None:
+            self.cpu.stop()
+        elif vector == IA32_SYSCALL_VECTOR:
+            self._dispatch(task, self._table32, "i386")
+        elif vector == DEBUG and self.kernel.mmio.debug_exception(task):
+            pass
+        else:
+            self.sched.enter(self._trap, task, vector)
+
+    def _trap(self, task: Task, vector: int) -> None:
+        """The exception becomes a signal (traps.c: do_trap)."""
+        if vector == GENERAL_PROTECTION and self.kernel.deterministic and self._virtual_tsc(task):
+            return
+        signo, si_code = TRAPS.get(vector, (SIGSEGV, SI_KERNEL))
+        rip = self.cpu.regs[RIP]
+        address = rip if signo in (SIGFPE, SIGILL) or vector == DEBUG else 0
+        error_code = self.cpu.error_code if vector == GENERAL_PROTECTION else 0
+        self.kernel.force_sig_fault(task, signo, si_code, address, vector, error_code)
+
+    def _virtual_tsc(self, task: Task) -> bool:
+        """`rdtsc` and `rdtscp` read the virtual clock, at 1 GHz; False when it was another instruction."""
+        regs = self.cpu.regs
+        code = self.kernel.peek_user(task.mm, regs[RIP], 3)
+        if code[:2] != b"\x0f\x31" and code != b"\x0f\x01\xf9":
+            return False
+        self.clock.advance()
+        now = self.clock.monotonic_ns()
+        regs[RAX], regs[RDX] = now & _MASK32, now >> 32 & _MASK32
+        if code[1] == 0x01:
+            regs[RCX] = 0
+        regs[RIP] += 3 if code[1] == 0x01 else 2
+        return True
+
+    # -- the way back ------------------------------------------------------------------------------
+
+    def return_to_user(self, task: Task) -> None:
+        """On the kernel stack, before user code goes on: deliver signals, restart calls."""
+        from machine.kernel.task.deliver import do_signal
+
+        if task in self.kernel.mmio.steps:  # one instruction on a device's registers first
+            return
+        result = self.cpu.regs[RAX]
+        restarts = task.orig_ax >= 0 and ERESTARTSYS <= -_signed(result, task.abi.bits) <= ERESTART_RESTARTBLOCK
+        while task.sigpending or restarts:
+            do_signal(self.kernel, task)
+            restarts = False
+        task.orig_ax = -1
+
+
+def _nothing() -> None:
+    """Work for a task that only has to look at its signals on the way to user mode."""
+
+
+def _raise(failure: BaseException) -> None:
+    raise failure
+
+
+def _signed(value: int, bits: int) -> int:
+    if bits == 32:
+        value &= _MASK32
+    return value - (1 << bits) if value >> (bits - 1) else value

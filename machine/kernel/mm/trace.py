@@ -1,0 +1,75 @@
+"""The record of a page fault, for whoever watches: made around the answer, never instead of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+from machine.events import PageFault
+from machine.hardware.cpu import RIP
+from machine.hardware.paging import walk
+from machine.hardware.ram import PAGE_SHIFT
+from machine.kernel.mm.space import PTE_PFN
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.task.task import Task
+
+INSTRUCTION_MAX = 16
+
+
+class FaultTrace:
+    """One fault from before it is answered to `end`; the handlers leave who answered in `kernel.fault_answer`.
+
+    `origin`: "user", or the system call whose own access to user memory faulted.
+    """
+
+    __slots__ = ("_count_held", "_faults_before", "_held", "_kernel", "_task", "record")
+
+    def __init__(self, kernel: Kernel, task: Task, address: int, error_code: int, origin: str) -> None:
+        mm = task.mm
+        self._kernel, self._task = kernel, task
+        kernel.fault_number += 1
+        kernel.fault_answer, kernel.fault_pfn, kernel.fault_signal = "", None, ""
+        vma = mm.vma_at(address)
+        rip = kernel.cpu.regs[RIP] if origin == "user" else 0
+        code_vma = mm.vma_at(rip) if rip else None
+        mapping = None
+        if code_vma is not None and code_vma.vm_file is not None:
+            mapping = (code_vma.vm_file.f_path, code_vma.vm_start, code_vma.vm_pgoff << PAGE_SHIFT)
+        code = kernel.peek_user(mm, rip, INSTRUCTION_MAX) if rip else b""
+        self.record = PageFault(
+            number=kernel.fault_number, pid=task.pid, comm=task.comm, rip=rip, address=address, error_code=error_code,
+            origin=origin, instruction=code, bits=mm.bits, vma="" if vma is None else vma.maps_line(),
+            vm_start=0 if vma is None else vma.vm_start, vm_flags=0 if vma is None else vma.vm_flags,
+            mapping=mapping, walk_before=walk(kernel.ram, mm.tables.cr3, address), time_ns=kernel.clock.monotonic_ns(),
+        )  # fmt: skip
+        pte = mm.tables.get(address)
+        held = (pte & PTE_PFN) >> PAGE_SHIFT
+        self._held: Optional[int] = None
+        self._count_held = 0
+        if pte and kernel.mem.pfn_valid(held):
+            self._held, self._count_held = held, kernel.mem.count[held]
+        self._faults_before = (task.min_flt, task.maj_flt)
+
+    def end(self) -> None:
+        """Complete the record (who answered, with what, and the outcome) and emit it."""
+        kernel, task, record = self._kernel, self._task, self.record
+        record.answer, record.pfn = kernel.fault_answer, kernel.fault_pfn
+        pfn = record.pfn
+        if pfn is not None and kernel.mem.pfn_valid(pfn):
+            record.count_after = kernel.mem.count[pfn]
+            newly = 1 if kernel.mem.mapcount[pfn] else 0
+            record.count_before = self._count_held if pfn == self._held else record.count_after - newly
+        record.walk_after = walk(kernel.ram, task.mm.tables.cr3, record.address)
+        record.outcome = self._outcome()
+        if kernel.events.fault is not None:
+            kernel.events.fault(record)
+
+    def _outcome(self) -> str:
+        task = self._task
+        minor, major = self._faults_before
+        if self._kernel.fault_signal:
+            return self._kernel.fault_signal
+        if (task.min_flt, task.maj_flt) == (minor, major):
+            return "EFAULT" if self.record.origin != "user" else "device access"
+        return "major" if task.maj_flt != major else "minor"

@@ -1,0 +1,60 @@
+"""Where the machine waits while every task sleeps: the host's descriptors, and a pipe that ends the wait."""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import TYPE_CHECKING, Optional
+
+from machine.kernel.task.wait import WaitQueue
+
+if TYPE_CHECKING:
+    from machine.kernel.task.sched import Scheduler
+
+
+class HostWait:
+    """Wait queues of the host's descriptors, woken while these are ready."""
+
+    def __init__(self, sched: Scheduler) -> None:
+        self._sched = sched
+        self._queues: dict[int, tuple[WaitQueue, WaitQueue]] = {}
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def queue(self, fd: int, write: bool = False) -> WaitQueue:
+        """The queue that is woken while `fd` is ready to be read (or written)."""
+        queues = self._queues.get(fd)
+        if queues is None:
+            queues = self._queues[fd] = (WaitQueue(self._sched), WaitQueue(self._sched))
+        return queues[write]
+
+    def waited_for(self) -> tuple[list[int], list[int]]:
+        """Descriptors that somebody wants to read, and to write."""
+        reading = [fd for fd, (r, _) in self._queues.items() if r.sleepers]
+        writing = [fd for fd, (_, w) in self._queues.items() if w.sleepers]
+        return reading, writing
+
+    def interrupt(self) -> None:
+        """End a `wait`, or the next one.  From any thread, or a signal handler."""
+        try:
+            os.write(self._wake_write, b"x")
+        except BlockingIOError:  # full: many interrupts, one end
+            pass
+
+    def wait(self, reading: list[int], writing: list[int], timeout: Optional[float]) -> None:
+        """Wait until one of them is ready, `timeout` seconds are over, or `interrupt`; wake who waits for it."""
+        try:
+            ready, writable, _ = select.select([*reading, self._wake_read], writing, [], timeout)
+        except (OSError, ValueError):  # a descriptor was closed under us: its readers find out
+            ready, writable = reading, writing
+        for fd in ready:
+            if fd == self._wake_read:
+                os.read(fd, 4096)
+            else:
+                self._queues[fd][0].wake()
+        for fd in writable:
+            self._queues[fd][1].wake()
+
+    def close(self) -> None:
+        """Close the pipe."""
+        for fd in (self._wake_read, self._wake_write):
+            os.close(fd)

@@ -1,0 +1,74 @@
+"""Programs with broken headers: a machine refuses them with an error of its own, or they run, or a signal ends them."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+from guest.toolchain import compile
+from machine import Machine
+from machine.errors import NopageError, TimeoutExpired
+from machine.events import Oops
+
+HELLO = Path(__file__).parents[2] / "guest" / "bin" / "x86_64" / "hello"
+DYNAMIC = '#include <stdio.h>\nint main(void) { puts("dynamic"); return 0; }\n'
+EHDR, PHDRS = 64, 16 * 56
+ODD = (0, 1, 2, 3, 7, 0x10, 0x38, 0x40, 0x7F, 0xFF, 0xFFF, 0x1000, 0x10000, 0x7FFF_FFFF, 0xFFFF_FFFF, 1 << 40,
+       (1 << 47) - 1, 1 << 47, 1 << 63, (1 << 64) - 4096, (1 << 64) - 1)  # fmt: skip
+SECONDS = 20
+
+
+def originals(directory: Path) -> list[bytes]:
+    """A static program, and a dynamic one where the host's compiler makes one."""
+    programs = [HELLO.read_bytes()]
+    if shutil.which("gcc"):
+        source = directory / "dynamic.c"
+        source.write_text(DYNAMIC)
+        programs.append(compile(source, static=False, libc="glibc", cc="host").read_bytes())
+    return programs
+
+
+def mutate(rng: random.Random, data: bytes) -> bytes:
+    """One to four fields of the headers changed, now and then the file cut off."""
+    changed = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        width = rng.choice((1, 2, 4, 8))
+        end = EHDR if rng.random() < 0.3 else EHDR + PHDRS
+        at = rng.randrange(4, min(end, len(changed)) - 8) // width * width
+        value = rng.choice(ODD) if rng.random() < 0.7 else rng.getrandbits(64)
+        changed[at : at + width] = (value & (1 << 8 * width) - 1).to_bytes(width, "little")
+    if rng.random() < 0.1:
+        del changed[rng.randrange(len(changed)) :]
+    return bytes(changed)
+
+
+def fuzz_elf(seed: int, count: int = 40) -> list[str]:
+    """What went wrong with `count` mutants in one machine."""
+    rng = random.Random(seed)
+    problems: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="nopage-") as name:
+        directory = Path(name)
+        programs = originals(directory)
+        with Machine(ram=64 << 20, binds=[(name, name, False)], deterministic=True) as machine:
+
+            def on_oops(oops: Oops) -> None:
+                problems.append(f"seed {seed}, program {number}: {oops.where}: {oops.traceback}")
+
+            machine.events.listen("oops", on_oops)
+            for number in range(count):
+                path = directory / f"program{number}"
+                path.write_bytes(mutate(rng, rng.choice(programs)))
+                path.chmod(0o755)
+                try:
+                    machine.run([str(path)], timeout=SECONDS)
+                except TimeoutExpired:
+                    problems.append(f"seed {seed}, program {number}: hangs")
+                    return problems
+                except NopageError:
+                    pass
+                except Exception as error:
+                    problems.append(f"seed {seed}, program {number}: {error!r}")
+            problems += [f"seed {seed}: {complaint}" for complaint in machine.check_clean()]
+    return problems
