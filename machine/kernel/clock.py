@@ -29,11 +29,6 @@ class Clock:
         """Nanoseconds since 1970 (CLOCK_REALTIME)."""
         return time.time_ns()
 
-    @staticmethod
-    def host_ns() -> int:
-        """The host's monotonic clock: for time slices, never shown to the guest."""
-        return time.monotonic_ns()
-
     def advance(self) -> None:
         """A kernel entry: nothing to do in real time."""
 

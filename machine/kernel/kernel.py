@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.events import Events, Oops, PageFault, VmaChange
+from machine.events import Events, Oops, VmaChange
 from machine.hardware.bus import Bus
 from machine.hardware.cpu import RIP, Cpu
 from machine.hardware.iomem import default_pc
@@ -100,8 +100,6 @@ class Kernel:
         """Processes that the user started, by pid."""
         self.last_fatal: dict[int, Any] = {}
         """pid -> the event of the signal that killed it."""
-        self.last_fault: dict[int, PageFault] = {}
-        """pid -> the fault that became a deadly signal."""
         self.mounts: list[Any] = []
         """Mounted file systems, in the order of /proc/mounts."""
         self.interruptible = False
