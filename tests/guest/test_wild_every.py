@@ -5,6 +5,10 @@ The program is made from the kernel's own table, so a call that is added is test
 
 from __future__ import annotations
 
+import errno
+import os
+import platform
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +18,7 @@ from machine.kernel.abi import unistd_32, unistd_64
 from machine.kernel.syscalls import load_families
 from machine.kernel.syscalls.table import ROWS, Syscall
 from tests.conftest import build, run_on_host
+from tests.guest.test_system import is_full_root
 
 POINTERS = ("ptr", "str", "buf")
 VALUES = {"fd": "file", "atfd": "AT_FDCWD", "size": "8", "mode": "0600", "off64": "0"}
@@ -115,6 +120,11 @@ def cases(abi: str, numbers: dict[str, int]) -> str:
     return "\n".join(lines)
 
 
+RELEASE = tuple(int(number) for number in re.findall(r"\d+", platform.release())[:2])
+
+
+@pytest.mark.skipif(not is_full_root(), reason="the host's answers are root's: run as root outside a container")
+@pytest.mark.skipif(RELEASE < (6, 8), reason="execve opens the program before it reads argv since Linux 6.8")
 @pytest.mark.parametrize("target", ["x86_64", "i386"])
 def test_every_call(run_in_machine: Callable[..., Any], target: str) -> None:
     numbers = unistd_64.NUMBERS if target == "x86_64" else unistd_32.NUMBERS
@@ -122,5 +132,9 @@ def test_every_call(run_in_machine: Callable[..., Any], target: str) -> None:
     host = run_on_host(program).stdout.decode().splitlines()
     ours = run_in_machine(program).stdout.decode().splitlines()
     assert len(host) > 300
-    differing = [f"{a}   (here: {b.rsplit(': ', 1)[1]})" for a, b in zip(host, ours, strict=True) if a != b]
+    differing = [
+        f"{a}   (here: {b.rsplit(': ', 1)[1]})"
+        for a, b in zip(host, ours, strict=True)
+        if a != b and not a.endswith(os.strerror(errno.ENOSYS))
+    ]
     assert not differing, "\n".join(differing)
