@@ -26,14 +26,12 @@ from machine.hardware.calibrate import CalibrationError
 from machine.hardware.fpu import FPCW_DEFAULT, MXCSR_DEFAULT
 from machine.hardware.gdt import KERNEL_CS, KERNEL_DS, USER32_CS, USER_CS, USER_DS, write_gdt
 from machine.hardware.holes import Holes
-from machine.hardware.image import CpuError, RegisterImage
+from machine.hardware.image import EFLAGS_FIXED, CpuError, RegisterImage
 from machine.hardware.ram import PAGE_SIZE, Ram
 from machine.hardware.stop import StopCheck
 
 # Indices into `Cpu.regs`, in the engine's (and the ModRM byte's) order.
 RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, RIP = range(17)
-
-EFLAGS_FIXED = 0x202
 
 # Exception vectors (SDM vol. 3A table 6-1).
 DIVIDE_ERROR, DEBUG, NMI, BREAKPOINT, OVERFLOW, BOUND, INVALID_OPCODE = range(7)
@@ -270,6 +268,7 @@ class Cpu(RegisterImage):
 
     def run(self) -> None:
         """Run the task in `image` until `stop`; its state is in `image` again afterwards."""
+        self._gather_flags()
         self._restore_raw(self._uch_value, self._ctx_value)
         if self._flush_wanted:
             self._flush_now()

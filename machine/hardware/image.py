@@ -21,6 +21,11 @@ from machine.hardware.calibrate import (
 from machine.hardware.fpu import FpuControl, pack_fxsave, unpack_fxsave
 from machine.hardware.gdt import USER_CS
 
+EFLAGS_FIXED = 0x202
+"""EFLAGS of a new program: interrupts on, and bit 1, which is always set."""
+
+_FLAGS = 17
+"""Where EFLAGS follows RIP in `regs`."""
 _GENERAL = "RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15 RIP".split()  # noqa: SIM905
 
 
@@ -94,7 +99,7 @@ class RegisterImage:
         for name, value in expected.items():
             if name not in ("RSP", "RIP"):
                 self.set_register(getattr(self._numbers, "UC_X86_REG_" + name), value)
-        check_registers(self.regs, expected | {"RSP": rsp, "RIP": rip})
+        check_registers(self.regs, expected | {"RSP": rsp, "RIP": rip, "EFLAGS": EFLAGS_FIXED})
         for i in range(16):
             self.regs[i] = 0
         self._st = find_wide(self.image, self._write_wide, self._numbers.UC_X86_REG_FP0, 8, 10)
@@ -129,6 +134,14 @@ class RegisterImage:
         word = ctypes.c_uint64(value)
         if self._reg_write_raw(self._ctx_value, number, ctypes.byref(word)):
             raise CpuError(f"register {number} cannot be written")
+
+    def _gather_flags(self) -> None:
+        """Put the arithmetic flags into the image's EFLAGS, where the engine takes them from when it starts.
+
+        While it runs they are the operands of the last instruction that set them, and an image that was saved
+        inside a hook has them only there.
+        """
+        self.regs[_FLAGS] = self.eflags()
 
     def get_xmm(self, number: int) -> bytes:
         """The 16 bytes of XMM `number` of the image."""
