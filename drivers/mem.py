@@ -3,7 +3,8 @@
 ========= ===== ==========================================================================================
 mem       1, 1  physical memory.  read and write reach RAM, the ISA hole included; at and above `high_memory`, and in
                 the PCI hole of a large machine, they fail with EFAULT: mmap only.  lseek has no end (EINVAL).
-kmem      1, 2  the same by kernel address: offset 0xffff888000000000 is physical 0
+kmem      1, 2  the same by kernel address: offset 0xffff888000000000 is physical 0.  read and write reach the vmalloc
+                area too; between its areas are zeros, above the last one the end of the file
 null      1, 3  end of file for the reader, a sink for the writer
 zero      1, 5  zeros; a private mapping is anonymous memory, a shared one is memory shared with one's children
 full      1, 7  zeros for the reader, ENOSPC for the writer
@@ -20,11 +21,11 @@ from __future__ import annotations
 
 from machine.kernel.linux import (  # isort: skip
     CAP_SYS_RAWIO, EAGAIN, EFAULT, EINVAL, EIO, ENOSPC, ENXIO, EPERM, KERN_ERR, MKDEV, MODULE_DESCRIPTION,
-    MODULE_LICENSE, O_SYNC, PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, SEEK_CUR, SEEK_SET, THIS_MODULE, VM_IO, VM_RESERVED,
-    VM_SHARED, Ptr, __pa, __va, capable, clear_user, copy_from_user, copy_to_user, cpu_has_mtrr, devfs_mk_cdev,
-    devfs_remove, file, file_operations, get_random_bytes, high_memory, iminor, inode, kmsg_fops, memcpy, module_exit,
-    module_init, pfn_valid, pgprot_noncached, printk, put_user, register_chrdev, remap_pfn_range, shmem_zero_setup,
-    unregister_chrdev, vm_area_struct,
+    MODULE_LICENSE, O_SYNC, PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, SEEK_CUR, SEEK_SET, THIS_MODULE, VMALLOC_END,
+    VMALLOC_START, VM_IO, VM_RESERVED, VM_SHARED, Ptr, __pa, __va, capable, clear_user, copy_from_user, copy_to_user,
+    cpu_has_mtrr, devfs_mk_cdev, devfs_remove, file, file_operations, get_random_bytes, high_memory, iminor, inode,
+    kmsg_fops, memcpy, module_exit, module_init, pfn_valid, pgprot_noncached, printk, put_user, register_chrdev,
+    remap_pfn_range, shmem_zero_setup, unregister_chrdev, vm_area_struct, vread, vwrite,
 )  # fmt: skip
 
 MODULE_LICENSE("GPL")
@@ -126,6 +127,8 @@ def open_port(inode: inode, filp: file) -> int:
 def read_kmem(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
     """0, the end of the file, where no RAM is mapped."""
     p = f_pos[0] & LOFF_MASK
+    if VMALLOC_START <= p < VMALLOC_END:
+        return read_vmalloc(p, buf, count, f_pos)
     size = valid_phys_addr_range(__pa(p), count) if p >= PAGE_OFFSET else 0
     if not size:
         return 0
@@ -135,8 +138,42 @@ def read_kmem(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
     return size
 
 
+def read_vmalloc(p: int, buf: int, count: int, f_pos: Ptr) -> int:
+    """A page at a time, through a buffer: what is there may be freed while the process's pages are faulted in."""
+    virtr = 0
+    kbuf = bytearray(PAGE_SIZE)
+    while virtr < count:
+        size = vread(kbuf, p + virtr, min(count - virtr, PAGE_SIZE))
+        if not size:
+            break
+        if copy_to_user(buf + virtr, kbuf, size):
+            return -EFAULT
+        virtr += size
+    f_pos[0] += virtr
+    return virtr
+
+
+def write_vmalloc(p: int, buf: int, count: int, f_pos: Ptr) -> int:
+    """What could be copied counts, -EFAULT when that is nothing; 0 above the last area."""
+    virtr = 0
+    kbuf = bytearray(PAGE_SIZE)
+    while virtr < count:
+        size = min(count - virtr, PAGE_SIZE)
+        size -= copy_from_user(kbuf, buf + virtr, size)
+        if not size:
+            return virtr if virtr else -EFAULT
+        size = vwrite(kbuf, p + virtr, size)
+        if not size:
+            break
+        virtr += size
+        f_pos[0] += size
+    return virtr
+
+
 def write_kmem(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
     p = f_pos[0] & LOFF_MASK
+    if VMALLOC_START <= p < VMALLOC_END:
+        return write_vmalloc(p, buf, count, f_pos)
     size = valid_phys_addr_range(__pa(p), count) if p >= PAGE_OFFSET else 0
     return do_write_mem(p, buf, size, f_pos)
 

@@ -89,21 +89,45 @@ class scullp_dev:
 scullp_devices: list[scullp_dev] = []
 
 
-def scullp_trim(dev: scullp_dev) -> int:
-    """Free all of the device's memory: 0, or -EBUSY while it is mapped.  The caller holds the semaphore."""
-    if dev.vmas:
-        return -EBUSY
-    dptr: Optional[scullp_dev] = dev
-    while dptr is not None:
-        for quantum in dptr.data or ():
-            if quantum:
-                free_pages(quantum, dev.order)
-        dptr.data = None
-        dptr = dptr.next
-    dev.next = None
-    dev.size = 0
-    dev.order = scullp_order
-    dev.qset = scullp_qset
+# -- /proc/scullpmem -----------------------------------------------------------------------------------------------
+
+
+def scullp_read_procmem(data: object) -> str:
+    """A line a device, below it one an item of its list; the quanta of the last item a line each."""
+    text = ""
+    for i, dev in enumerate(scullp_devices):
+        if down_interruptible(dev.sem):
+            return text
+        text += f"\nDevice {i}: qset {dev.qset}, order {dev.order}, sz {dev.size}, vmas {dev.vmas}\n"
+        item: Optional[scullp_dev] = dev
+        number = 0
+        while item is not None:
+            quanta = sum(1 for each in item.data or () if each)
+            text += f"  item {number}: {quanta} quanta\n"
+            if item.next is None:
+                text += "".join(f"    {j:4d}: {each:016x}\n" for j, each in enumerate(item.data or ()) if each)
+            item = item.next
+            number += 1
+        up(dev.sem)
+    return text
+
+
+# -- file operations ---------------------------------------------------------------------------------------
+
+
+def scullp_open(inode: inode, filp: file) -> int:
+    dev = scullp_devices[iminor(inode)]
+    filp.private_data = dev
+    if filp.f_flags & O_ACCMODE == O_WRONLY:
+        if down_interruptible(dev.sem):
+            return -ERESTARTSYS
+        # A mapped device refuses (EBUSY); it can be opened all the same, and its data stays.
+        scullp_trim(dev)
+        up(dev.sem)
+    return 0
+
+
+def scullp_release(inode: inode, filp: file) -> int:
     return 0
 
 
@@ -145,21 +169,6 @@ def scullp_make(dev: scullp_dev, number: int) -> int:
     return dptr.data[s_pos]
 
 
-# -- file operations ---------------------------------------------------------------------------------------
-
-
-def scullp_open(inode: inode, filp: file) -> int:
-    dev = scullp_devices[iminor(inode)]
-    filp.private_data = dev
-    if filp.f_flags & O_ACCMODE == O_WRONLY:
-        if down_interruptible(dev.sem):
-            return -ERESTARTSYS
-        # A mapped device refuses (EBUSY); it can be opened all the same, and its data stays.
-        scullp_trim(dev)
-        up(dev.sem)
-    return 0
-
-
 def scullp_read(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
     """Up to the end of one quantum; 0 at the end of the device and in a hole."""
     dev: scullp_dev = filp.private_data
@@ -198,25 +207,6 @@ def scullp_write(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
         dev.size = max(dev.size, f_pos[0])
     up(dev.sem)
     return count if address or not count else -ENOMEM
-
-
-def scullp_llseek(filp: file, off: int, whence: int) -> int:
-    dev: scullp_dev = filp.private_data
-    if whence == SEEK_SET:
-        newpos = off
-    elif whence == SEEK_CUR:
-        newpos = filp.f_pos + off
-    elif whence == SEEK_END:
-        newpos = dev.size + off
-    else:
-        return -EINVAL
-    if newpos < 0:
-        return -EINVAL
-    filp.f_pos = newpos
-    return newpos
-
-
-# -- ioctl -----------------------------------------------------------------------------------------------------
 
 
 def scullp_ioctl(inode: inode, filp: file, cmd: int, arg: int) -> int:
@@ -272,6 +262,22 @@ def set_qset(value: int) -> int:
     return 0
 
 
+def scullp_llseek(filp: file, off: int, whence: int) -> int:
+    dev: scullp_dev = filp.private_data
+    if whence == SEEK_SET:
+        newpos = off
+    elif whence == SEEK_CUR:
+        newpos = filp.f_pos + off
+    elif whence == SEEK_END:
+        newpos = dev.size + off
+    else:
+        return -EINVAL
+    if newpos < 0:
+        return -EINVAL
+    filp.f_pos = newpos
+    return newpos
+
+
 # -- mmap --------------------------------------------------------------------------------------------------------
 
 
@@ -302,11 +308,7 @@ def scullp_vma_nopage(vma: vm_area_struct, address: int, type: Optional[Ptr]) ->
     return page
 
 
-scullp_vm_ops = vm_operations_struct(
-    open=scullp_vma_open,
-    close=scullp_vma_close,
-    nopage=scullp_vma_nopage,
-)
+scullp_vm_ops = vm_operations_struct(open=scullp_vma_open, close=scullp_vma_close, nopage=scullp_vma_nopage)
 
 
 def scullp_mmap(filp: file, vma: vm_area_struct) -> int:
@@ -330,33 +332,36 @@ scullp_fops = file_operations(
     ioctl=scullp_ioctl,
     mmap=scullp_mmap,
     open=scullp_open,
+    release=scullp_release,
 )
 
 
-# -- /proc/scullpmem -----------------------------------------------------------------------------------------------
-
-
-def scullp_read_mem(data: object) -> str:
-    """A line a device, below it one an item of its list; the quanta of the last item a line each."""
-    text = ""
-    for i, dev in enumerate(scullp_devices):
-        if down_interruptible(dev.sem):
-            return text
-        text += f"\nDevice {i}: qset {dev.qset}, order {dev.order}, sz {dev.size}, vmas {dev.vmas}\n"
-        item: Optional[scullp_dev] = dev
-        number = 0
-        while item is not None:
-            quanta = sum(1 for each in item.data or () if each)
-            text += f"  item {number}: {quanta} quanta\n"
-            if item.next is None:
-                text += "".join(f"    {j:4d}: {each:016x}\n" for j, each in enumerate(item.data or ()) if each)
-            item = item.next
-            number += 1
-        up(dev.sem)
-    return text
-
-
 # -- loading and unloading ---------------------------------------------------------------------------------------
+
+
+def scullp_trim(dev: scullp_dev) -> int:
+    """Free all of the device's memory: 0, or -EBUSY while it is mapped.  The caller holds the semaphore."""
+    if dev.vmas:
+        return -EBUSY
+    dptr: Optional[scullp_dev] = dev
+    while dptr is not None:
+        for quantum in dptr.data or ():
+            if quantum:
+                free_pages(quantum, dev.order)
+        dptr.data = None
+        dptr = dptr.next
+    dev.next = None
+    dev.size = 0
+    dev.order = scullp_order
+    dev.qset = scullp_qset
+    return 0
+
+
+def scullp_setup_cdev(dev: scullp_dev, index: int) -> None:
+    cdev_init(dev.cdev, scullp_fops)
+    err = cdev_add(dev.cdev, MKDEV(scullp_major, index), 1)
+    if err:
+        printk(KERN_NOTICE + "Error %d adding scullp%d\n", err, index)
 
 
 def scullp_init() -> int:
@@ -373,14 +378,11 @@ def scullp_init() -> int:
         printk(KERN_WARNING + "scullp: can't get major %d\n", scullp_major)
         return result
     for i in range(scullp_devs):
-        device = scullp_dev()
-        scullp_devices.append(device)
-        cdev_init(device.cdev, scullp_fops)
-        if cdev_add(device.cdev, MKDEV(scullp_major, i), 1):
-            printk(KERN_NOTICE + "scullp: can't add scullp%d\n", i)
+        scullp_devices.append(scullp_dev())
+        scullp_setup_cdev(scullp_devices[i], i)
         devfs_mk_cdev(MKDEV(scullp_major, i), 0o666, "scullp%d", i)
     devfs_mk_symlink("scullp", "scullp0")
-    create_proc_read_entry("scullpmem", 0, None, scullp_read_mem, None)
+    create_proc_read_entry("scullpmem", 0, None, scullp_read_procmem, None)
     return 0
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn, Optional
+from typing import Any, NoReturn, Optional
 
 from machine import __version__
-from machine.config import MachineConfig, parse_bind, parse_env, parse_ram, parse_seconds, parse_user
+from machine.config import MachineConfig
 from machine.errors import ConfigError, NopageError
+from machine.options import RUN_OPTIONS, did_you_mean, split_command
 
 OWN_ERROR, USAGE_ERROR = 125, 2
 KILLED = 128
@@ -24,7 +24,11 @@ that are written in Python, and every page fault and system call can be watched.
 
 usage:
   nopage run [OPTIONS] PROGRAM [ARG...]    run a program in a fresh machine
-  nopage devices [NAME]                    list the device drivers, or describe one
+  nopage compare [OPTIONS] PROGRAM [ARG...]
+                                           run it natively and here, and show the first difference
+  nopage devices [NAME|FILE]               list the device drivers, or describe one
+  nopage new-driver NAME                   write the file that a driver of your own starts from
+  nopage tour [SECTION...]                 the chapters on mmap as a guided session
   nopage VERB --help                       explain a verb and its options
   nopage --version
 
@@ -49,44 +53,10 @@ examples:
   nopage run -L ~/debian-root /bin/sh              another root directory
   nopage run --bind ./data:/data:rw ./a.out /data  a directory that the guest may write
 
-exit status: the program's own; 128+N when signal N killed it; 124 after --timeout; 125 for an error of nopage;
+exit status: the program's own; 128+N when signal N killed it; 124 after --timeout; 125 for an error of nopage,
+and when the debugger in a driver (breakpoint()) is left with quit;
 126 when the program can't be executed; 127 when it is not there; 2 for a mistake on the command line.
 """
-
-
-class Option(NamedTuple):
-    """One option of ``nopage run``."""
-
-    names: tuple[str, ...]
-    metavar: str
-    """``""`` for a switch; ``[=FILE]`` for a value that can only be given with ``=``."""
-    help: str
-    dest: str
-    parse: Callable[[str], Any] = str
-    many: bool = False
-    """Whether it can be given several times."""
-
-
-RUN_OPTIONS = (
-    Option(("-L", "--root"), "ROOT", "a directory of this computer that is the guest's whole root", "root"),
-    Option(("--bind",), "HOST:GUEST[:rw]", "show a file or directory of this computer at GUEST, read-only unless :rw",
-           "binds", parse_bind, True),
-    Option(("--device",), "NAME[,prop=val]...", "load a device driver by name (nopage devices lists them) or by path",
-           "devices", str, True),
-    Option(("--ram",), "SIZE", "the machine's memory, 16M to 16G (512M)", "ram", parse_ram),
-    Option(("--strace",), "[=FILE]", "show every system call and signal, on standard error or in FILE", "strace"),
-    Option(("--faults",), "[=FILE]", "show every page fault, on standard error or in FILE", "faults"),
-    Option(("--deterministic",), "", "virtual clock, fixed addresses and entropy: two runs are alike", "deterministic"),
-    Option(("--timeout",), "SECONDS", "kill everything after this time", "timeout", parse_seconds),
-    Option(("--env",), "NAME=VALUE|-NAME", "set or remove a variable of the guest's environment", "env", parse_env,
-           True),
-    Option(("--user",), "UID[:GID]", "who the guest's programs run as (0:0, root)", "user", parse_user),
-    Option(("--export",), "DIR", "keep the files that the guest wrote to its own layer: put them into DIR", "export"),
-    Option(("--exec",), "'COMMAND LINE'", "run this command first; again for more; words are split as a shell does",
-           "commands", str, True),
-    Option(("-v", "--verbose"), "", "show the kernel's log, and what each program took", "verbose"),
-)  # fmt: skip
-_BY_NAME = {name: option for option in RUN_OPTIONS for name in option.names}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -115,52 +85,7 @@ def complain(text: str) -> None:
     sys.stderr.flush()
 
 
-def _did_you_mean(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
 # -- the command line of `nopage run` --------------------------------------------------------------------
-
-
-def split_command(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(options, the guest's command line): options end at ``--`` or at the first word that is none.
-
-    Values are joined to their options (``--env=-NAME``), so that no value is taken for an option.
-    ValueError for an unknown option or a missing value.
-    """
-    options: list[str] = []
-    left = list(words)
-    while left:
-        word = left[0]
-        if word == "--":
-            return options, left[1:]
-        if not word.startswith("-") or word == "-":
-            break
-        del left[0]
-        if word in ("-h", "--help"):
-            options.append(word)
-            continue
-        name, equals, _ = word.partition("=")
-        short = word[:2]
-        option = _BY_NAME.get(name)
-        if option is None and not word.startswith("--") and short in _BY_NAME and _BY_NAME[short].metavar:
-            options += [short + word[2:]]  # -LROOT
-            continue
-        if option is None:
-            raise ValueError(f"unknown option {name}" + _did_you_mean(name, list(_BY_NAME)))
-        if not option.metavar and equals:
-            raise ValueError(f"option {name} takes no value")
-        if option.metavar == "[=FILE]" and not equals:
-            word = f"{name}=-"
-        elif option.metavar and not equals:
-            if not left:
-                raise ValueError(f"option {name} needs a value: {name} {option.metavar}")
-            word = f"{option.names[-1]}={left.pop(0)}"
-        if option.metavar and word.endswith("=--"):
-            raise ValueError(f"option {name} needs a value: '--' is none")  # argparse would drop it, and give a list
-        options.append(word)
-    return options, left
 
 
 def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -226,6 +151,8 @@ def _config(chosen: argparse.Namespace) -> MachineConfig:
         root=chosen.root,
         binds=chosen.binds or [],
         devices=chosen.devices or [],
+        modules=chosen.modules or [],
+        reload=chosen.reload,
         deterministic=chosen.deterministic,
         env=chosen.env or [],
         export=chosen.export,
@@ -256,53 +183,97 @@ def run(words: Sequence[str]) -> int:
 
 
 def devices(words: Sequence[str]) -> int:
-    """``nopage devices [NAME]``."""
+    """``nopage devices [NAME|FILE]``."""
     parser = _Parser(
         prog="nopage devices",
         description="List the device drivers with their parameters, or describe one.",
         epilog="Load one with: nopage run --device NAME[,parameter=value]... PROGRAM",
         allow_abbrev=False,
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the driver to describe")
+    parser.add_argument("name", nargs="?", metavar="NAME|FILE", help="the driver to describe")
     chosen = parser.parse_args(list(words))
-    from machine.kernel.module import available_drivers, drivers_directory
+    from machine.catalogue import described, listed, names
 
-    drivers = {name: (about, rows) for name, about, rows in available_drivers()}
-    if chosen.name is None:
-        width = max(map(len, drivers), default=0)
-        for name, (about, rows) in drivers.items():
-            print(f"{name:<{width}}  {about}")
-            for each in rows:
-                print(f"{'':<{width}}    {_parameter(each)}")
-        return 0
-    if chosen.name not in drivers:
-        complain(f"no driver '{chosen.name}'" + _did_you_mean(chosen.name, list(drivers)) + "\nTry 'nopage devices'.")
-        return OWN_ERROR
-    about, rows = drivers[chosen.name]
-    print(f"{chosen.name}: {about}\n\n{_documentation(drivers_directory() / (chosen.name + '.py'))}".rstrip())
-    if rows:
-        print("\nparameters:")
-        for each in rows:
-            print(f"  {_parameter(each)}")
+    if chosen.name is not None and "/" not in chosen.name and not chosen.name.endswith(".py"):
+        known = names()
+        if chosen.name not in known:
+            complain(f"no driver '{chosen.name}'" + did_you_mean(chosen.name, known) + "\nTry 'nopage devices'.")
+            return OWN_ERROR
+    print("\n".join(listed() if chosen.name is None else described(chosen.name)))
     return 0
 
 
-def _documentation(path: os.PathLike[str]) -> str:
-    """The docstring of a driver's file."""
-    import ast
-
-    with open(path, encoding="utf-8") as source:
-        return ast.get_docstring(ast.parse(source.read())) or ""
+# -- nopage new-driver ------------------------------------------------------------------------------------------
 
 
-def _parameter(row: tuple[str, str, Any, str]) -> str:
-    name, kind, default, about = row
-    return f"{name}={default}  ({kind})" + (f"  {about}" if about else "")
+def new_driver(words: Sequence[str]) -> int:
+    """``nopage new-driver NAME``."""
+    from machine.newdriver import DIALECTS, write
+
+    parser = _Parser(
+        prog="nopage new-driver",
+        description="Write a commented driver that works at once: a device with open, read, write, ioctl and mmap.",
+        epilog="docs/writing-a-driver.md goes on from there.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", metavar="NAME", help="lower-case letters, digits and _")
+    parser.add_argument("--kernel", choices=list(DIALECTS), default="2.6.10", help="whose names it uses (2.6.10)")
+    parser.add_argument("-o", dest="output", metavar="FILE", help="where to write it (NAME.py in this directory)")
+    chosen = parser.parse_args(list(words))
+    print(write(chosen.name, chosen.kernel, chosen.output))
+    return 0
+
+
+# -- nopage tour --------------------------------------------------------------------------------------------------
+
+
+def tour(words: Sequence[str]) -> int:
+    """``nopage tour [SECTION...]``: 1 when something that a book says was not seen."""
+    parser = _Parser(
+        prog="nopage tour",
+        description="The two chapters on mmap, section by section: each runs its driver under compiled programs and\n"
+        "holds what the book says against what happens: page tables, counts, calls, the kernel's log.",
+        epilog="examples:\n  nopage tour --list           the sections\n  nopage tour 15.2.4           one of them\n"
+        "  nopage tour --step           all, waiting for Enter after each step\n"
+        "  nopage tour | less           plain text\n\n"
+        "exit status: 1 when a claim was not seen\n",
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help="a section's number, or 15 or 21 for a chapter; all without any"
+    )
+    parser.add_argument("--list", action="store_true", help="list the sections")
+    parser.add_argument("--step", action="store_true", help="wait for Enter after every step, on a terminal")
+    chosen = parser.parse_args(list(words))
+    from machine.tour.guide import Guide, all_sections, choose
+
+    if chosen.list:
+        for section in all_sections():
+            print(f"{section.number:<10}{section.title}")
+        return 0
+    return 0 if Guide(step=chosen.step).tour(choose(chosen.sections)) else 1
+
+
+# -- nopage compare -----------------------------------------------------------------------------------------------
+
+
+def compare(words: Sequence[str]) -> int:
+    """``nopage compare [OPTIONS] [--] PROGRAM [ARG...]``: 1 when the two runs differ."""
+    from machine.compare.command import main as compare_main
+
+    return compare_main(words)
 
 
 # -- the verbs -----------------------------------------------------------------------------------------------------
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"run": run, "devices": devices}
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": run,
+    "compare": compare,
+    "devices": devices,
+    "new-driver": new_driver,
+    "tour": tour,
+}
 
 
 def version() -> str:
@@ -336,7 +307,7 @@ def dispatch(words: Sequence[str]) -> int:
     if "/" in verb or os.path.isfile(verb):
         hint = f"; to run a program: nopage run {shlex.quote(verb)}"
     else:
-        hint = _did_you_mean(verb, list(VERBS)) or f"; there are: {', '.join(VERBS)}"
+        hint = did_you_mean(verb, list(VERBS)) or f"; there are: {', '.join(VERBS)}"
     complain(f"unknown verb '{verb}'{hint}\nTry 'nopage --help'.")
     return USAGE_ERROR
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Optional
+
+from machine.records import field, record
 
 if TYPE_CHECKING:
     from machine.machine import Machine
@@ -91,7 +92,7 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
-@dataclass
+@record
 class MachineConfig:
     """What `Machine` is to be built with."""
 
@@ -99,6 +100,9 @@ class MachineConfig:
     root: Optional[str] = None
     binds: list[tuple[str, str, bool]] = field(default_factory=list)
     devices: list[str] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+    """Drivers that the guest may load, by path."""
+    reload: bool = False
     deterministic: bool = False
     user: tuple[int, int] = (0, 0)
     env: list[tuple[str, Optional[str]]] = field(default_factory=list)
@@ -146,13 +150,16 @@ class MachineConfig:
 
     def build(self) -> Machine:
         """The machine.  ConfigError."""
-        from machine.machine import Machine, default_environment
+        from machine.defaults import default_environment
+        from machine.machine import Machine
 
         return Machine(
             ram=self.ram,
             root=self.root,
             binds=self.binds,
             devices=self.devices,
+            modules=self.modules,
+            reload=self.reload,
             deterministic=self.deterministic,
             user=self.user,
             env=self.environment(default_environment()),

@@ -10,13 +10,14 @@ The emitter tests the attribute and builds the record only when somebody wants i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Optional
+
+from machine.records import field, record
 
 Listener = Callable[[Any], None]
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class PageFault:
     """One page fault, from the exception to its outcome (MECHANISMS F1)."""
 
@@ -53,7 +54,7 @@ class PageFault:
     time_ns: int = 0
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class SyscallEnter:
     """A task enters a system call; `args` are the raw registers."""
 
@@ -70,7 +71,7 @@ class SyscallEnter:
     time_ns: int = 0
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class SyscallExit:
     """The same call returns; `result` is signed, a negative errno on failure."""
 
@@ -80,7 +81,7 @@ class SyscallExit:
     time_ns: int = 0
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class DriverCall:
     """A driver's method was called and has returned."""
 
@@ -92,7 +93,7 @@ class DriverCall:
     time_ns: int = 0
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class VmaChange:
     """An area was made, split, merged, changed or removed (`what` says which)."""
 
@@ -105,7 +106,7 @@ class VmaChange:
     time_ns: int = 0
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Signal:
     """A signal was delivered: to a handler, by its default action, or ignored (`action`)."""
 
@@ -121,7 +122,7 @@ class Signal:
     """The other members of its siginfo that are in use: pid, uid, status, value, ..."""
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class TaskEvent:
     """A task started (`what` = "fork", "exec") or ended ("exit")."""
 
@@ -133,7 +134,7 @@ class TaskEvent:
     time_ns: int = 0
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Printk:
     """One line of the kernel's log; `level` 0 (KERN_EMERG) to 7 (KERN_DEBUG)."""
 
@@ -142,7 +143,7 @@ class Printk:
     time_ns: int = 0
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class RegisterAccess:
     """One access to a device register, as the instruction made it."""
 
@@ -157,7 +158,7 @@ class RegisterAccess:
     time_ns: int = 0
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Oops:
     """A driver or the kernel itself raised; `traceback` is Python's text."""
 

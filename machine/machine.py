@@ -9,33 +9,29 @@ with Machine(devices=["scullp"]) as m:
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional, Union
 
+from machine.defaults import DEFAULT_RAM, GUEST_PATH, default_environment, demo_programs
 from machine.errors import ConfigError, NopageError, NotExecutable, ProgramNotFound, TimeoutExpired
 from machine.events import Events, RegisterAccess, Signal
-from machine.hardware.ram import MiB, Ram
+from machine.hardware.ram import Ram
 from machine.kernel.abi.errno import ENOENT, ENOTDIR, Errno
 from machine.kernel.current import set_current_kernel
 from machine.kernel.fs.export import changed_names, save_layer
 from machine.kernel.kernel import Kernel
 from machine.kernel.task.spawn import Spawned, kill_everything, settle, spawn, wait_status
+from machine.records import field, record
 
-DEFAULT_RAM = 512 * MiB
-PASSED_ON = ("TERM", "LANG", "TZ", "COLUMNS", "LINES")
-"""Variables of the host's environment that the guest gets, besides LC_*."""
 SETTLE_SECONDS = 1.0
-GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Input = Union[int, bytes, None]
 
 
-@dataclass
+@record
 class Result:
     """What became of one program."""
 
@@ -61,8 +57,10 @@ class Machine:
     `ram` is in bytes, a multiple of 2 MiB from 16 MiB to 16 GiB.  `root` is a directory of the host
     to be the guest's whole root; None shows the host's system directories and the current directory,
     read-only below a layer in memory.  `binds` are (host path, guest path, writable).  `devices` are
-    `export` is a directory of the host that gets what the guest wrote to that layer, at the end.
-    drivers by name or path with parameters: ``"scullp,scullp_qset=100"``, ``"./my_driver.py"``.
+    drivers by name or path with parameters: ``"scullp,scullp_qset=100"``, ``"./my_driver.py"``.  `modules` are drivers
+    by path that are not loaded, but that the guest can load; those that come with nopage it always can.  `reload`
+    takes up an edited driver at the next open of its device.
+    `export` is a directory of the host that gets what the guest wrote to its layer, at the end.
     `deterministic` runs on a virtual clock.  `interruptible` says that somebody will call `interrupt`:
     without it a machine whose processes all sleep for ever is stuck, and they are killed.
     `check_invariants` examines the address space after every change and fails loudly: for tests.
@@ -75,6 +73,8 @@ class Machine:
         root: Union[str, Path, None] = None,
         binds: Sequence[tuple[str, str, bool]] = (),
         devices: Sequence[str] = (),
+        modules: Sequence[str] = (),
+        reload: bool = False,
         deterministic: bool = False,
         user: tuple[int, int] = (0, 0),
         env: Optional[Mapping[str, str]] = None,
@@ -94,7 +94,11 @@ class Machine:
         self.export = export
         self._closed = False
         try:
-            self._boot(root, binds, devices)
+            self._boot(root, binds, devices, modules)
+            if reload:
+                from machine.kernel.reload import Reloader
+
+                self.kernel.before_open = Reloader(self.kernel)
         except Errno as error:  # a bind is where the system has something of another kind
             self._release()
             shown = ", ".join(f"{host}:{guest}" for host, guest, _ in binds) or str(root)
@@ -104,9 +108,15 @@ class Machine:
             raise
 
     def _boot(
-        self, root: Union[str, Path, None], binds: Sequence[tuple[str, str, bool]], devices: Sequence[str]
+        self,
+        root: Union[str, Path, None],
+        binds: Sequence[tuple[str, str, bool]],
+        devices: Sequence[str],
+        modules: Sequence[str],
     ) -> None:
+        from machine.kernel.fs.lib_modules import publish_modules
         from machine.kernel.fs.rootfs import Bind, RootView, mount_root, show_programs
+        from machine.kernel.modfile import ModuleError
         from machine.kernel.task.spawn import make_init
 
         kernel = self.kernel
@@ -120,9 +130,13 @@ class Machine:
             mount_root(kernel, view)
         except OSError as error:
             raise ConfigError(f"{error.filename or root}: {error.strerror}") from None
+        make_init(kernel)
         for directory, suffix in demo_programs():
             show_programs(kernel, directory, suffix=suffix)
-        make_init(kernel)
+        try:
+            publish_modules(kernel, modules)
+        except ModuleError as error:
+            raise ConfigError(str(error)) from None
         self.load("mem")
         for device in devices:
             self.load(device)
@@ -133,7 +147,7 @@ class Machine:
 
     def load(self, device: str) -> Any:
         """Load a driver (``NAME[,param=value]...`` or a path); returns its module.  ConfigError if it can't be."""
-        from machine.kernel.module import ModuleError, load_module
+        from machine.kernel.insmod import ModuleError, load_module
 
         try:
             return load_module(self.kernel, device)
@@ -142,7 +156,7 @@ class Machine:
 
     def unload(self, name: str) -> list[str]:
         """Unload a driver; what it did not give back, a line each.  ConfigError: not loaded, or in use."""
-        from machine.kernel.module import unload_module
+        from machine.kernel.insmod import unload_module
 
         try:
             return unload_module(self.kernel, name)
@@ -159,6 +173,18 @@ class Machine:
             attach_block(self.kernel, block, address)
         except ValueError as error:
             raise ConfigError(str(error)) from None
+
+    def raise_irq(self, irq: int) -> None:
+        """An edge on interrupt line `irq`, 0 to 223, as a device makes it.
+
+        Any thread may call this while the machine runs.  A machine that is to sleep until such an interrupt comes
+        is made with ``interruptible=True``: else it is taken for stuck.  ConfigError: there is no such line.
+        """
+        with self._entered():
+            try:
+                self.kernel.irq.raise_irq(irq)
+            except ValueError as error:
+                raise ConfigError(str(error)) from None
 
     # -- programs ----------------------------------------------------------------------------------
 
@@ -194,11 +220,16 @@ class Machine:
             )
 
     def wait(self, process: Spawned, timeout: Optional[float] = None) -> Result:
-        """Run the machine until `process` ends.  TimeoutExpired after `timeout` seconds of host time."""
+        """Run the machine until `process` ends.  TimeoutExpired after `timeout` seconds of host time.
+
+        When a debugger inside a driver was left (`quit` of pdb) its exception comes through, here and ever after.
+        """
         kernel = self.kernel
         faults, calls, accesses = kernel.total_faults(), kernel.syscall_count, len(kernel.bus.record)
         with self._entered():
             finished = wait_status(kernel, process, timeout)
+        if kernel.halted is not None:
+            raise kernel.halted
         if process.error is not None:
             self._raise_spawn_error(process)
         if not finished:
@@ -355,19 +386,3 @@ class _Entered:
 
     def __exit__(self, *_: object) -> None:
         set_current_kernel(self._before)
-
-
-def demo_programs() -> list[tuple[str, str]]:
-    """Directories of the demonstration programs, and the suffix of their names in the guest: i386 ones end in 32."""
-    found = importlib.util.find_spec("guest")
-    if found is None or found.origin is None:
-        return []
-    binaries = Path(found.origin).parent / "bin"
-    both = ((str(binaries / "x86_64"), ""), (str(binaries / "i386"), "32"))
-    return [(directory, suffix) for directory, suffix in both if os.path.isdir(directory)]
-
-
-def default_environment() -> dict[str, str]:
-    """The guest's environment: a PATH and HOME of its own, the terminal and the locale of the host."""
-    host = {k: v for k, v in os.environ.items() if k in PASSED_ON or k.startswith("LC_")}
-    return {"PATH": GUEST_PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/sh", **host}

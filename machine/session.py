@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import sys
+import termios
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -14,10 +16,11 @@ from typing import Any, Optional
 from machine.config import MachineConfig
 from machine.errors import ConfigError, NotExecutable, ProgramNotFound, TimeoutExpired
 from machine.events import Oops, Printk
+from machine.kernel.module import is_from_debugger
 from machine.machine import Machine, Result
 from machine.observe.output import Output
 
-TIMED_OUT, NOT_EXECUTABLE, NOT_FOUND = 124, 126, 127
+TIMED_OUT, STOPPED, NOT_EXECUTABLE, NOT_FOUND = 124, 125, 126, 127
 FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
 """What the host's terminal or user sends to us is for the guest's programs."""
 NAMED = 4
@@ -42,8 +45,10 @@ class Session:
         """The exit status: that of the last command that failed, else 0."""
         if self.config.export is not None:
             self._export_directory(self.config.export)
+        breakpoints = _Breakpoints()
         try:
             with self.config.build() as machine:
+                self._check_devices(machine)
                 self._watch(machine)
                 before = self._forward_signals(machine)
                 try:
@@ -53,7 +58,14 @@ class Session:
                         signal.signal(number, handler)
                     for view in self.views:
                         view.close()
+        except (Exception, SystemExit) as failure:
+            if not is_from_debugger(failure):
+                raise
+            breakpoints.restore_terminal()
+            self.output("-").line("nopage: the debugger was left; the machine is stopped")
+            return STOPPED
         finally:
+            breakpoints.remove()
             for output in self.outputs.values():
                 output.close()
 
@@ -64,6 +76,13 @@ class Session:
             os.makedirs(directory, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"--export {directory}: {error.strerror}") from None
+
+    def _check_devices(self, machine: Machine) -> None:
+        """A --device that did nothing at all is a slip: another file, or a forgotten module_init."""
+        kernel = machine.kernel
+        for each in kernel.modules.values():
+            if each.init is None and not kernel.chrdevs.has_any(each):
+                raise ConfigError(f"{each.path}: it has no module_init and registers no device: is it a driver?")
 
     # -- views -----------------------------------------------------------------------------------
 
@@ -186,3 +205,34 @@ class Session:
             names = ", ".join([*made, *(f"{name} (removed)" for name in removed)][:NAMED])
             more = f" and {len(made) + len(removed) - NAMED} more" if len(made) + len(removed) > NAMED else ""
             self.say.line(f"nopage: changes that end with the machine: {names}{more} (--export DIR keeps them)")
+
+
+class _Breakpoints:
+    """``breakpoint()`` is debugger.py's while a session runs; that file is imported when a driver has one."""
+
+    def __init__(self) -> None:
+        self._before = sys.breakpointhook
+        self._ours: Any = None
+        self._terminal = termios.tcgetattr(0) if os.isatty(0) else None
+        """The user's settings, before the guest changes them."""
+        # A hook that somebody else has set, and PYTHONBREAKPOINT, stay.
+        if self._before is sys.__breakpointhook__ and "PYTHONBREAKPOINT" not in os.environ:
+            sys.breakpointhook = self._hook
+
+    def _hook(self, *_arguments: Any, **_named: Any) -> None:
+        from machine.debugger import make_debugger
+
+        if self._ours is None:
+            self._ours = make_debugger(self._terminal)
+        self._ours.set_trace(sys._getframe(1))
+
+    def restore_terminal(self) -> None:
+        """The user's settings: the guest that has changed them will not change them back."""
+        if self._terminal is not None:
+            termios.tcsetattr(0, termios.TCSADRAIN, self._terminal)
+
+    def remove(self) -> None:
+        """The hook of before."""
+        sys.breakpointhook = self._before
+        if self._ours is not None:
+            self._ours.close()

@@ -60,6 +60,16 @@ class Bus:
         """Whose system call makes an access that no instruction of a program made."""
         self.record: list[RegisterAccess] = []
         """Every access to the blocks that were attached with ``recorded=True``, in order."""
+        self.raise_irq: Callable[[int], None] = lambda irq: None
+        """An edge on an interrupt line; the kernel puts its interrupt controller here."""
+        self.set_irq: Callable[[int, bool], None] = lambda irq, high: None
+        """A line is held (True) or let go."""
+        self.call_later: Callable[[int, Callable[[], None]], None] = lambda delay_ns, callback: None
+        """Have a device's function called after a delay on the machine's clock."""
+        self.inside = 0
+        """Accesses to registers that devices are answering now: one, or more when a device makes some itself."""
+        self.afterwards: Optional[Callable[[], None]] = None
+        """What waits for the end of the access: interrupts that the device raised in it."""
         self.blocks: list[Attachment] = []
         self.memories: list[DeviceMemory] = []
         self._pages: dict[int, Attachment] = {}
@@ -71,6 +81,7 @@ class Bus:
         self._check(physical, block.size, block.name)
         made = Attachment(block, physical, recorded)
         self.blocks.append(made)
+        block.bus = self
         for page in range(physical, made.end, PAGE_SIZE):
             self._pages[page] = made
         return made
@@ -82,6 +93,7 @@ class Bus:
             raise ValueError(f"{block.name} is not on the bus")
         for each in mine:
             self.blocks.remove(each)
+            block.bus = None
             for page in range(each.start, each.end, PAGE_SIZE):
                 del self._pages[page]
 
@@ -122,9 +134,21 @@ class Bus:
             return int.from_bytes(self._memory_read(physical, width), "little")
         self.on_access()
         offset = physical - where.start
-        value, touches = where.block.read(offset, width)
+        self.inside += 1
+        try:
+            value, touches = where.block.read(offset, width)
+        finally:
+            self.inside -= 1
         self._tell(where, offset, width, False, value, touches, pid, rip)
+        if self.afterwards is not None:
+            self._access_ended()
         return value
+
+    def _access_ended(self) -> None:
+        if not self.inside:
+            afterwards, self.afterwards = self.afterwards, None
+            if afterwards is not None:
+                afterwards()
 
     def write(self, physical: int, width: int, value: int, pid: int = 0, rip: int = 0) -> None:
         """One write of `width` bytes; dropped where nobody answers.  `pid` and `rip` as in `read`."""
@@ -134,8 +158,14 @@ class Bus:
             return
         self.on_access()
         offset = physical - where.start
-        touches = where.block.write(offset, width, value)
+        self.inside += 1
+        try:
+            touches = where.block.write(offset, width, value)
+        finally:
+            self.inside -= 1
         self._tell(where, offset, width, True, value, touches, pid, rip)
+        if self.afterwards is not None:
+            self._access_ended()
 
     def read_bytes(self, physical: int, count: int) -> bytes:
         """`count` bytes; registers are read in aligned words of 4 where they fit, as `memcpy_fromio` does."""

@@ -96,6 +96,10 @@ class PageTables:
             self._upper[key] = table
         return table
 
+    def share(self, va: int) -> None:
+        """Make the middle tables for `va` now: roots that are copied from this one later see what is put below them."""
+        self._middle(2, va)
+
     def leaf(self, va: int) -> int:
         """Index into `ram.words` of the entry for `va`, its tables made where absent (`alloc` may raise)."""
         base = self.leaves.get(va >> 21)

@@ -34,7 +34,7 @@ class Ram:
     `view` ('B') and `words` ('Q') are indexed by physical address and physical address / 8.
     """
 
-    __slots__ = ("_buffer", "_keep", "address", "limit", "pieces", "size", "view", "words")
+    __slots__ = ("_buffer", "_keep", "address", "limit", "low_end", "pieces", "size", "view", "words")
 
     def __init__(self, size: int) -> None:
         if size % (2 * MiB) or not MIN_RAM <= size <= MAX_RAM:
@@ -48,6 +48,8 @@ class Ram:
             self.pieces.append((PCI_HOLE_END, PCI_HOLE_END + size - low))
         self.limit = self.pieces[-1][1]
         """One past the highest physical address of RAM: what the kernel calls `high_memory`, physical."""
+        self.low_end = low
+        """One past the RAM below 4 GiB: up to here the buffer stands behind every address, the ISA hole included."""
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
         self._buffer = mmap.mmap(-1, self.limit, flags=flags)
         self._keep = ctypes.c_char.from_buffer(self._buffer)
@@ -58,6 +60,11 @@ class Ram:
     def is_ram(self, physical: int) -> bool:
         """Whether `physical` lies in RAM (not in the ISA or PCI hole)."""
         return any(start <= physical < end for start, end in self.pieces)
+
+    def holds(self, physical: int, count: int) -> bool:
+        """Whether the buffer stands behind `count` bytes at `physical`: not in the PCI hole of a large machine."""
+        end = physical + count
+        return end <= self.low_end or (physical >= PCI_HOLE_END and end <= self.limit)
 
     def frame(self, pfn: int) -> memoryview:
         """The 4096 bytes of one frame, without a copy."""

@@ -25,11 +25,14 @@ device's side: no hook runs.  What the bus does goes through `RegisterBlock.read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple, Optional, Union, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union, overload
 
 from machine.hardware.ram import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from machine.hardware.bus import Bus
 
 ACCESS = ("rw", "ro", "wo", "w1c")
 WIDTHS = (1, 2, 4, 8)
@@ -138,6 +141,10 @@ class RegisterBlock:
     size: ClassVar[int] = PAGE_SIZE
     name: str = ""
     """How reports call the device; the class's name in lower case unless set."""
+    irq: int = -1
+    """The interrupt line that the device is wired to; -1: none."""
+    bus: Optional[Bus] = None
+    """The bus that it is on; None while it is on none."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -167,6 +174,37 @@ class RegisterBlock:
     def reset(self) -> None:
         """Power-on: every register has its reset value."""
         self.values.update((name, reg.reset) for name, reg in self.registers.items())
+
+    # -- interrupts and time ---------------------------------------------------------------------
+
+    def raise_irq(self) -> None:
+        """An edge on the device's interrupt line; lost while nobody has asked for it.
+
+        In the middle of an access to its registers the interrupt comes right after that.  Any thread may call this.
+        """
+        if self.bus is not None:
+            self.bus.raise_irq(self._line())
+
+    def hold_irq(self) -> None:
+        """Pull the line, as a PCI device does: the handlers run again and again until `lower_irq`."""
+        if self.bus is not None:
+            self.bus.set_irq(self._line(), True)
+
+    def lower_irq(self) -> None:
+        """Let the line go."""
+        if self.bus is not None:
+            self.bus.set_irq(self._line(), False)
+
+    def call_later(self, delay_ns: int, callback: Callable[[], None]) -> None:
+        """Have `callback` called after a delay in nanoseconds on the machine's clock: the end of a DMA, a tick."""
+        if self.bus is None:
+            raise RegisterError(f"{self.name} is on no bus: there is no clock")
+        self.bus.call_later(delay_ns, callback)
+
+    def _line(self) -> int:
+        if self.irq < 0:
+            raise RegisterError(f"{self.name} is wired to no interrupt line: set its irq")
+        return self.irq
 
     # -- for the device's author to override ---------------------------------------------------
 

@@ -23,6 +23,8 @@ def check_clean(kernel: Kernel, baseline: dict[Any, int]) -> list[str]:
     complaints += [f"an address space with {mm.map_count} areas is still there" for mm in kernel.mms]
     complaints += [f"oops: {oops.traceback}" for oops in kernel.oopses]
     complaints += kernel.reports
+    if kernel.unix.sockets:
+        complaints.append(f"{len(kernel.unix.sockets)} sockets are still there")
     used = kernel.mem.used_frames()
     for owner in _PROCESS_OWNED:
         if used.get(owner, 0) != baseline.get(owner, 0):

@@ -35,6 +35,10 @@ class Clock:
     def tick(self) -> None:
         """A repeatable processor has run its budget of blocks: nothing to do in real time."""
 
+    def delay(self, ns: int) -> None:
+        """The kernel waits `ns` nanoseconds without giving the processor away."""
+        time.sleep(ns / 1e9)
+
     def jump(self, when: int) -> bool:
         """Everybody sleeps until `when`: False, real time can't jump."""
         return False
@@ -60,6 +64,9 @@ class VirtualClock(Clock):
 
     def tick(self) -> None:
         self._now += TICK_NS
+
+    def delay(self, ns: int) -> None:
+        self._now += ns
 
     def jump(self, when: int) -> bool:
         self._now = max(self._now, when)

@@ -83,13 +83,14 @@ class Entry:
         kernel.fault_count += 1
         vma = task.mm.find_vma(address)
         ops = None if vma is None else vma.vm_ops
+        at_once = ops is None or (ops.owner is None and ops.userfault is None)
         if self.events.fault is not None:
-            if ops is None or ops.owner is None:
+            if at_once:
                 self._traced_fault(task, address, error_code)
             else:
                 sched.enter(self._traced_fault, task, address, error_code)
                 return
-        elif ops is None or ops.owner is None:
+        elif at_once:
             do_page_fault(kernel, task, address, error_code)
         else:
             sched.enter(do_page_fault, kernel, task, address, error_code)
@@ -179,7 +180,8 @@ class Entry:
         elif vector == IA32_SYSCALL_VECTOR:
             self._dispatch(task, self._table32, "i386")
         elif vector == DEBUG and self.kernel.mmio.debug_exception(task):
-            pass
+            if self.sched.need_resched or task.sigpending:  # an interrupt of the device woke somebody
+                self.sched.enter(_nothing)
         else:
             self.sched.enter(self._trap, task, vector)
 

@@ -6,10 +6,12 @@ import os
 import random
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.events import Events, Oops, VmaChange
 from machine.hardware.bus import Bus
+from machine.hardware.cards.display import attach_frame_buffer
 from machine.hardware.cpu import RIP, Cpu
 from machine.hardware.iomem import default_pc
 from machine.hardware.paging import RW, A, D, P, PageTables
@@ -21,13 +23,20 @@ from machine.kernel.current import set_current_kernel
 from machine.kernel.entry import Entry
 from machine.kernel.fs.chrdev import Chrdevs
 from machine.kernel.fs.rootfs import Vfs
+from machine.kernel.ipc.util import IpcNamespace
+from machine.kernel.irq import Interrupts
 from machine.kernel.mm import fault
+from machine.kernel.mm.ioremap import Regions
 from machine.kernel.mm.page import GFP_KERNEL, GFP_ZERO, Memory, PG_dirty
 from machine.kernel.mm.slab import Slab
 from machine.kernel.mm.space import PTE_PFN
 from machine.kernel.mm.trace import FaultTrace
+from machine.kernel.mm.vmalloc import Vmalloc
+from machine.kernel.module import calling_line
+from machine.kernel.net.table import UnixTable
 from machine.kernel.printk import Log
 from machine.kernel.task.sched import Scheduler
+from machine.kernel.workqueue import Workqueue
 
 if TYPE_CHECKING:
     from machine.kernel.fs.file import dentry, file
@@ -38,7 +47,6 @@ if TYPE_CHECKING:
 
 PAGE_OFFSET = 0xFFFF_8880_0000_0000
 """Start of the direct map of RAM: the kernel address of physical 0 (`__va(0)`)."""
-VMALLOC_START = 0xFFFF_C900_0000_0000
 
 KERNEL_CODE = (0x100000, 0x246CBF)
 KERNEL_DATA = (0x246CC0, 0x2C4FFF)
@@ -86,11 +94,26 @@ class Kernel:
         self.proc_entries: dict[str, Callable[[], str | bytes]] = {}
         """Files that drivers made in /proc, by their path there."""
         self.sysfs_entries: dict[str, Any] = {}
+        self.device_classes: dict[str, Any] = {}
+        """Name -> what `class_create` made (include/class_device.py)."""
         """The same in /sys (fs/sysfs.py)."""
         self.sysctl: dict[str, int] = {}
         """Settings of /proc/sys that were changed (fs/proc_sysctl.py: sysctl)."""
         self.modules: dict[str, Any] = {}
+        self.module_files: dict[str, Path] = {}
+        """Drivers that this machine may load besides those that come with nopage: name -> file."""
+        self.before_open: Optional[Callable[[Any], None]] = None
+        """Called with the module whose device is about to be opened (reload.py)."""
+        self.halted: Optional[BaseException] = None
+        """Why the machine stopped for good: the debugger of a driver was left."""
+        self.leak_checks: list[Callable[[Any], list[str]]] = []
+        """Of each subsystem: module -> what that module did not give back, a line each (insmod.py: leaks)."""
         self.chrdevs = Chrdevs(self)
+        self.unix = UnixTable(self)
+        self.ipc = IpcNamespace()
+        self.fsnotify_watches = 0
+        """Inodes that somebody watches (fs/inotify.py); 0: nobody has to be told anything."""
+        self.fsnotify_cookie = 0
         self.vfs = Vfs(self)
         self.root: dentry
         """The guest's root directory."""
@@ -130,9 +153,15 @@ class Kernel:
         self.zero_pfn = (_FIRST_FREE >> PAGE_SHIFT) - 1
         """Frame of the zero page: reserved, so never counted."""
         mem.on_exec_freed = self.cpu.drop_code
+        mem.whose_line = calling_line
         self.sched = Scheduler(self)
         self.iomem = default_pc(ram, KERNEL_CODE, KERNEL_DATA)
         self.bus = Bus(self.cpu, ram)
+        attach_frame_buffer(self.bus)
+        self.vmalloc = Vmalloc(self)
+        self.regions = Regions(self)
+        self.irq = Interrupts(self)
+        self.workqueue = Workqueue(self)
         from machine.kernel.mm.mmio import MmioTrap
 
         self.mmio = MmioTrap(self)
@@ -185,7 +214,13 @@ class Kernel:
         self.log.write(level, text)
 
     def report(self, text: str) -> None:
-        """Misuse by a driver, in the kernel's words: into the log, and remembered for tests."""
+        """Misuse by a driver, in the kernel's words: into the log, and remembered for tests.
+
+        Says for whom the driver worked: the process and its instruction (after a system call, the next one).
+        """
+        task = self.current
+        if task is not None and task.pid != 1 and self.sched.loaded is task:
+            text += f"; {task.comm}[{task.pid}] at {self.cpu.regs[RIP]:#x}"
         self.reports.append(text)
         self.printk(text, 1)
 
@@ -211,6 +246,11 @@ class Kernel:
 
             task.syscall = ""
             do_group_exit(self, task, 9)
+
+    def halt(self, why: BaseException) -> None:
+        """Stop running guest code for good; `Machine.wait` raises `why`."""
+        self.halted = why
+        self.sched.interrupt(lambda: None)
 
     def random_bytes(self, count: int) -> bytes:
         """Entropy: the host's, or a seeded sequence in deterministic mode."""

@@ -11,7 +11,9 @@ What reads differently from C, because it is Python:
 * Methods return 0, a count, or a negative errno as in C.  A driver does not raise; what it raises is an oops.
 * `module_param("scullp_qset", int, 0)` names its variable as a string.
 
-Behaviour is that of Linux 2.6.10; names of 2.2 and 2.4 (`remap_page_range`, `MAP_NR`) do what they did.
+Behaviour is that of Linux 2.6.10; names of 2.2 and 2.4 (`remap_page_range`, `MAP_NR`) do what they did.  A driver that
+says ``KERNEL = (6, 1)``, above or below its imports, is one of today: `fault` instead of `nopage`, and today's
+VM_FAULT_ numbers (docs/two-dialects.md).
 A driver's file is executed once for each machine that loads it, so its globals are the state of that machine.
 """
 
@@ -27,10 +29,15 @@ from machine.kernel.abi.errno import *  # noqa: F403  (every E... of <asm/errno.
 from machine.kernel.fs.chrdev import cdev
 from machine.kernel.fs.file import (
     FMODE_READ, FMODE_WRITE, MAJOR, MINOR, MKDEV, O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_RDWR, O_SYNC, O_TRUNC,
-    O_WRONLY, S_IFCHR, S_IFMT, S_IFREG, Ptr, dentry, file, file_operations, imajor, iminor, inode, vm_operations_struct,
+    O_WRONLY, S_IFCHR, S_IFMT, S_IFREG, Ptr, dentry, file, file_operations, file_inode,
+    imajor, iminor, inode, vm_operations_struct,
 )  # fmt: skip
 from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM
-from machine.kernel.include import wait
+from machine.kernel.include import completion as _completion, fasync as _fasync, interrupt, spinlock, timer, wait
+from machine.kernel.include.class_device import (
+    ERR_PTR, IS_ERR, PTR_ERR, class_create, class_destroy, dev_get_drvdata, device, device_class, device_create,
+    device_destroy, err_ptr, proc_create_single, proc_create_single_data, seq_file, seq_printf, seq_putc, seq_puts,
+)  # fmt: skip
 from machine.kernel.include.device import (
     MODULE_AUTHOR, MODULE_DESCRIPTION, MODULE_LICENSE, MODULE_PARM_DESC, alloc_chrdev_region, cdev_add, cdev_alloc,
     cdev_del, cdev_init, create_proc_read_entry, devfs_mk_cdev, devfs_mk_symlink, devfs_remove, module_exit,
@@ -40,32 +47,65 @@ from machine.kernel.include.device import (
 from machine.kernel.include.ioctl import (
     _IO, _IOC, _IOC_DIR, _IOC_NONE, _IOC_NR, _IOC_READ, _IOC_SIZE, _IOC_TYPE, _IOC_WRITE, _IOR, _IOW, _IOWR,
 )  # fmt: skip
+from machine.kernel.include.fault import (
+    BY_DIALECT, PageDirty, PageLocked, by_dialect, compat_ptr_ioctl, get_page_unless_zero, lock_page,
+    pgprot_writecombine, set_page_dirty,
+    trylock_page, unlock_page,
+)  # fmt: skip
+from machine.kernel.include.insert import (
+    remap_vmalloc_range, unmap_mapping_range, vm_flags_clear, vm_flags_mod, vm_flags_set, vm_insert_page,
+    vm_insert_pages, vm_iomap_memory, vm_map_pages, vm_map_pages_zero, vma_pages, vmf_insert_pfn, vmf_insert_pfn_prot,
+    zap_vma_ptes,
+)  # fmt: skip
 from machine.kernel.include.mman import (
     CAP_SYS_ADMIN, CAP_SYS_RAWIO, capable, cpu_has_mtrr, current, get_random_bytes, pgprot_noncached, remap_page_range,
     shmem_zero_setup,
 )  # fmt: skip
+from machine.kernel.include.io import (
+    bus_to_virt, check_mem_region, ioremap, ioremap_nocache, iounmap, memcpy_fromio, memcpy_toio, memset_io, readb,
+    readl, readq, readw, release_mem_region, request_mem_region, virt_to_bus, writeb, writel, writeq, writew,
+)  # fmt: skip
 from machine.kernel.include.pages import (
-    KMALLOC_MAX_SIZE, MAP_NR, NULL, PAGE_ALIGN, PAGE_MASK, PAGE_OFFSET, ClearPageReserved, PageReserved,
+    KMALLOC_MAX_SIZE, MAP_NR, NULL, PAGE_ALIGN, PAGE_MASK, ClearPageReserved, PageReserved,
     SetPageReserved, __get_dma_pages, __get_free_page, __get_free_pages, __pa, __va, free_page, free_pages,
-    get_free_page, get_free_pages, get_page, get_zeroed_page, kernel_memory, kfree, kmalloc, kzalloc, mem_map,
-    mem_map_reserve, mem_map_unreserve, memcpy, memset, page_address, page_count, page_to_pfn, pfn_to_page, pfn_valid,
+    get_free_page, get_free_pages, get_page, get_zeroed_page, kfree, kmalloc, kzalloc, mem_map,
+    mem_map_reserve, mem_map_unreserve, page_address, page_count, page_to_pfn, pfn_to_page, pfn_valid,
     phys_to_virt, put_page, virt_addr_valid, virt_to_page, virt_to_phys,
+)  # fmt: skip
+from machine.kernel.include.string import KernelMemory, kernel_memory, memcmp, memcpy, memset
+from machine.kernel.include.structs import (
+    char, elements, member, offsetof, s8, s16, s32, s64, sizeof, struct, u8, u16, u32, u64, ulong,
 )  # fmt: skip
 from machine.kernel.include.uaccess import (
     VERIFY_READ, VERIFY_WRITE, __clear_user, __copy_from_user, __copy_to_user, __get_user, __put_user, access_ok,
-    clear_user, copy_from_user, copy_to_user, get_user, put_user, strncpy_from_user, strnlen_user, verify_area,
+    clear_user, copy_from_user, copy_to_user, get_user, in_compat_syscall, put_user, strncpy_from_user,
+    strnlen_user, verify_area,
 )  # fmt: skip
+from machine.kernel.include.uaccess_ret import copy_from_user_ret, copy_to_user_ret, get_user_ret, put_user_ret
+from machine.kernel.include.vmalloc import (
+    vfree, vmalloc, vmalloc_32, vmalloc_to_page, vmalloc_to_pfn, vmalloc_user, vzalloc,
+)  # fmt: skip
+from machine.kernel.include.vread import vread, vwrite
+from machine.kernel.include.completion import *  # noqa: F403
+from machine.kernel.include.fasync import *  # noqa: F403
+from machine.kernel.include.interrupt import *  # noqa: F403
+from machine.kernel.include.spinlock import *  # noqa: F403
+from machine.kernel.include.timer import *  # noqa: F403
 from machine.kernel.include.wait import *  # noqa: F403
+from machine.kernel.mm.do_fault import (
+    FAULT_FLAG_INSTRUCTION, FAULT_FLAG_MKWRITE, FAULT_FLAG_USER, FAULT_FLAG_WRITE, VM_FAULT_LOCKED, VM_FAULT_NOPAGE,
+    VM_FAULT_SIGSEGV, vm_fault,
+)  # fmt: skip
 from machine.kernel.mm.page import (
-    GFP_ATOMIC, GFP_DMA, GFP_HIGHUSER, GFP_KERNEL, GFP_USER, NOPAGE_OOM, NOPAGE_SIGBUS, VM_FAULT_MAJOR, VM_FAULT_MINOR,
-    VM_FAULT_OOM, VM_FAULT_SIGBUS, NopageResult, Page,
+    GFP_ATOMIC, GFP_DMA, GFP_HIGHUSER, GFP_KERNEL, GFP_USER, NOPAGE_OOM, NOPAGE_SIGBUS, NopageResult, Page,
 )  # fmt: skip
-from machine.kernel.mm.remap import io_remap_page_range, remap_pfn_range
+from machine.kernel.mm.remap import io_remap_page_range, io_remap_pfn_range, remap_pfn_range
+from machine.kernel.mm.vmalloc import PAGE_OFFSET, VMALLOC_END, VMALLOC_START
 from machine.kernel.mm.vma import (
-    VM_DONTCOPY, VM_DONTEXPAND, VM_EXEC, VM_IO, VM_LOCKED, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE, VM_MAYWRITE, VM_READ,
-    VM_RESERVED, VM_SHARED, VM_WRITE, vm_area_struct,
+    VM_DONTCOPY, VM_DONTDUMP, VM_DONTEXPAND, VM_EXEC, VM_IO, VM_LOCKED, VM_MAYEXEC, VM_MAYREAD, VM_MAYSHARE,
+    VM_MAYWRITE, VM_MIXEDMAP, VM_PFNMAP, VM_READ, VM_RESERVED, VM_SHARED, VM_WRITE, vm_area_struct,
 )  # fmt: skip
-from machine.kernel.modparam import byte, charp, invbool, long, short, uint, ulong, ushort
+from machine.kernel.modparam import byte, charp, invbool, long, short, uint, ushort
 from machine.kernel.module import module
 from machine.kernel.printk import (
     KERN_ALERT, KERN_CRIT, KERN_DEBUG, KERN_EMERG, KERN_ERR, KERN_INFO, KERN_NOTICE, KERN_WARNING, kmsg_fops,
@@ -76,6 +116,11 @@ SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
 if TYPE_CHECKING:
     THIS_MODULE: Optional[module]
     """The `module` of the driver that imports it."""
+    VM_FAULT_OOM: int
+    VM_FAULT_SIGBUS: int
+    VM_FAULT_MAJOR: int
+    VM_FAULT_MINOR: int
+    """Outcomes of a fault; their values are those of the Linux that the driver is written for (KERNEL)."""
     high_memory: int
     """Kernel address one past the last byte of RAM; `__pa(high_memory)` is where RAM ends."""
 else:
@@ -86,6 +131,10 @@ else:
             from machine.kernel.module import calling_module
 
             return calling_module(2)
+        if name in BY_DIALECT:
+            from machine.kernel.module import calling_module
+
+            return by_dialect(name, calling_module(2))
         if name == "high_memory":
             from machine.kernel.include.pages import high_memory_of_machine
 
@@ -109,16 +158,38 @@ __all__ = [
     "mem_map_unreserve", "page_address", "page_count", "page_to_pfn", "pfn_to_page", "pfn_valid", "pgprot_noncached",
     "phys_to_virt", "put_page", "remap_page_range", "remap_pfn_range", "shmem_zero_setup", "virt_addr_valid",
     "virt_to_page", "virt_to_phys", "vm_area_struct", "vm_operations_struct",
+    # linux/mm.h, linux/pagemap.h of today
+    "FAULT_FLAG_INSTRUCTION", "FAULT_FLAG_MKWRITE", "FAULT_FLAG_USER", "FAULT_FLAG_WRITE", "PageDirty", "PageLocked",
+    "VM_DONTDUMP", "VM_FAULT_LOCKED", "VM_FAULT_NOPAGE", "VM_FAULT_SIGSEGV", "VM_MIXEDMAP", "VM_PFNMAP",
+    "get_page_unless_zero", "io_remap_pfn_range", "lock_page", "pgprot_writecombine", "remap_vmalloc_range",
+    "set_page_dirty", "trylock_page",
+    "unlock_page", "unmap_mapping_range", "vm_fault", "vm_flags_clear", "vm_flags_mod", "vm_flags_set",
+    "vm_insert_page", "vm_insert_pages", "vm_iomap_memory", "vm_map_pages", "vm_map_pages_zero", "vma_pages",
+    "vmf_insert_pfn", "vmf_insert_pfn_prot", "zap_vma_ptes",
+    # linux/device.h, linux/err.h, linux/seq_file.h, linux/compat.h
+    "ERR_PTR", "IS_ERR", "PTR_ERR", "class_create", "class_destroy", "compat_ptr_ioctl", "dev_get_drvdata", "device",
+    "device_class", "device_create", "device_destroy", "err_ptr", "file_inode", "proc_create_single",
+    "proc_create_single_data", "seq_file", "seq_printf", "seq_putc", "seq_puts",
     # linux/gfp.h, linux/slab.h
     "GFP_ATOMIC", "GFP_DMA", "GFP_HIGHUSER", "GFP_KERNEL", "GFP_USER", "KMALLOC_MAX_SIZE", "NULL", "__get_dma_pages",
     "__get_free_page", "__get_free_pages", "free_page", "free_pages", "get_free_page", "get_free_pages",
     "get_zeroed_page", "kfree", "kmalloc", "kzalloc",
+    # linux/vmalloc.h
+    "VMALLOC_END", "VMALLOC_START", "vread", "vwrite",
+    "vfree", "vmalloc", "vmalloc_32", "vmalloc_to_page", "vmalloc_to_pfn", "vmalloc_user", "vzalloc",
+    # asm/io.h, linux/ioport.h
+    "bus_to_virt", "check_mem_region", "ioremap", "ioremap_nocache", "iounmap", "memcpy_fromio", "memcpy_toio",
+    "memset_io", "readb", "readl", "readq", "readw", "release_mem_region", "request_mem_region", "virt_to_bus",
+    "writeb", "writel", "writeq", "writew",
     # linux/string.h
-    "memcpy", "memset",
+    "KernelMemory", "memcmp", "memcpy", "memset",
+    # linux/types.h, linux/stddef.h
+    "char", "elements", "member", "offsetof", "s16", "s32", "s64", "s8", "sizeof", "struct", "u16", "u32", "u64", "u8",
     # asm/uaccess.h
     "VERIFY_READ", "VERIFY_WRITE", "__clear_user", "__copy_from_user", "__copy_to_user", "__get_user", "__put_user",
-    "access_ok", "clear_user", "copy_from_user", "copy_to_user", "get_user", "put_user", "strncpy_from_user",
-    "strnlen_user", "verify_area",
+    "access_ok", "clear_user", "copy_from_user", "copy_from_user_ret", "copy_to_user", "copy_to_user_ret", "get_user",
+    "get_user_ret", "in_compat_syscall", "put_user", "put_user_ret",
+    "strncpy_from_user", "strnlen_user", "verify_area",
     # linux/module.h, linux/kernel.h, linux/proc_fs.h, linux/sched.h, linux/random.h
     "CAP_SYS_ADMIN", "CAP_SYS_RAWIO", "KERN_ALERT", "KERN_CRIT", "KERN_DEBUG", "KERN_EMERG", "KERN_ERR", "KERN_INFO",
     "KERN_NOTICE", "KERN_WARNING", "MODULE_AUTHOR", "MODULE_DESCRIPTION", "MODULE_LICENSE", "MODULE_PARM_DESC",
@@ -129,5 +200,6 @@ __all__ = [
     "POLLERR", "POLLHUP", "POLLIN", "POLLOUT", "POLLPRI", "POLLRDNORM", "POLLWRNORM", "_IO", "_IOC", "_IOC_DIR",
     "_IOC_NONE", "_IOC_NR", "_IOC_READ", "_IOC_SIZE", "_IOC_TYPE", "_IOC_WRITE", "_IOR", "_IOW", "_IOWR",
 ]  # fmt: skip
-__all__ += wait.__all__
+for _header in (_completion, _fasync, interrupt, spinlock, timer, wait):
+    __all__ += _header.__all__
 __all__ += list(_errno.NAMES.values())

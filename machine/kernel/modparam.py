@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Union
 
 _RANGES = {
@@ -13,6 +14,7 @@ _RANGES = {
     "long": (-(1 << 63), (1 << 63) - 1),
     "ulong": (0, (1 << 64) - 1),
 }
+_PIECE = re.compile(r'(?:"[^"]*"?|[^\s"])+')
 _BOOLEANS = {"1": True, "y": True, "Y": True, "": True, "0": False, "n": False, "N": False}
 
 byte, short, ushort, uint, long, ulong = "byte", "short", "ushort", "uint", "long", "ulong"
@@ -41,11 +43,27 @@ class kernel_param:
         self.perm = perm
         self.array = array
 
-    def parse(self, text: str) -> Any:
-        """The value of `text`: numbers in decimal, 0x or 0 (octal) form; elements of an array parted by ``:``."""
+    def parse(self, text: str, separator: str = ":") -> Any:
+        """The value of `text`: numbers in decimal, 0x or 0 (octal) form.
+
+        Elements of an array are parted by ``:`` on our command line, where a comma begins the next parameter, and by
+        ``,`` in the guest, as the kernel has it.
+        """
         if self.array:
-            return [self._one(piece) for piece in text.split(":")]
+            return [self._one(piece) for piece in text.split(separator)]
         return self._one(text)
+
+    def show(self, value: Any) -> str:
+        """A value as /sys/module/NAME/parameters shows it (param_get_*): Y and N, decimal numbers, commas."""
+        if self.array and isinstance(value, (list, tuple)):
+            return ",".join(self._show_one(each) for each in value)
+        return self._show_one(value)
+
+    def _show_one(self, value: Any) -> str:
+        kind = self.type_name.removeprefix("array of ")
+        if kind in ("bool", "invbool"):
+            return "Y" if bool(value) != (kind == "invbool") else "N"
+        return "(null)" if value is None else str(value)
 
     def _one(self, text: str) -> Any:
         kind = self.type_name.removeprefix("array of ")
@@ -65,3 +83,20 @@ class kernel_param:
         if not low <= value <= high:
             raise ParameterError(f"{self.name}={text}: {kind} is from {low} to {high}")
         return value
+
+
+def parse_args(text: str) -> list[tuple[str, str]]:
+    """(name, value) of the parameters in init_module(2)'s text (kernel/params.c: parse_args, next_arg).
+
+    Blanks part them; quotes around a value or a whole parameter keep its blanks and are taken off; a name alone has the
+    value "", which switches a bool on.  A dash in a name is an underscore.
+    """
+    found = []
+    for piece in _PIECE.findall(text):
+        if piece.startswith('"'):
+            piece = piece[1:].removesuffix('"')
+        name, _, value = piece.partition("=")
+        if value.startswith('"'):
+            value = value[1:].removesuffix('"')
+        found.append((name.replace("-", "_"), value))
+    return found

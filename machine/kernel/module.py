@@ -1,5 +1,6 @@
-"""Drivers as modules: load, parameters, use count, unload with its leak list (kernel/module.c), and the
-one way into a driver's code, `call_driver`.
+"""`struct module`: one loaded driver, with its use count; and the one way into a driver's code, `call_driver`.
+
+Loading and unloading are in insmod.py.
 
 Every machine executes its own instance of a driver's Python file, so a driver's module globals are
 its state on that machine, as a C module's statics are.
@@ -7,35 +8,30 @@ its state on that machine, as a C module's statics are.
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import os
-import re
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.events import DriverCall, Oops
 from machine.hardware.cpu import RIP
-from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
-from machine.kernel.abi.errno import EBUSY, ENOENT, EWOULDBLOCK, NAMES, Errno
-from machine.kernel.current import set_current_kernel
-from machine.kernel.fs.file import file_operations, vm_operations_struct
-from machine.kernel.modparam import ParameterError, kernel_param
+from machine.hardware.ram import PAGE_SIZE
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
+    from machine.kernel.modparam import kernel_param
+    from machine.kernel.task.wait import WaitQueue
 
-MODULES_VADDR = 0xFFFF_FFFF_A000_0000
-"""Where /proc/modules says the first module lives (arch/x86: MODULES_VADDR)."""
+GIVEN_UP = "given up by a driver, still mapped"
+"""Owner of a frame that its driver has freed and a process still maps."""
 SLOT = "__kernel_module__"
 """Name in a driver's globals that holds its `module`."""
-
-_exec_lock = threading.Lock()
+LIVE, COMING, GOING = "live", "coming", "going"
+"""States of a module, as /sys/module/NAME/initstate has them."""
+_STATES = {LIVE: "Live", COMING: "Loading", GOING: "Unloading"}
+"""The same in /proc/modules."""
 
 
 class _Failed:
@@ -47,6 +43,15 @@ class _Failed:
 
 DRIVER_FAILED: Any = _Failed()
 """What `call_driver` returns when the driver raised: SIGBUS on the fault path, EIO in a system call."""
+
+
+class macro_return(BaseException):
+    """How `get_user_ret` and its relatives leave the driver's method that uses them: `value` is what it returns
+    (include/uaccess_ret.py)."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(value)
+        self.value = value
 
 
 class module:
@@ -65,34 +70,54 @@ class module:
         self.exit: Optional[Callable[[], None]] = None
         self.namespace: dict[str, Any] = {}
         self.refcount = 0
-        """Open files of this driver; it can't be unloaded while there are any."""
+        """Open files of this driver, those that only a mapping still holds included; while there are any, it stays."""
+        self.state = COMING
+        self.waiter: Optional[WaitQueue] = None
+        """Where a `delete_module` without O_NONBLOCK sleeps until the last user is gone."""
+        self.settings: list[tuple[str, str]] = []
+        """The parameters that it was loaded with, as texts."""
+        self.separator = ":"
+        """What parts the elements of an array in them."""
+        self.source = b""
+        """The file as it was when it was read."""
+        self.stamp = (0, 0)
+        """Time of change (ns) and size of its file when that was read."""
         self.address = 0
         self.pages: dict[int, tuple[int, str]] = {}
         """First frame of each block that it got with get_free_pages -> (order, where in its source)."""
+        self.given_up: dict[int, tuple[int, str]] = {}
+        """Frames that it freed while others had references to them -> (order, where it freed and got them)."""
+        self.uncounted: dict[int, str] = {}
+        """Of operations whose `open` the mmap method did not call: id -> the method's place (mm/uncounted.py)."""
         self.oopsed: set[tuple[str, int]] = set()
 
     def __repr__(self) -> str:
         return f"<module {self.name}>"
 
+    def try_get(self) -> bool:
+        """One more user (`try_module_get`); False when it is being unloaded."""
+        if self.state == GOING:
+            return False
+        self.refcount += 1
+        return True
+
     def get(self) -> None:
-        """One more user (`try_module_get`)."""
+        """One more user, where there is one already (`__module_get`)."""
         self.refcount += 1
 
     def put(self) -> None:
         """One user less (`module_put`)."""
         self.refcount -= 1
+        if self.waiter is not None and not self.refcount:
+            self.waiter.wake()
 
     def size(self) -> int:
         """Bytes that the module takes, in whole pages: those of its source."""
-        try:
-            length = self.path.stat().st_size
-        except OSError:
-            length = 0
-        return (length + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1)
+        return (len(self.source) + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1)
 
     def proc_line(self) -> str:
         """Its line of /proc/modules: name, size, uses, dependants, state, address."""
-        return f"{self.name} {self.size()} {self.refcount} - Live 0x{self.address:016x}"
+        return f"{self.name} {self.size()} {self.refcount} - {_STATES[self.state]} 0x{self.address:016x}"
 
 
 def calling_module(depth: int = 1) -> Optional[module]:
@@ -128,27 +153,49 @@ def call_driver(
     """
     if owner is None:
         return function(*args)
+    irq = kernel.irq
+    count, disabled = irq.preempt_count, irq.disabled
     try:
-        result = function(*args)
-    except Exception as failure:
+        result = function(*args) if operation != "mmap" else _call_mmap(owner, function, args)
+    except macro_return as way_out:
+        result = way_out.value
+    except (Exception, SystemExit) as failure:
         result = DRIVER_FAILED
-        _driver_oops(kernel, owner, operation, failure)
-    if operation == "mmap":
-        _adopt_area(owner, args)
+        if is_from_debugger(failure):
+            kernel.halt(failure)
+        else:
+            _driver_oops(kernel, owner, operation, failure)
+    task = kernel.current
+    if irq.preempt_count != count or irq.disabled != disabled or (task is not None and task.state and not count):
+        _left_in_state(kernel, owner, operation, count, disabled)
+    if operation == "mmap" and not _adopt_area(owner, function, args):
+        result = DRIVER_FAILED
     if kernel.events.driver_call is not None:
         pid = 0 if kernel.current is None else kernel.current.pid
         kernel.events.driver_call(DriverCall(pid, owner.name, operation, args, result, kernel.clock.monotonic_ns()))
     return result
 
 
-def _adopt_area(owner: module, args: tuple[Any, ...]) -> None:
-    """Operations that a driver made inside its `mmap` method are the driver's too."""
-    ops = args[1].vm_ops
-    if ops is not None and ops.owner is None and args[1].vm_file is args[0]:
-        ops.owner = owner
+def _call_mmap(owner: module, method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    from machine.kernel.mm.uncounted import call_mmap
+
+    return call_mmap(owner, method, args)
 
 
-def _driver_oops(kernel: Kernel, owner: module, operation: str, failure: Exception) -> None:
+def _left_in_state(kernel: Kernel, owner: module, operation: str, count: int, disabled: bool) -> None:
+    from machine.kernel.context import left_in_state
+
+    left_in_state(kernel, owner, operation, count, disabled)
+
+
+def _adopt_area(owner: module, method: Any, args: tuple[Any, ...]) -> bool:
+    """Operations that a driver gave its area in its `mmap` method are the driver's too; False when they are none."""
+    from machine.kernel.mm.adopt import adopt_area
+
+    return args[1].vm_file is not args[0] or adopt_area(owner, method, args[1])
+
+
+def _driver_oops(kernel: Kernel, owner: module, operation: str, failure: BaseException) -> None:
     """Report what a driver raised: the event with the driver's own frames, and lines in the log once a place."""
     frames = traceback.extract_tb(failure.__traceback__)
     own = [frame for frame in frames if frame.filename == str(owner.path)]
@@ -173,195 +220,11 @@ def _driver_oops(kernel: Kernel, owner: module, operation: str, failure: Excepti
         kernel.events.oops(record)
 
 
-# -- finding and executing a driver's file ---------------------------------------------------------------------
-
-
-def drivers_directory() -> Path:
-    """Where the drivers are that a name alone finds."""
-    spec = importlib.util.find_spec("drivers")
-    places = [] if spec is None else list(spec.submodule_search_locations or [])
-    if not places:
-        _refuse("the package of drivers is not installed")
-    return Path(places[0])
-
-
-class ModuleError(Exception):
-    """A driver can't be loaded; the message is for the user."""
-
-
-def _refuse(why: str) -> NoReturn:
-    raise ModuleError(why)
-
-
-def _names() -> list[str]:
-    return sorted(path.stem for path in drivers_directory().glob("*.py") if not path.stem.startswith("_"))
-
-
-def _find(what: str) -> tuple[str, Path]:
-    """(module name, file) of a driver by name or path."""
-    if "/" in what or what.endswith(".py"):
-        path = Path(what).expanduser().absolute()
-        if not path.is_file():
-            _refuse(f"no such driver: {what}")
-        return re.sub(r"\W", "_", path.stem), path
-    path = drivers_directory() / f"{what}.py"
-    if not re.fullmatch(r"[A-Za-z]\w*", what) or not path.is_file():
-        _refuse(f"no driver '{what}'; there are: {', '.join(_names())} (or give the path of a .py file)")
-    return what, path
-
-
-def _execute(new: module) -> ModuleType:
-    """Execute the driver's file in a namespace of its own.  Any exception of the file comes through."""
-    name = f"drivers.{new.name}"
-    loader = importlib.machinery.SourceFileLoader(name, str(new.path))
-    spec = importlib.util.spec_from_file_location(name, new.path, loader=loader)
-    assert spec is not None
-    instance = importlib.util.module_from_spec(spec)
-    new.namespace = instance.__dict__
-    new.namespace[SLOT] = new
-    with _exec_lock:
-        # dataclasses looks its own module up by name while the file runs.
-        before = sys.modules.get(name)
-        sys.modules[name] = instance
-        try:
-            loader.exec_module(instance)
-        finally:
-            if before is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = before
-    for value in new.namespace.values():
-        # Tables that the driver made; not one of the kernel's that it imported (kmsg_fops), which all machines share.
-        made_here = type(value) in (file_operations, vm_operations_struct) or type(value).__module__ == name
-        if made_here and isinstance(value, (file_operations, vm_operations_struct)) and value.owner is None:
-            value.owner = new
-    return instance
-
-
-def _load_file(new: module) -> None:
-    try:
-        _execute(new)
-    except Exception as failure:
-        frames = [f for f in traceback.extract_tb(failure.__traceback__) if f.filename == str(new.path)]
-        line = f" (line {frames[-1].lineno})" if frames else ""
-        _refuse(f"{new.path}{line}: {type(failure).__name__}: {failure}")
-
-
-def _split(device: str) -> tuple[str, list[tuple[str, str]]]:
-    what, *settings = device.split(",")
-    pairs = []
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or not name:
-            _refuse(f"{what}: '{setting}' is not parameter=value")
-        pairs.append((name, value))
-    return what, pairs
-
-
-def _set_parameters(new: module, pairs: list[tuple[str, str]]) -> None:
-    for name, text in pairs:
-        parameter = new.params.get(name)
-        if parameter is None:
-            known = ", ".join(f"{each.name} ({each.type_name})" for each in new.params.values())
-            _refuse(f"{new.name} has no parameter '{name}'; " + (f"it has: {known}" if known else "it has none"))
-        try:
-            new.namespace[name] = parameter.parse(text)
-        except ParameterError as error:
-            _refuse(f"{new.name}: {error}")
-
-
-# -- insmod, rmmod -------------------------------------------------------------------------------------------------
-
-
-def load_module(kernel: Kernel, device: str) -> module:
-    """Load ``NAME[,param=value]...`` or ``PATH.py[,param=value]...`` and run its init function.
-
-    ModuleError: no such driver, it can't be executed, an unknown parameter or bad value, loaded already, or an init
-    function that failed (the message names the errno).
-    """
-    what, pairs = _split(device)
-    name, path = _find(what)
-    if name in kernel.modules:
-        _refuse(f"{name} is loaded already")
-    new = module(name, path)
-    before = set_current_kernel(kernel)
-    try:
-        _load_file(new)
-        _set_parameters(new, pairs)
-        new.address = MODULES_VADDR + sum(each.size() + PAGE_SIZE for each in kernel.modules.values())
-        kernel.modules[name] = new
-        result = 0 if new.init is None else call_driver(kernel, new, "init", new.init)
-        if result is DRIVER_FAILED:
-            text = kernel.oopses[-1].traceback
-            _forget(kernel, new)
-            _refuse(f"{name}: its init function raised\n{text}")
-        if result is not None and result != 0:
-            _forget(kernel, new)
-            _refuse(f"{name}: its init function failed: {NAMES.get(-result, result)}")
-    finally:
-        set_current_kernel(before)
-    return new
-
-
-def unload_module(kernel: Kernel, name: str) -> list[str]:
-    """rmmod.  Returns what the module left behind, a line each (also in the log); the kernel does not collect memory.
-
-    ENOENT: not loaded; EWOULDBLOCK: in use; EBUSY: it has no exit function (kernel/module.c: sys_delete_module).
-    """
-    old = kernel.modules.get(name)
-    if old is None:
-        raise Errno(ENOENT)
-    if old.refcount:
-        raise Errno(EWOULDBLOCK)
-    if old.exit is None and old.init is not None:
-        raise Errno(EBUSY)
-    before = set_current_kernel(kernel)
-    try:
-        if old.exit is not None:
-            call_driver(kernel, old, "exit", old.exit)
-    finally:
-        set_current_kernel(before)
-    return _forget(kernel, old)
-
-
-def _forget(kernel: Kernel, old: module) -> list[str]:
-    """Take the module off the list and say what it did not give back."""
-    del kernel.modules[old.name]
-    left = leaks(kernel, old) + kernel.chrdevs.left_by(old)
-    for line in left:
-        kernel.printk(f"{old.name}: not released at unload: {line}", 4)
-    return left
-
-
-def leaks(kernel: Kernel, owner: module) -> list[str]:
-    """Memory that belongs to the module: pages, then kmalloc objects, with the line that allocated each."""
-    mem = kernel.mem
-    found = []
-    for pfn, (order, where) in owner.pages.items():
-        if mem.owner_of(pfn) is owner and mem.count[pfn] > 0:
-            what = "1 page" if order == 0 else f"{1 << order} pages (order {order})"
-            reserved = ", still reserved" if mem.is_reserved(pfn) else ""
-            found.append(f"{what} at physical {pfn << PAGE_SHIFT:#x}, count {mem.count[pfn]}{reserved}, got at {where}")
-    return found + kernel.slab.held_by(owner)
-
-
-def available_drivers() -> list[tuple[str, str, list[tuple[str, str, Any, str]]]]:
-    """(name, first line of its description, [(parameter, type, default, description)]) of every driver.
-
-    The files are executed, their init functions are not.
-    """
-    found = []
-    before = set_current_kernel(None)
-    try:
-        for name in _names():
-            each = module(name, drivers_directory() / f"{name}.py")
-            _load_file(each)
-            lines = (each.namespace.get("__doc__") or "").strip().splitlines()
-            rows = [
-                (p.name, p.type_name, each.namespace.get(p.name), each.descriptions.get(p.name, ""))
-                for p in each.params.values()
-            ]
-            found.append((name, each.info.get("description") or (lines[0] if lines else ""), rows))
-    finally:
-        set_current_kernel(before)
-    return found
+def is_from_debugger(failure: BaseException) -> bool:
+    """Whether `failure` is the `quit` of a debugger that `breakpoint()` started, and no mistake of the driver's."""
+    trace = failure.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") in ("bdb", "pdb", "_pytest.debugging"):
+            return True
+        trace = trace.tb_next
+    return False

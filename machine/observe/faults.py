@@ -36,14 +36,14 @@ from machine.hardware.paging import (
     P,
 )
 from machine.kernel.abi.signal import describe, layout_of
-from machine.kernel.mm.space import DEVICE, PROTNONE
+from machine.kernel.mm.space import DEVICE, PROTNONE, SPECIAL
 from machine.observe.disasm import disassemble
 from machine.observe.output import Output
 from machine.observe.symbols import Mapping, ReadFile, Symbols
 
 _BITS = ((P, "P"), (RW, "RW"), (US, "US"), (PWT, "PWT"), (PCD, "PCD"), (A, "A"), (D, "D"), (PS, "PS"), (G, "G"),
-         (NX, "NX"))  # fmt: skip
-_SOFTWARE_BITS = ((PROTNONE, "PROTNONE"), (DEVICE, "DEVICE"))
+         (NX, "NX"), (SPECIAL, "SPECIAL"))  # fmt: skip
+_SOFTWARE_BITS = ((PROTNONE, "PROTNONE"), (DEVICE, "DEVICE"), (SPECIAL, "SPECIAL"))
 
 BOLD, DIM, RED, GREEN, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from machine.events import Events, Signal, SyscallEnter, SyscallExit, TaskEvent
 from machine.kernel.abi.errno import NAMES
@@ -35,6 +35,7 @@ from machine.observe.output import Output
 from machine.observe.strace_args import Call, argument, is_output, pointer, quote
 from machine.observe.strace_calls import AUX, WHOLE
 from machine.observe.strace_flags import signal_name
+from machine.observe.strace_sockets import remember
 from machine.observe.strace_structs import siginfo_text
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ class Strace:
             return
         while pending.left < len(call.types):
             if not ended and is_output(call, pending.left):
+                remember(call)
                 if pending.shown:
                     pending.text += ", "
                     pending.shown = 0
@@ -231,9 +233,9 @@ class Strace:
         call = Call(task, task.abi.name, "execve", (), ())
         words = call.memory(mm.arg_start, min(mm.arg_end - mm.arg_start, 4096)).split(b"\0")[:-1]
         count = call.memory(mm.env_start, mm.env_end - mm.env_start).count(b"\0")
-        program: Optional[str] = getattr(task.exe, "f_path", None)
+        program = call.string(mm.env_end, 4096)  # AT_EXECFN: as it was asked for, not what a link led to
         shown = ", ".join(quote(word[:32], cut=len(word) > 32) for word in words)
-        name = quote(os.fsencode(program)) if program else pointer(0)
+        name = quote(program) if program else pointer(0)
         text = (
             f"{self._prefix(task.pid)}execve({name}, [{shown}], {mm.env_start:#x} /* {count} var{'s'[: count != 1]} */)"
         )

@@ -223,7 +223,7 @@ def argument(call: Call, index: int) -> Optional[str]:
     return function(call, index)
 
 
-_BY_COMMAND = ("ioctl_arg>", "fcntl_arg>")
+_BY_COMMAND = ("ioctl_arg>", "fcntl_arg>", "msghdr>")
 """What they take, and whether it is filled in, depends on the command: they see to failures themselves."""
 
 

@@ -8,6 +8,7 @@ from machine.hardware.cpu import RSP
 from machine.observe.strace_args import Call, argument, buffer, hexadecimal, pointer
 from machine.observe.strace_commands import fcntl_result
 from machine.observe.strace_flags import BITS, VALUES, flags, join_bits, signal_name
+from machine.observe.strace_sockets import socketcall
 from machine.observe.strace_structs import poll_result, select_result, sigset_text
 
 
@@ -112,7 +113,7 @@ def _rt_sigreturn(call: Call) -> list[str]:
 
 WHOLE: dict[str, Callable[[Call], list[str]]] = {
     "clone": _clone, "clone3": _clone3, "futex": _futex, "futex_time64": _futex, "prctl": _prctl,
-    "rt_sigreturn": _rt_sigreturn,
+    "rt_sigreturn": _rt_sigreturn, "socketcall": socketcall,
 }  # fmt: skip
 """Calls that are formatted as a whole, when they begin."""
 

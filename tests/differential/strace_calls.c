@@ -8,14 +8,19 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -183,6 +188,58 @@ static void processes(void)
     syscall(999, 1, 2, 3, 4, 5, 6);
 }
 
+static void sockets(void)
+{
+    struct sockaddr_un sun = { AF_UNIX, "/tmp/nopage-strace" }, abstract = { AF_UNIX, "\0nopage" }, got;
+    struct iovec iov[2] = { { "one", 3 }, { "two", 3 } };
+    struct { struct cmsghdr head; int fd; } control = { { sizeof control.head + 4, SOL_SOCKET, SCM_RIGHTS }, 0 };
+    struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = 20 };
+    int s[2], size = sizeof got, on = 1, l, c, a;
+
+    C(socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s);
+    C(sendto, s[0], "hello\n", 6, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
+    C(recvfrom, s[1], buffer, 64, MSG_PEEK, NULL, NULL);
+    C(recvfrom, s[1], buffer, 64, 0, &got, &size);
+    C(sendmsg, s[0], &message, 0);
+    iov[0].iov_base = buffer, iov[1].iov_base = buffer + 3;
+    C(recvmsg, s[1], &message, MSG_CMSG_CLOEXEC);
+    C(recvmsg, s[1], &message, MSG_DONTWAIT);
+    C(shutdown, s[0], SHUT_WR);
+    C(setsockopt, s[0], SOL_SOCKET, SO_PASSCRED, &on, 4);
+    size = 4;
+    C(getsockopt, s[0], SOL_SOCKET, SO_TYPE, buffer, &size);
+    C(getsockopt, s[0], SOL_SOCKET, SO_ERROR, buffer, &size);
+    l = C(socket, AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
+    C(bind, l, &sun, sizeof sun);
+    C(listen, l, 5);
+    C(accept4, l, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    c = C(socket, AF_UNIX, SOCK_SEQPACKET, 0);
+    C(bind, c, &abstract, 9);
+    C(connect, c, &sun, sizeof sun);
+    size = sizeof got;
+    a = C(accept, l, &got, &size);
+    size = sizeof got;
+    C(getsockname, a, &got, &size);
+    C(getpeername, s[0], &got, &size);
+    C(connect, c, &sun, 1);
+    C(socket, AF_UNIX, 15, 0);
+    unlink(sun.sun_path);
+}
+
+static void objects(void)
+{
+    int id = C(inotify_init1, IN_CLOEXEC | IN_NONBLOCK);
+    C(inotify_add_watch, id, "/tmp", IN_CREATE | IN_DELETE | IN_ONLYDIR);
+    C(inotify_rm_watch, id, 1);
+    C(inotify_rm_watch, id, 1);
+    C(shmget, 0x6e6f70, 8192, 0640);
+    C(shmget, 0, 0, 01640);
+    C(shmat, -1, 0L, SHM_RDONLY | SHM_RND);
+    C(shmctl, -1, IPC_RMID, NULL);
+    C(msgget, 0x6e6f71, 0);
+    C(semget, 0x6e6f72, 1, 0);
+}
+
 int main(void)
 {
     C(access, "/begin", F_OK);
@@ -192,6 +249,8 @@ int main(void)
     times();
     limits();
     signals();
+    sockets();
+    objects();
     processes();
     C(access, "/end", F_OK);
     *(volatile int *)0x10 = 1;

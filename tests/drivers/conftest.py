@@ -61,6 +61,16 @@ def driver(m: Machine, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     return load
 
 
+@pytest.fixture
+def easel() -> Iterator[Machine]:
+    """A machine whose guest may load easel.py, the driver beside this file."""
+    with Machine(ram=32 << 20, modules=[str(HERE / "easel.py")], check_invariants=True) as machine:
+        before = set_current_kernel(machine.kernel)
+        yield machine
+        set_current_kernel(before)
+        assert machine.kernel.mem.check_free_lists() == []
+
+
 CHARDEV = """
 def bad_mmap(filp, vma):
     vma.vm_ops = bad_vm_ops

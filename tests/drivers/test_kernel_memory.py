@@ -104,6 +104,7 @@ def test_kmalloc(m: Machine, driver: Load) -> None:
     free = m.kernel.mem.free_frames()
     assert d["test"]() == (True, bytes(100), 0)
     assert m.dmesg[-1] == "kmalloc: Size (135168) too large"
+    m.kernel.slab.reap()
     assert m.kernel.mem.free_frames() == free and m.kernel.reports == []
 
 

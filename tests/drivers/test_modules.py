@@ -9,7 +9,7 @@ import pytest
 
 from machine import Machine
 from machine.errors import ConfigError
-from machine.kernel.module import available_drivers
+from machine.kernel.modfile import available_drivers
 
 Run = Callable[..., Any]
 Load = Callable[..., dict[str, Any]]
@@ -44,7 +44,7 @@ def test_parameters(m: Machine, driver: Load) -> None:
     [
         ("def f(:\n", "SyntaxError"),
         ("x = 1\ny = 1 // 0\n", "(line 3): ZeroDivisionError"),
-        ("from machine.kernel.linux import vmalloc_32\n", "vmalloc_32"),
+        ("from machine.kernel.linux import vmalloc_64\n", "vmalloc_64"),
         ("def init():\n    return -ENODEV\nmodule_init(init)\n", "its init function failed: ENODEV"),
         ("def init():\n    return nothing\nmodule_init(init)\n", "NameError: name 'nothing' is not defined"),
         ("module_param('ghost', int, 0)\n", "no such global"),

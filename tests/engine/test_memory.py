@@ -63,6 +63,22 @@ def test_device_memory_in_a_hole(board: Board) -> None:
         assert board.cpu.regs[RAX] == 0xFFFF_FFFF_FFFF_FFFF, "both sides of it are still nobody's"
 
 
+def test_device_memory_over_the_pieces_of_a_hole(board: Board) -> None:
+    """The hole is kept in pieces; memory may lie across their ends (0xe8000000), and takes nobody else's."""
+    memory = mmap.mmap(-1, 0x4000)
+    host = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    board.cpu.map_memory(0xE7FFF000, 0x4000, host)
+    for n, physical in enumerate((0xE7FFE000, 0xE7FFF000, 0xE8002000, 0xE8003000)):
+        board.map(DATA + (n << 12), physical=physical, bits=DATA_BITS)
+    for n, seen in ((0, 0xFFFF_FFFF_FFFF_FFFF), (1, 0), (2, 0), (3, 0xFFFF_FFFF_FFFF_FFFF)):
+        board.start(LOAD_RAX + SYSCALL, rdi=DATA + (n << 12))
+        assert board.cpu.regs[RAX] == seen
+    for start in (0xE7FFE000, 0xE8000000, 0xE8002000):
+        with pytest.raises(ValueError, match="not in a hole of the memory map"):
+            board.cpu.map_memory(start, 0x2000, host)
+    board.cpu.map_memory(0xE8003000, 0x1000, host)
+
+
 def test_device_memory_cannot_cover_ram(board: Board) -> None:
     with pytest.raises(ValueError, match="not in a hole of the memory map"):
         board.cpu.map_memory(0x400000, 0x1000, board.ram.address)

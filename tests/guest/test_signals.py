@@ -12,8 +12,8 @@ PROGRAMS = Path(__file__).parent / "signals"
 Guest = Callable[..., Any]
 
 BOTH = [
-    "altstack", "children", "futex_ops", "nested", "queue", "robust", "segv_info", "segv_repair", "signalfd",
-    "sigreturn_words", "threads", "threads_exec",
+    "altstack", "children", "futex_ops", "nested", "queue", "robust", "segv_info", "segv_repair", "sigio",
+    "signalfd", "sigreturn_words", "threads", "threads_exec",
 ]  # fmt: skip
 ONLY_64 = ["sigreturn_hostile", "clone_flags"]
 ONLY_32 = ["frames32"]

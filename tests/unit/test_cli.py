@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from machine import cli, config
-from machine.cli import split_command
+from machine.options import split_command
 from tests.conftest import build
 
 TOP = Path(__file__).resolve().parents[2]
@@ -168,7 +168,7 @@ def test_mistakes_end_with_2(words: list[str], complaint: str, capsys: pytest.Ca
         (["run", "-L", "/nowhere", "hello"], "/nowhere: the root must be a directory"),
         (["run", "--bind", "/nowhere:/x", "hello"], "/nowhere: No such file or directory"),
         (["run", "--strace=/nowhere/x", "hello"], "/nowhere/x: No such file or directory"),
-        (["devices", "scullq"], "did you mean scullp?"),
+        (["devices", "skullp"], "did you mean scullp?"),
     ],
 )
 def test_own_errors_end_with_125(words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:

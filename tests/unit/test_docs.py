@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from machine import testing
+from machine.kernel import linux
 
 TOP = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md")])
@@ -39,10 +44,20 @@ def test_files_that_documents_name_exist(document: Path) -> None:
     assert sorted(name for name in named if not (TOP / name).exists()) == []
 
 
+def unknown_calls(excerpt: str) -> list[str]:
+    """Functions that a piece of a driver or of a device calls, and that nobody has."""
+    tree = ast.parse(excerpt)
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    return sorted(called - own - set(linux.__all__) - set(dir(testing)) - set(dir(builtins)))
+
+
 def test_the_driver_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """docs/writing-a-driver.md: its first block is a driver, its second a script that loads and checks it."""
     text = (TOP / "docs" / "writing-a-driver.md").read_text()
-    driver, script = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    driver, script, *excerpts = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    for excerpt in excerpts:
+        assert unknown_calls(excerpt) == []
     (tmp_path / "ramp.py").write_text(driver)
     monkeypatch.chdir(tmp_path)
     exec(compile(script, "writing-a-driver.md", "exec"), {})

@@ -16,12 +16,15 @@ OURS = ("machine", "drivers", "guest", "firmware")
 
 ROOMS = (
     ("machine.events", 0),
+    ("machine.records", 0),
     ("machine.hardware", 1),
     ("machine.kernel", 2),
     ("machine.observe", 3),
     ("machine.machine", 4),
     ("machine.config", 4),
     ("machine.testing", 5),
+    ("machine.tour", 5),
+    ("machine.compare", 5),
     ("machine.cli", 5),
     ("machine.__main__", 6),
     ("machine", 4),

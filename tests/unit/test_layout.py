@@ -213,7 +213,7 @@ def test_siginfo_survives_a_round_trip(abi: Abi) -> None:
 
 
 class FakeSuper:
-    s_dev = 0x801
+    s_dev, s_blocksize = 0x801, 4096
 
 
 class FakeInode:

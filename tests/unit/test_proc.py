@@ -106,9 +106,10 @@ def kernel() -> Iterator[Any]:
         realtime_ns=lambda: 1_000_000_000, monotonic_ns=lambda: 12_345_678_901, boot_realtime_ns=5_000_000_000
     )
     made: Any = SimpleNamespace(
+        irq=SimpleNamespace(counts=lambda: "7 7", show=lambda: "           CPU0       \n"),
         ram=ram, mem=mem, clock=clock, tasks={}, hostname="pc", proc_entries={}, sysfs_entries={}, sysctl={},
         vfs=SimpleNamespace(host_descriptors=[], foreground=0, page_cache_frames=lambda: 3),
-        slab=SimpleNamespace(frames=lambda: 2),
+        slab=SimpleNamespace(frames=lambda: 2), vmalloc=SimpleNamespace(used=lambda: 5, show=lambda: "an area\n"),
         modules={}, spawned={}, mms={mm}, boot_id=bytes(range(16)), random_bytes=lambda n: b"\x5a" * n, mm=mm,
         iomem=default_pc(ram, (0x100000, 0x1FFFFF), (0x200000, 0x2FFFFF)),
     )  # fmt: skip

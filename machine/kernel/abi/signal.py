@@ -89,7 +89,7 @@ def layout_of(signo: int, code: int) -> str:
             return "chld"
         if signo == SIGSYS:
             return "sys"
-        return "poll" if signo == SIGIO else "kill"
+        return "poll" if signo == SIGIO or code <= POLL_HUP else "kill"
     if code == SI_TIMER:
         return "timer"
     if code == SI_SIGIO:

@@ -8,9 +8,6 @@ from typing import Any, NamedTuple
 from machine.kernel.abi.errno import EOVERFLOW, Errno
 
 NSEC_PER_SEC = 1_000_000_000
-BLOCK_SIZE = 4096
-"""`st_blksize`, bytes."""
-
 STAT64 = struct.Struct("<QQQIII4xQqqqQQQQQQ24x")
 """x86_64 `struct stat` (asm/stat.h): 144 bytes."""
 STAT_I386 = struct.Struct("<IIHHHHIIIIIIIIII8x")
@@ -71,7 +68,8 @@ def pack_stat_64(node: Any) -> bytes:
     a, an, m, mn, c, cn = _times(node)
     return STAT64.pack(
         node.i_sb.s_dev, node.i_ino, node.i_nlink, node.i_mode, node.i_uid, node.i_gid, node.i_rdev,
-        node.i_size, BLOCK_SIZE, blocks_of(node), a & (1 << 64) - 1, an, m & (1 << 64) - 1, mn, c & (1 << 64) - 1, cn,
+        node.i_size, node.i_sb.s_blocksize, blocks_of(node), a & (1 << 64) - 1, an, m & (1 << 64) - 1, mn,
+        c & (1 << 64) - 1, cn,
     )  # fmt: skip
 
 
@@ -80,7 +78,7 @@ def pack_stat64_i386(node: Any) -> bytes:
     a, an, m, mn, c, cn = _times(node)
     return STAT64_I386.pack(
         node.i_sb.s_dev, node.i_ino & _U32, node.i_mode, node.i_nlink, node.i_uid, node.i_gid, node.i_rdev,
-        node.i_size, BLOCK_SIZE, blocks_of(node), a & _U32, an, m & _U32, mn, c & _U32, cn, node.i_ino,
+        node.i_size, node.i_sb.s_blocksize, blocks_of(node), a & _U32, an, m & _U32, mn, c & _U32, cn, node.i_ino,
     )  # fmt: skip
 
 
@@ -91,7 +89,7 @@ def pack_stat_i386(node: Any) -> bytes:
     a, an, m, mn, c, cn = _times(node)
     return STAT_I386.pack(
         node.i_sb.s_dev, node.i_ino, node.i_mode & 0xFFFF, node.i_nlink, _high2low(node.i_uid),
-        _high2low(node.i_gid), node.i_rdev, node.i_size, BLOCK_SIZE, blocks_of(node) & _U32,
+        _high2low(node.i_gid), node.i_rdev, node.i_size, node.i_sb.s_blocksize, blocks_of(node) & _U32,
         a & _U32, an, m & _U32, mn, c & _U32, cn,
     )  # fmt: skip
 
@@ -105,11 +103,11 @@ def pack_statx(node: Any, mask: int = STATX_BASIC_STATS, mnt_id: int = 0) -> byt
     """`struct statx` of an inode (fs/stat.c: cp_statx).  The basic fields are always filled in."""
     a, an, m, mn, c, cn = _times(node)
     dev, rdev = node.i_sb.s_dev, node.i_rdev
-    filled = STATX_BASIC_STATS | (mask & STATX_MNT_ID)
+    filled = STATX_BASIC_STATS | STATX_MNT_ID  # unasked too (fs/stat.c: vfs_statx)
     return STATX.pack(
-        filled, BLOCK_SIZE, 0, node.i_nlink, node.i_uid, node.i_gid, node.i_mode, node.i_ino, node.i_size,
+        filled, node.i_sb.s_blocksize, 0, node.i_nlink, node.i_uid, node.i_gid, node.i_mode, node.i_ino, node.i_size,
         blocks_of(node), 0, a, an, 0, 0, c, cn, m, mn, _major(rdev), _minor(rdev), _major(dev), _minor(dev),
-        mnt_id if mask & STATX_MNT_ID else 0, 0, 0,
+        mnt_id, 0, 0,
     )  # fmt: skip
 
 

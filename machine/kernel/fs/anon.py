@@ -12,7 +12,7 @@ from machine.kernel.fs.namei import Dentry
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
-ANON_INODE_FS_MAGIC, PIPEFS_MAGIC = 0x09041934, 0x50495045
+ANON_INODE_FS_MAGIC, PIPEFS_MAGIC, SOCKFS_MAGIC = 0x09041934, 0x50495045, 0x534F434B
 _PAGE = 4096
 
 
@@ -34,7 +34,7 @@ def internal_fs(kernel: Kernel, s_type: str) -> internal_super:
     """The kernel's own file system of that name (``pipefs``, ``anon_inodefs``), made on first use."""
     known = kernel.vfs.internal_mounts.get(s_type)
     if known is None:
-        magic = PIPEFS_MAGIC if s_type == "pipefs" else ANON_INODE_FS_MAGIC
+        magic = {"pipefs": PIPEFS_MAGIC, "sockfs": SOCKFS_MAGIC}.get(s_type, ANON_INODE_FS_MAGIC)
         known = internal_super(s_type, MKDEV(0, 64 + len(kernel.vfs.internal_mounts)), magic)
         kernel.vfs.internal_mounts[s_type] = known
     assert isinstance(known, internal_super)

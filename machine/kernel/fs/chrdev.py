@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EBUSY, EINVAL, EIO, ENXIO
+from machine.kernel.answers import nonsense, wrong_count
 from machine.kernel.current import current_kernel
 from machine.kernel.fs.file import MAJOR, MINOR, MKDEV, S_IFCHR, file, file_operations, inode
 
@@ -162,6 +163,10 @@ class Chrdevs:
         else:
             directory.mknod(name, *what)
 
+    def has_any(self, owner: module) -> bool:
+        """Whether the driver has registered numbers or a device."""
+        return any(each.owner is owner for each in self.regions) or any(each.owner is owner for each in self.cdevs)
+
     # -- unload --------------------------------------------------------------------------------------
 
     def left_by(self, owner: module) -> list[str]:
@@ -185,27 +190,30 @@ class Chrdevs:
 def chrdev_open(node: inode, filp: file) -> int:
     """Give the open file its driver's operations, then call their `open` (fs/char_dev.c: chrdev_open).
 
-    0, -ENXIO when nobody answers for the number, or what the driver says.  The driver's module
-    stays in use until the file is released.
+    0, -ENXIO when nobody answers for the number or its driver is being unloaded, or what
+    the driver says.  The driver's module stays in use until the file is released.
     """
     from machine.kernel.module import DRIVER_FAILED, call_driver
 
     kernel = current_kernel()
     device = kernel.chrdevs.find(node.i_rdev)
+    if device is not None and device.ops is not None and kernel.before_open is not None:
+        kernel.before_open(device.ops.owner)
+        device = kernel.chrdevs.find(node.i_rdev)
     if device is None or device.ops is None:
         return -ENXIO
+    owner = device.ops.owner
+    if owner is not None and not owner.try_get():
+        return -ENXIO  # it is being unloaded
     node.i_cdev = device
     filp.f_op = device.ops
-    owner = device.ops.owner
-    if owner is not None:
-        owner.get()
     result: Any = 0
     if device.ops.open is not None:
         result = call_driver(kernel, owner, "open", device.ops.open, node, filp)
         if result is DRIVER_FAILED:
             result = -EIO
-        elif not isinstance(result, int):
-            kernel.driver_bug(owner, f"the open method returned {result!r}, not a number")
+        elif owner is not None and wrong_count(result, 0):
+            nonsense(owner, "open", device.ops.open, result, "not 0 or a negative errno")
             result = -EIO
     if result < 0:
         filp.f_op = def_chr_fops

@@ -1,7 +1,8 @@
 """The guest's /etc: made up, but for the few files by which the host's programs find their libraries.
 
 Names and passwords of the host's users are nobody's business, so `passwd`, `group` and `hosts` are ours.
-Taken from the host, read-only and below the layer: `alternatives`, `ld.so.*`, `localtime`, `ssl/certs`.
+Taken from the host, read-only and below the layer: how libraries, interpreters and data files are found, tables that
+are alike everywhere, certificates.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from machine.kernel.fs.hostfs import HostTree
 from machine.kernel.fs.overlay import overlay_dir
 from machine.kernel.fs.tmpfs import memory_file, memory_symlink
 
-FROM_HOST = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "ssl/certs")
+FROM_HOST = (
+    "alternatives", "debian_version", "inputrc", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "locale.alias",
+    "localtime", "magic", "magic.mime", "mime.types", "networks", "os-release", "perl", "protocols", "python3", "rpc",
+    "services", "ssl/certs", "ssl/openssl.cnf", "terminfo", "timezone",
+    *(f"python3.{minor}" for minor in range(9, 16)),
+)  # fmt: skip
 
 
 def texts(hostname: str, user: tuple[int, int]) -> dict[str, str]:

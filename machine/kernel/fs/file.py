@@ -9,12 +9,15 @@ Two families of read and write live side by side, as in Linux:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EINVAL, ENOTDIR, EOPNOTSUPP, EPERM, Errno
+from machine.kernel.dialect import check_member, is_today
 
 if TYPE_CHECKING:
+    from machine.kernel.mm.do_fault import vm_fault
     from machine.kernel.mm.vma import vm_area_struct
 
 # i_mode (include/uapi/linux/stat.h)
@@ -25,7 +28,7 @@ S_IFMT, S_IFSOCK, S_IFLNK, S_IFREG, S_IFBLK, S_IFDIR, S_IFCHR, S_IFIFO = (
 # f_flags (include/uapi/asm-generic/fcntl.h)
 O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR = 0o3, 0o0, 0o1, 0o2
 O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC = 0o100, 0o200, 0o400, 0o1000
-O_APPEND, O_NONBLOCK, O_DSYNC = 0o2000, 0o4000, 0o10000
+O_APPEND, O_NONBLOCK, O_DSYNC, FASYNC = 0o2000, 0o4000, 0o10000, 0o20000
 O_DIRECT, O_LARGEFILE, O_DIRECTORY, O_NOFOLLOW = 0o40000, 0o100000, 0o200000, 0o400000
 O_NOATIME, O_CLOEXEC, O_SYNC, O_PATH, O_TMPFILE = 0o1000000, 0o2000000, 0o4010000, 0o10000000, 0o20200000
 
@@ -58,30 +61,46 @@ class file_operations:
     poll: Optional[Callable[[file, Any], int]] = None
     """(filp, poll_table or None) -> mask of POLLIN...; calls `poll_wait` on its queues.  None: always ready."""
     ioctl: Optional[Callable[[inode, file, int, int], int]] = None
+    """(inode, filp, cmd, arg) -> 0 or more, or -errno.  Up to Linux 2.6.35."""
+    unlocked_ioctl: Optional[Callable[[file, int, int], int]] = None
+    """(filp, cmd, arg): today's `ioctl`.  A 32-bit program's call goes to `compat_ioctl`, ENOTTY without one."""
+    compat_ioctl: Optional[Callable[[file, int, int], int]] = None
     mmap: Optional[Callable[[file, vm_area_struct], int]] = None
     open: Optional[Callable[[inode, file], int]] = None
     flush: Optional[Callable[[file], int]] = None
     release: Optional[Callable[[inode, file], int]] = None
     """The last reference to the open file is gone."""
     fsync: Optional[Callable[[file, int], int]] = None
+    fasync: Optional[Callable[[int, file, int], int]] = None
+    """(fd, filp, on) -> what `fasync_helper` gives: O_ASYNC of the file was switched."""
 
     def __init__(self, **operations: Any) -> None:
-        for name, value in operations.items():
-            if not hasattr(type(self), name):
-                raise TypeError(f"struct file_operations has no member '{name}'")
-            setattr(self, name, value)
+        _set_members(self, "struct file_operations", operations)
+
+
+def _set_members(table: Any, struct: str, operations: dict[str, Any]) -> None:
+    """Fill in a table of methods; TypeError for a name that the struct does not have in its driver's Linux."""
+    owner = sys._getframe(2).f_globals.get("__kernel_module__")
+    for name, value in operations.items():
+        if not hasattr(type(table), name):
+            raise TypeError(f"{struct} has no member '{name}'")
+        if owner is not None:
+            check_member(owner, struct, name)
+        setattr(table, name, value)
 
 
 class super_block:
     """One mounted file system: its device number and its statfs figures."""
 
-    __slots__ = ("read_only", "s_dev", "s_magic", "s_type")
+    __slots__ = ("read_only", "s_blocksize", "s_dev", "s_magic", "s_type")
 
-    def __init__(self, s_type: str, s_dev: int, s_magic: int, read_only: bool = False) -> None:
+    def __init__(self, s_type: str, s_dev: int, s_magic: int, read_only: bool = False, s_blocksize: int = 4096) -> None:
         self.s_type = s_type
         self.s_dev = s_dev
         """(major << 8 | minor) in the kernel's `new_encode_dev` form."""
         self.s_magic = s_magic
+        self.s_blocksize = s_blocksize
+        """`st_blksize` of what is in it, bytes: how much programs read at once."""
         self.read_only = read_only
 
 
@@ -95,6 +114,10 @@ class inode:
     i_fop: file_operations
     i_mapping: Any = None
     """The page cache of a regular file (`mm/filemap.py: address_space`), None where there is none."""
+    i_data: Any = None
+    """The `device_mapping` of a device node that somebody asked for (`file.f_mapping`)."""
+    i_fsnotify_marks: Any = None
+    """Who watches it: inotify group -> watch (`fs/inotify.py`); None for nobody."""
     i_cdev: Any = None
     i_target: str = ""
 
@@ -184,10 +207,18 @@ class dentry:
         return "/" + "/".join(reversed(parts))
 
 
+class device_mapping:
+    """`struct address_space` of a device: nothing but an identity, by which `unmap_mapping_range` finds its areas."""
+
+    __slots__ = ()
+
+
 class file:
     """`struct file`: one open file, shared by every descriptor that dup or fork made of it."""
 
-    __slots__ = ("_name", "f_count", "f_dentry", "f_flags", "f_mode", "f_op", "f_pos", "private_data")
+    __slots__ = (
+        "_f_mapping", "_name", "f_count", "f_dentry", "f_flags", "f_mode", "f_op", "f_owner", "f_pos", "private_data",
+    )  # fmt: skip
 
     def __init__(self, f_dentry: dentry, f_flags: int, f_op: file_operations, f_path: str) -> None:
         self.f_dentry = f_dentry
@@ -198,6 +229,28 @@ class file:
         self.f_count = 1
         self.f_mode = ((f_flags & O_ACCMODE) + 1) & 3
         self.private_data: Any = None
+        self._f_mapping: Any = None
+        self.f_owner: Any = None
+        """Whom SIGIO is for (fs/fasync.py); None: nobody."""
+
+    @property
+    def f_mapping(self) -> Any:
+        """The `address_space` whose mappings this file's are; all files of one device node have the same.
+
+        A driver with several nodes for one device sets it to the first one's in its `open`.
+        """
+        if self._f_mapping is None:
+            node = self.f_inode
+            if node.i_mapping is not None:
+                return node.i_mapping
+            if node.i_data is None:
+                node.i_data = device_mapping()
+            self._f_mapping = node.i_data
+        return self._f_mapping
+
+    @f_mapping.setter
+    def f_mapping(self, mapping: Any) -> None:
+        self._f_mapping = mapping
 
     @property
     def f_path(self) -> str:
@@ -221,11 +274,28 @@ class file:
         """One reference less (`fput`); the last one calls the `release` method."""
         self.f_count -= 1
         if self.f_count == 0:
+            where = self.f_dentry
+            watched = where.d_inode.i_fsnotify_marks is not None
+            if watched or (where.d_parent is not None and where.d_parent.d_inode.i_fsnotify_marks is not None):
+                _tell_of_close(self)
+                return
             ops = self.f_op
             if ops.owner is not None:
                 release_driver(self)
             elif ops.release is not None:
                 ops.release(self.f_inode, self)
+
+
+def _tell_of_close(filp: file) -> None:
+    """As `put`, for a file that somebody watches: IN_CLOSE_*, and IN_DELETE_SELF when it has no name any more."""
+    from machine.kernel.fs.fsnotify import fsnotify_close, fsnotify_inoderemove
+
+    fsnotify_close(filp)
+    if filp.f_op.owner is not None:
+        release_driver(filp)
+    elif filp.f_op.release is not None:
+        filp.f_op.release(filp.f_inode, filp)
+    fsnotify_inoderemove(filp.f_inode)
 
 
 def release_driver(filp: file) -> None:
@@ -234,6 +304,8 @@ def release_driver(filp: file) -> None:
     from machine.kernel.module import call_driver
 
     ops = filp.f_op
+    if filp.f_flags & FASYNC and ops.fasync is not None and is_today(ops.owner):
+        call_driver(current_kernel(), ops.owner, "fasync", ops.fasync, -1, filp, 0)  # 2.6.10 leaves it to the driver
     if ops.release is not None:
         call_driver(current_kernel(), ops.owner, "release", ops.release, filp.f_inode, filp)
     ops.owner.put()
@@ -246,13 +318,20 @@ class vm_operations_struct:
     open: Optional[Callable[[vm_area_struct], None]] = None
     close: Optional[Callable[[vm_area_struct], None]] = None
     nopage: Optional[Callable[[vm_area_struct, int, Optional[Ptr]], Any]] = None
-    """(vma, page address, type) -> a `Page` with its count raised, NOPAGE_SIGBUS or NOPAGE_OOM."""
+    """(vma, page address, type) -> a `Page` with its count raised, NOPAGE_SIGBUS or NOPAGE_OOM.  Up to Linux 2.6.25."""
+    fault: Optional[Callable[[vm_fault], int]] = None
+    """(vmf) -> 0 with `vmf.page` set and its count raised, or VM_FAULT_ bits: today's `nopage`."""
+    page_mkwrite: Optional[Callable[[vm_fault], int]] = None
+    """(vmf) -> 0, VM_FAULT_LOCKED, or a refusal: `vmf.page`, mapped shared and read-only, is about to be written."""
+    pfn_mkwrite: Optional[Callable[[vm_fault], int]] = None
+    """(vmf) -> 0 or a refusal: the same for a page that was mapped by its frame number."""
+    userfault: Optional[Callable[[vm_area_struct, int, bool, int, int], int]] = None
+    """The kernel's own: who is asked for a missing page of an area of userfaultfd (fs/userfaultfd.py)."""
+    today = False
+    """The area's driver speaks today's dialect: an untouched page without a `fault` method is SIGBUS, not zeros."""
 
     def __init__(self, **operations: Any) -> None:
-        for name, value in operations.items():
-            if not hasattr(type(self), name):
-                raise TypeError(f"struct vm_operations_struct has no member '{name}'")
-            setattr(self, name, value)
+        _set_members(self, "struct vm_operations_struct", operations)
 
 
 def MKDEV(major: int, minor: int) -> int:
@@ -266,6 +345,11 @@ def MAJOR(dev: int) -> int:
 
 def MINOR(dev: int) -> int:
     return (dev & 0xFF) | (dev >> 12 & 0xFFF00)
+
+
+def file_inode(filp: file) -> inode:
+    """The inode of an open file (``filp->f_dentry->d_inode`` up to Linux 3.8)."""
+    return filp.f_inode
 
 
 def imajor(node: inode) -> int:

@@ -21,6 +21,7 @@ from machine.kernel.fs.overlay import (
     overlay_special,
     overlay_super,
     overlay_symlink,
+    take_attributes,
 )
 from machine.kernel.fs.tmpfs import RENAME_EXCHANGE, RENAME_NOREPLACE, memory_super
 from machine.kernel.mm.filemap import address_space
@@ -69,6 +70,13 @@ class _passed_through:
 
     def prepare_change(self) -> None:
         """Nothing is taken over: the host's object itself changes."""
+
+
+def _refresh(node: Any) -> None:
+    """Attributes as the host has them now, while the name is there."""
+    info = node.host_stat()
+    if info is not None and stat.S_IFMT(info.st_mode) == node.i_mode & S_IFMT:
+        take_attributes(node, info)
 
 
 class bind_file(_passed_through, overlay_file):
@@ -134,8 +142,23 @@ class bind_file(_passed_through, overlay_file):
 class bind_symlink(_passed_through, overlay_symlink):
     """A symbolic link of the host, for the guest's walk to follow inside the guest."""
 
+    def getattr(self) -> None:
+        _refresh(self)
+
     def setattr(self, **attributes: int) -> None:
-        raise Errno(EOPNOTSUPP if "i_mode" in attributes else EPERM)
+        """Owner and times of the link itself; it has no permissions to change."""
+        if "i_mode" in attributes:
+            raise Errno(EOPNOTSUPP)
+        leaf = _leaf(self.path)
+        assert self.tree is not None
+        with self.tree.handle(self.path.rpartition("/")[0], os.O_DIRECTORY) as above:
+            if "i_uid" in attributes or "i_gid" in attributes:
+                owner = attributes.get("i_uid", -1), attributes.get("i_gid", -1)
+                os.chown(leaf, *owner, dir_fd=above, follow_symlinks=False)
+            if any(name in attributes for name in _TIMES):
+                times = attributes.get("i_atime", self.i_atime), attributes.get("i_mtime", self.i_mtime)
+                os.utime(leaf, ns=times, dir_fd=above, follow_symlinks=False)
+        self.getattr()
 
     def dropped(self) -> None:
         self.i_nlink -= 1
@@ -143,6 +166,9 @@ class bind_symlink(_passed_through, overlay_symlink):
 
 class bind_special(_passed_through, overlay_special):
     """A FIFO or socket: the name is the host's, what flows through it is the guest's."""
+
+    def getattr(self) -> None:
+        _refresh(self)
 
     def dropped(self) -> None:
         self.i_nlink -= 1
@@ -161,12 +187,20 @@ class bind_dir(_passed_through, overlay_dir):
         if kind == S_IFLNK:
             return bind_symlink(sb, tree, path, info)
         identity = (info.st_dev, info.st_ino)
-        node = sb.by_host.get(identity)
+        node: Any = sb.by_host.get(identity)
+        if node is not None and (node.i_nlink <= 0 or node.i_mode & S_IFMT != kind):
+            del sb.by_host[identity]  # it is gone: the host has given its number to another
+            node = None
+        if node is not None and node.path != path:
+            there = node.host_stat()
+            if there is None or (there.st_dev, there.st_ino) != identity:
+                _moved(node, path)  # the name that it was known by is gone
         if node is None:
             node = (bind_file if kind == S_IFREG else bind_special)(sb, tree, path, info)
             if info.st_nlink > 1:
                 sb.by_host[identity] = node
-        return node
+        found: inode = node
+        return found
 
     def lookup(self, name: str) -> Optional[inode]:
         """Looked up on the host every time: others may change it too.  An unchanged object is the same inode."""
@@ -205,11 +239,15 @@ class bind_dir(_passed_through, overlay_dir):
         kind = mode & S_IFMT
         if kind in (0, S_IFREG):
             path = self._below(name)
-            os.close(self.tree.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode & 0o7777))
+            fd = self.tree.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode & 0o7777)
+            os.fchmod(fd, mode & 0o7777)  # the guest's umask counts, not ours
+            os.close(fd)
             self.children.pop(name, None)
             made = self.lookup(name)
         elif kind == S_IFIFO:
-            made = self._on_host(name, lambda fd: os.mkfifo(name, mode & 0o7777, dir_fd=fd))
+            made = self._make(name, mode, lambda fd: os.mkfifo(name, mode & 0o7777, dir_fd=fd))
+        elif kind == stat.S_IFSOCK:
+            made = self._make(name, mode, lambda fd: os.mknod(name, mode, dir_fd=fd))
         else:
             raise Errno(EPERM)
         return self._must(made)
@@ -221,20 +259,28 @@ class bind_dir(_passed_through, overlay_dir):
         return made
 
     def mkdir(self, name: str, mode: int) -> inode:
-        return self._must(self._on_host(name, lambda fd: os.mkdir(name, mode & 0o7777, dir_fd=fd)))
+        return self._must(self._make(name, mode, lambda fd: os.mkdir(name, mode & 0o7777, dir_fd=fd)))
+
+    def _make(self, name: str, mode: int, action: Any) -> Optional[inode]:
+        """Like `_on_host`, and the new object has the guest's mode: it counts the guest's umask, not ours."""
+        made = self._on_host(name, action)
+        if made is not None and made.i_mode & 0o7777 & ~0o2000 != mode & 0o7777:
+            made.setattr(i_mode=made.i_mode & S_IFMT | mode & 0o7777 | made.i_mode & 0o2000)
+        return made
 
     def symlink(self, name: str, target: str) -> inode:
         return self._must(self._on_host(name, lambda fd: os.symlink(target, name, dir_fd=fd)))
 
     def link(self, name: str, existing: inode) -> None:
-        if not isinstance(existing, bind_file) or existing.tree is not self.tree:
+        if not isinstance(existing, (bind_file, bind_symlink, bind_special)) or existing.tree is not self.tree:
             raise Errno(EXDEV)
         source, leaf = self._parent(existing.path), _leaf(existing.path)
         try:
             self._on_host(name, lambda fd: os.link(leaf, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False))
         finally:
             os.close(source)
-        self.i_sb.by_host[existing.data.identity] = existing
+        if isinstance(existing, bind_file):
+            self.i_sb.by_host[existing.data.identity] = existing
         self.children[name] = existing
         existing.getattr()
 

@@ -19,7 +19,7 @@ from machine.kernel.abi.errno import (
     ETXTBSY,
     EXDEV,
     Errno,
-)
+)  # fmt: skip
 from machine.kernel.fs.dcache import Dentry, child_dentry, d_delete, d_move, follow_mount, is_mounted_on
 from machine.kernel.fs.file import (
     O_ACCMODE,
@@ -45,7 +45,8 @@ from machine.kernel.fs.file import (
     file,
     file_operations,
     inode,
-)
+)  # fmt: skip
+from machine.kernel.fs.fsnotify import IN_CREATE, fsnotify_dirent, fsnotify_open
 from machine.kernel.fs.permission import (
     MAY_EXEC,
     MAY_READ,
@@ -277,6 +278,8 @@ def _lookup_or_create(
             directory.d_inode.create(last, S_IFREG | mode & 0o7777)
             made = child_dentry(kernel, directory, last)
             assert made is not None
+            if kernel.fsnotify_watches:
+                fsnotify_dirent(directory.d_inode, last, made.d_inode, IN_CREATE)
             return made, True
         if flags & O_EXCL:
             raise Errno(EEXIST)
@@ -303,8 +306,7 @@ def _open_tmpfile(kernel: Kernel, task: task_struct, where: dentry, flags: int, 
     node = directory.make(S_IFREG | mode & 0o7777)
     node.i_nlink = 0
     node.i_uid, node.i_gid = task.euid, task.egid
-    name = f"#{node.i_ino}"
-    made = Dentry(node, name, None, f"{where.path()}/{name} (deleted)")
+    made = Dentry(node, f"#{node.i_ino}", None, f"{where.path()}/#{node.i_ino} (deleted)")
     return dentry_open(kernel, task, made, flags & ~O_DIRECTORY, True)
 
 
@@ -358,6 +360,8 @@ def dentry_open(kernel: Kernel, task: task_struct, where: dentry, flags: int, cr
         except Errno:
             filp.put()
             raise
+    if kernel.fsnotify_watches:
+        fsnotify_open(where, bool(flags & O_TRUNC and not created and node.i_mode & S_IFMT == S_IFREG))
     return filp
 
 
@@ -380,14 +384,10 @@ def kernel_read_file(filp: file) -> bytes:
     read = filp.f_op.read_iter
     if read is None:
         raise Errno(EINVAL)
-    parts: list[bytes] = []
-    position = 0
-    while True:
-        data = read(filp, 1 << 20, position)
-        if not data:
-            return b"".join(parts)
-        parts.append(data)
-        position += len(data)
+    whole = bytearray()
+    while data := read(filp, 1 << 20, len(whole)):
+        whole += data
+    return bytes(whole)
 
 
 __all__ = [

@@ -16,7 +16,7 @@ import stat
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Optional
 
-from machine.kernel.abi.errno import EIO, ENOENT, ENOTDIR, ESTALE, Errno
+from machine.kernel.abi.errno import EIO, ENOENT, ENOTDIR, ENXIO, ESTALE, Errno
 from machine.kernel.fs.file import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, inode
 from machine.kernel.fs.hostfs import HostTree, host_error
 from machine.kernel.fs.regular import d_type
@@ -105,6 +105,15 @@ class HostData:
         except OSError as failure:
             raise host_error(failure) from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Where the host's file has data, or a hole, from `offset` on; -1 where nothing follows."""
+        try:
+            return os.lseek(self.open(), offset, whence)
+        except OSError as failure:
+            if failure.errno == ENXIO:
+                return -1
+            raise host_error(failure) from None
 
     def pwrite(self, data: bytes, position: int) -> None:
         """Write all of `data` to the host's file (``:rw`` binds)."""

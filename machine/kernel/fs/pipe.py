@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EAGAIN, EBUSY, EINVAL, ENXIO, EPERM, EPIPE, Errno
-from machine.kernel.abi.signal import SIGPIPE
+from machine.kernel.abi.signal import POLL_IN, POLL_OUT, SIGIO, SIGPIPE
 from machine.kernel.fs.anon import anon_inode
+from machine.kernel.fs.fasync import fasync_helper, kill_fasync
 from machine.kernel.fs.file import (
+    FASYNC,
     FMODE_READ,
     FMODE_WRITE,
     O_DIRECT,
@@ -39,6 +41,8 @@ class pipe_inode_info:
     __slots__ = (
         "anonymous",
         "chunks",
+        "fasync_readers",
+        "fasync_writers",
         "kernel",
         "packets",
         "r_counter",
@@ -67,11 +71,19 @@ class pipe_inode_info:
         """Readers sleep here; woken by writes, and when an end is opened or closed."""
         self.wr_wait: WaitQueue = kernel.sched.queue()
         """Writers sleep here, and the openers of a FIFO."""
+        self.fasync_readers: list[Any] = []
+        """Open files with O_ASYNC: SIGIO at each write, at each read, and when an end is closed."""
+        self.fasync_writers: list[Any] = []
 
     def wake(self) -> None:
         """An end was opened or closed."""
         self.rd_wait.wake()
         self.wr_wait.wake()
+
+    def signal(self) -> None:
+        """SIGIO for both ends: one of them is gone."""
+        kill_fasync(self.kernel, self.fasync_readers, SIGIO, POLL_IN)
+        kill_fasync(self.kernel, self.fasync_writers, SIGIO, POLL_OUT)
 
     def push(self, data: bytes, packet: bool) -> None:
         """Append bytes."""
@@ -132,6 +144,8 @@ class PipeOperations(file_operations):
             pipe.kernel.sched.wait(pipe.rd_wait)
         data = pipe.pull(count)
         pipe.wr_wait.wake()
+        if pipe.fasync_writers:
+            kill_fasync(pipe.kernel, pipe.fasync_writers, SIGIO, POLL_OUT)
         return data
 
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
@@ -151,6 +165,8 @@ class PipeOperations(file_operations):
                 done += len(piece)
                 pipe.rd_wait.wake()
                 if done == count:
+                    if pipe.fasync_readers:
+                        kill_fasync(pipe.kernel, pipe.fasync_readers, SIGIO, POLL_IN)
                     return done
                 continue
             if filp.f_flags & O_NONBLOCK:
@@ -202,13 +218,24 @@ class PipeOperations(file_operations):
                 mask |= POLLERR
         return mask
 
+    def fasync(self, fd: int, filp: file, on: int) -> int:
+        """O_ASYNC was switched (fs/pipe.c: pipe_fasync)."""
+        pipe = _pipe(filp.f_inode)
+        for mode, entries in ((FMODE_READ, pipe.fasync_readers), (FMODE_WRITE, pipe.fasync_writers)):
+            if filp.f_mode & mode:
+                fasync_helper(fd, filp, on, entries)
+        return 0
+
     def release(self, node: inode, filp: file) -> int:
         pipe = _pipe(node)
+        if filp.f_flags & FASYNC:
+            self.fasync(-1, filp, 0)
         if filp.f_mode & FMODE_READ:
             pipe.readers -= 1
         if filp.f_mode & FMODE_WRITE:
             pipe.writers -= 1
         pipe.wake()
+        pipe.signal()
         if not pipe.readers and not pipe.writers:
             pipe.chunks.clear()
             pipe.packets.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.kernel.answers import nonsense
 from machine.kernel.fs.file import file
 
 if TYPE_CHECKING:
@@ -46,4 +47,9 @@ def vfs_poll(filp: file, table: Optional[poll_table]) -> int:
     from machine.kernel.module import DRIVER_FAILED, call_driver
 
     result: Any = call_driver(current_kernel(), filp.f_op.owner, "poll", method, filp, table)
-    return POLLERR if result is DRIVER_FAILED or not isinstance(result, int) else result
+    if result is DRIVER_FAILED:
+        return POLLERR
+    if not isinstance(result, int) or result < 0:
+        nonsense(filp.f_op.owner, "poll", method, result, "which is no mask of POLL bits")
+        return POLLERR
+    return result

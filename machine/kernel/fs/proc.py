@@ -317,7 +317,7 @@ def alive(task: task_struct) -> task_struct:
 
 def procfs_root(kernel: Kernel) -> inode:
     """The root directory of a new proc file system, to be mounted at /proc."""
-    return _Root(kernel, super_block("proc", PROC_DEV, PROC_SUPER_MAGIC))
+    return _Root(kernel, super_block("proc", PROC_DEV, PROC_SUPER_MAGIC, s_blocksize=1024))
 
 
 def is_proc(node: inode) -> bool:

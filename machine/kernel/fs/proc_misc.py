@@ -8,6 +8,9 @@ from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.fs.proc import Entry, Text, Tree
 from machine.kernel.fs.proc_kmsg import kmsg_node
 from machine.kernel.fs.proc_sysctl import SYSCTLS
+from machine.kernel.ipc.msg import proc_sysvipc_msg
+from machine.kernel.ipc.sem import proc_sysvipc_sem
+from machine.kernel.ipc.shm import proc_sysvipc_shm
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -74,8 +77,8 @@ def _meminfo(kernel: Kernel) -> Text:
         ("Dirty", 0), ("Writeback", 0), ("AnonPages", anonymous), ("Mapped", sum(mm.rss_file for mm in kernel.mms)),
         ("Shmem", 0), ("KReclaimable", 0), ("Slab", slab), ("SReclaimable", 0), ("SUnreclaim", slab),
         ("KernelStack", 4 * len(kernel.tasks)), ("PageTables", tables), ("CommitLimit", total // 2),
-        ("Committed_AS", committed), ("VmallocTotal", ((32 << 40) - 1) >> PAGE_SHIFT), ("VmallocUsed", 0),
-        ("VmallocChunk", 0),
+        ("Committed_AS", committed), ("VmallocTotal", ((32 << 40) - 1) >> PAGE_SHIFT),
+        ("VmallocUsed", kernel.vmalloc.used()), ("VmallocChunk", 0),
     )  # fmt: skip
     lines = [f"{name + ':':<16}{pages << PAGE_SHIFT - 10:>8} kB\n" for name, pages in figures]
     huge = "".join(f"HugePages_{name + ':':<12}{0:>5}\n" for name in ("Total", "Free", "Rsvd", "Surp"))
@@ -142,14 +145,16 @@ def _stat(kernel: Kernel) -> Text:
     switches = sum(task.nvcsw + task.nivcsw for task in kernel.tasks.values())
     figures = f"{user} 0 {system} {idle} 0 0 0 0 0 0\n"
     return (
-        f"cpu  {figures}cpu0 {figures}intr 0\nctxt {switches}\nbtime {kernel.clock.boot_realtime_ns // 1_000_000_000}\n"
+        f"cpu  {figures}cpu0 {figures}intr {kernel.irq.counts()}\nctxt {switches}\n"
+        f"btime {kernel.clock.boot_realtime_ns // 1_000_000_000}\n"
         f"processes {max(kernel.tasks, default=0)}\nprocs_running {_running(kernel)}\nprocs_blocked 0\n"
         "softirq 0 0 0 0 0 0 0 0 0 0 0\n"
     )
 
 
 def _filesystems(_kernel: Kernel) -> Text:
-    return "".join(f"nodev\t{name}\n" for name in ("sysfs", "tmpfs", "proc", "devtmpfs", "pipefs", "devpts", "overlay"))
+    names = ("sysfs", "tmpfs", "proc", "devtmpfs", "pipefs", "sockfs", "devpts", "overlay")
+    return "".join(f"nodev\t{name}\n" for name in names)
 
 
 def _cmdline(kernel: Kernel) -> Text:
@@ -157,8 +162,12 @@ def _cmdline(kernel: Kernel) -> Text:
     return f"BOOT_IMAGE=nopage root=overlay mem={kernel.ram.size >> 20}M\n"
 
 
-def _interrupts(_kernel: Kernel) -> Text:
-    return "           CPU0       \n"
+def _vmallocinfo(kernel: Kernel) -> Text:
+    return kernel.vmalloc.show()
+
+
+def _interrupts(kernel: Kernel) -> Text:
+    return kernel.irq.show()
 
 
 def _swaps(_kernel: Kernel) -> Text:
@@ -212,11 +221,16 @@ TREE: Tree = {
     "meminfo": Entry(0o444, _meminfo),
     "modules": Entry(0o444, _modules),
     "mounts": "self/mounts",
+    "net": "self/net",
     "partitions": Entry(0o444, _partitions),
     "stat": Entry(0o444, _stat),
     "swaps": Entry(0o444, _swaps),
+    "sysvipc/msg": Entry(0o444, proc_sysvipc_msg),
+    "sysvipc/sem": Entry(0o444, proc_sysvipc_sem),
+    "sysvipc/shm": Entry(0o444, proc_sysvipc_shm),
     "uptime": Entry(0o444, _uptime),
     "version": Entry(0o444, _version),
+    "vmallocinfo": Entry(0o400, _vmallocinfo),
     "vmstat": Entry(0o444, _vmstat),
     **SYSCTLS,
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from machine.kernel.abi.errno import EINVAL, EPERM, Errno
 from machine.kernel.fs.proc import Entry, Text
+from machine.kernel.ipc import msg, sem, shm
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -117,12 +118,19 @@ SYSCTLS: dict[str, Entry] = {
     "sys/kernel/cap_last_cap": Entry(0o444, _constant("40")),
     "sys/kernel/domainname": Entry(0o444, _constant("(none)")),
     "sys/kernel/hostname": Entry(0o644, lambda kernel: kernel.hostname + "\n", _hostname),
+    "sys/kernel/msgmax": Entry(0o444, _constant(str(msg.MSGMAX))),
+    "sys/kernel/msgmnb": Entry(0o444, _constant(str(msg.MSGMNB))),
+    "sys/kernel/msgmni": Entry(0o444, _constant(str(msg.MSGMNI))),
     "sys/kernel/ngroups_max": Entry(0o444, _constant("65536")),
     "sys/kernel/osrelease": Entry(0o444, _osrelease),
     "sys/kernel/ostype": Entry(0o444, _ostype),
     "sys/kernel/random/boot_id": Entry(0o444, _boot_id),
     "sys/kernel/random/entropy_avail": Entry(0o444, _constant("256")),
     "sys/kernel/random/uuid": Entry(0o444, _fresh_uuid),
+    "sys/kernel/sem": Entry(0o444, _constant(f"{sem.SEMMSL}\t{sem.SEMMNS}\t{sem.SEMOPM}\t{sem.SEMMNI}")),
+    "sys/kernel/shmall": Entry(0o444, _constant(str(shm.SHMALL))),
+    "sys/kernel/shmmax": Entry(0o444, _constant(str(shm.SHMMAX))),
+    "sys/kernel/shmmni": Entry(0o444, _constant("4096")),
     "sys/kernel/threads-max": Entry(0o444, _threads_max),
     "sys/kernel/version": Entry(0o444, _version),
 }

@@ -22,6 +22,7 @@ from machine.kernel.fs.proc import (
     alive,
 )
 from machine.kernel.fs.proc_fd import FdDirectory
+from machine.kernel.fs.proc_net import NetDirectory
 from machine.kernel.fs.proc_status import stat, status
 from machine.kernel.fs.proc_vm import pagemap, rollup, smaps
 from machine.kernel.mm.gup import read_process_vm, write_process_vm
@@ -297,7 +298,7 @@ class TaskDirectory(ProcDirectory):
 
     def names(self) -> list[tuple[str, int]]:
         alive(self.task)
-        directories = ["fd", "fdinfo"] if self.is_thread else ["fd", "fdinfo", "task"]
+        directories = ["fd", "fdinfo", "net"] if self.is_thread else ["fd", "fdinfo", "net", "task"]
         return [
             *((name, DT_DIR) for name in directories),
             *((name, DT_REG) for name in (*FILES, *SPECIAL)),
@@ -317,6 +318,8 @@ class TaskDirectory(ProcDirectory):
             return link
         if name in ("fd", "fdinfo"):
             return FdDirectory(self.kernel, self.i_sb, path, task, name == "fdinfo")
+        if name == "net":
+            return NetDirectory(self.kernel, self.i_sb, path)
         if name == "task" and not self.is_thread:
             return _ThreadsDirectory(self.kernel, self.i_sb, path, task)
         return None

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct
 
 _PTE_PFN = 0x000F_FFFF_FFFF_F000
+_SPECIAL = 1 << 11
+"""As `mm/space.py: SPECIAL`."""
 
 # Bits of a pagemap entry (Documentation/admin-guide/mm/pagemap.rst); soft-dirty is not tracked.
 PM_MMAP_EXCLUSIVE, PM_FILE, PM_PRESENT = 1 << 56, 1 << 61, 1 << 63
@@ -109,7 +111,7 @@ def _line(name: str, value: int) -> str:
 def normal_page(mm: mm_struct, pte: int) -> int:
     """The frame behind an entry, -1 for what has no accounted `struct page`: device memory, reserved
     pages, the zero page (mm/memory.c: vm_normal_page)."""
-    if not pte & _PTE_PFN or not pte & (P | 1 << 10):  # present, or kept by PROT_NONE
+    if not pte & _PTE_PFN or not pte & (P | 1 << 10) or pte & _SPECIAL:  # present, or kept by PROT_NONE
         return -1
     pfn = (pte & _PTE_PFN) >> PAGE_SHIFT
     if not mm.mem.pfn_valid(pfn) or mm.mem.flags[pfn] & PG_reserved:

@@ -14,6 +14,7 @@ from machine.kernel.abi.errno import EBADF, EFAULT, EFBIG, EINVAL, EIO, EISDIR, 
 from machine.kernel.abi.layout import MAX_RW_COUNT
 from machine.kernel.abi.resource import RLIM_INFINITY, RLIMIT_FSIZE
 from machine.kernel.abi.signal import SIGXFSZ
+from machine.kernel.answers import nonsense, wrong_count
 from machine.kernel.fs.file import (
     FMODE_READ,
     FMODE_WRITE,
@@ -25,6 +26,7 @@ from machine.kernel.fs.file import (
     S_IFSOCK,
     file,
 )
+from machine.kernel.fs.fsnotify import IN_ACCESS, IN_MODIFY, fsnotify
 from machine.kernel.module import DRIVER_FAILED, call_driver
 
 if TYPE_CHECKING:
@@ -48,11 +50,17 @@ def operations_seek(filp: file) -> bool:
     return bool(getattr(filp.f_op, "noop_seek", False))
 
 
-def driver_result(filp: file, result: Any) -> int:
-    """What a driver's method returned, as a system call's result: EIO when it raised or gave no number."""
-    if result is DRIVER_FAILED or not isinstance(result, int):
+def driver_result(filp: file, operation: str, result: Any, most: int | None = None) -> int:
+    """What a driver's method returned, as a system call's result: EIO when it raised, and, reported, when it gave no
+    number, a negative one that is no errno, or more than `most`."""
+    if result is DRIVER_FAILED:
         return -EIO
-    return result
+    why = wrong_count(result, most)
+    if not why:
+        return int(result)
+    operations = filp.f_op
+    nonsense(operations.owner, operation, getattr(operations, operation), result, why)
+    return -EIO
 
 
 # -- read ------------------------------------------------------------------------------------------
@@ -67,10 +75,11 @@ def do_read(task: task_struct, filp: file, vectors: Vectors, position: int | Non
         return _driver_vectors(task, filp, "read", vectors, position)
     if operations.read_iter is None:
         raise Errno(EISDIR if filp.f_inode.i_mode & S_IFMT == S_IFDIR else EINVAL)
-    if position is not None:
-        return _read_bytes(task, filp, vectors, position)
-    done = _read_bytes(task, filp, vectors, filp.f_pos)
-    filp.f_pos += done
+    done = _read_bytes(task, filp, vectors, filp.f_pos if position is None else position)
+    if position is None:
+        filp.f_pos += done
+    if task.kernel.fsnotify_watches and done > 0:
+        fsnotify(filp.f_dentry, IN_ACCESS)
     return done
 
 
@@ -140,6 +149,8 @@ def do_write(task: task_struct, filp: file, vectors: Vectors, position: int | No
         filp.f_inode.getattr()
         where = filp.f_inode.i_size
     done = _write_bytes(task, filp, vectors, where)
+    if task.kernel.fsnotify_watches and done > 0:
+        fsnotify(filp.f_dentry, IN_MODIFY)
     if position is None:
         filp.f_pos = where + done
     return done
@@ -222,7 +233,7 @@ def _driver_vectors(task: task_struct, filp: file, operation: str, vectors: Vect
     done = 0
     for base, length in vectors:
         answer = call_driver(task.kernel, operations.owner, operation, method, filp, base, length, pointer)
-        result = driver_result(filp, answer)
+        result = driver_result(filp, operation, answer, length)
         if result < 0:
             if not done:
                 done = result

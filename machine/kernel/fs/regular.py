@@ -92,18 +92,41 @@ def check_seals(node: Any, end: int, write: bool = False) -> None:
 
 
 def _next_hole_or_data(node: Any, offset: int, whence: int) -> int:
-    """Pages that exist are data, and all of a host file is; -1 when no data follows."""
+    """Pages that exist here alone are data; below them the host's file says.  -1 when no data follows."""
     mapping = node.i_mapping
-    size: int = node.i_size
-    if whence == SEEK_DATA:
-        if offset < mapping.backing_size:
+    if mapping.write_through:
+        mapping.writeback()  # the host knows everything then
+    return _next_data(mapping, node.i_size, offset) if whence == SEEK_DATA else _next_hole(mapping, node.i_size, offset)
+
+
+def _own(mapping: Any, index: int) -> bool:
+    """Whether a page is not just a copy of the host's."""
+    return index in mapping.pages and (index << PAGE_SHIFT >= mapping.backing_size or index in mapping.dirty)
+
+
+def _next_data(mapping: Any, size: int, offset: int) -> int:
+    found = [
+        max(offset, index << PAGE_SHIFT)
+        for index in mapping.pages
+        if index >= offset >> PAGE_SHIFT and index << PAGE_SHIFT < size and _own(mapping, index)
+    ]
+    if offset < mapping.backing_size:
+        below = mapping.backing.seek(offset, SEEK_DATA)
+        if 0 <= below < mapping.backing_size:
+            found.append(below)
+    return min(found) if found else -1
+
+
+def _next_hole(mapping: Any, size: int, offset: int) -> int:
+    while offset < size:
+        if _own(mapping, offset >> PAGE_SHIFT):
+            offset = ((offset >> PAGE_SHIFT) + 1) << PAGE_SHIFT
+            continue
+        below = mapping.backing.seek(offset, SEEK_HOLE) if offset < mapping.backing_size else offset
+        if below <= offset:  # in a hole; or, with -1, the host's file is shorter by now
             return offset
-        later = [index for index in mapping.pages if index >= offset >> PAGE_SHIFT and index << PAGE_SHIFT < size]
-        return max(offset, min(later) << PAGE_SHIFT) if later else -1
-    offset = max(offset, min(size, mapping.backing_size))
-    while offset < size and offset >> PAGE_SHIFT in mapping.pages:
-        offset = ((offset >> PAGE_SHIFT) + 1) << PAGE_SHIFT
-    return min(offset, size)
+        offset = min(below, mapping.backing_size)
+    return size
 
 
 class DirectoryOperations(file_operations):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import ENOTDIR, Errno
@@ -17,9 +16,10 @@ from machine.kernel.fs.etc import fill_etc
 from machine.kernel.fs.file import MKDEV, S_IFDIR, S_IFMT, S_IFREG, inode, super_block
 from machine.kernel.fs.hostbind import bind_root, bind_super
 from machine.kernel.fs.hostfs import HostTree
-from machine.kernel.fs.namei import Dentry, follow_mount
+from machine.kernel.fs.namei import Dentry, follow_mount, lookup
 from machine.kernel.fs.overlay import export_tree, overlay_dir, overlay_super
 from machine.kernel.fs.tmpfs import devtmpfs_dir, memory_dir, memory_file, memory_super, memory_symlink, tmpfs_root
+from machine.records import field, record
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -30,7 +30,7 @@ _NOT_EXPORTED = ("/", "/proc", "/dev", "/sys")
 """A current directory that is one of these, or (but for /) below, is not part of the guest's view."""
 
 
-@dataclass
+@record
 class Bind:
     """``--bind HOST:GUEST[:rw]``."""
 
@@ -39,7 +39,7 @@ class Bind:
     writable: bool = False
 
 
-@dataclass
+@record
 class RootView:
     """What of the host the guest sees."""
 
@@ -54,7 +54,7 @@ class RootView:
     """Open host paths without openat2 (tests)."""
 
 
-@dataclass
+@record
 class Mount:
     """One line of /proc/mounts."""
 
@@ -148,7 +148,7 @@ class Vfs:
 def mount(kernel: Kernel, path: str, root: inode, s_type: str, source: str = "") -> None:
     """Mount `root` at `path`; a missing mount point is made in the file system there."""
     vfs = kernel.vfs
-    point = _mount_point(kernel, path, root.i_mode & S_IFMT == S_IFDIR)
+    point = mount_point(kernel, path, root.i_mode & S_IFMT == S_IFDIR)
     vfs.covered[point] = root
     sb = root.i_sb
     kernel.mounts.append(Mount(source or s_type, path, s_type, sb.s_dev, sb.read_only, root))
@@ -156,7 +156,8 @@ def mount(kernel: Kernel, path: str, root: inode, s_type: str, source: str = "")
         vfs.track(sb)
 
 
-def _mount_point(kernel: Kernel, path: str, is_dir: bool) -> inode:
+def mount_point(kernel: Kernel, path: str, is_dir: bool) -> inode:
+    """What is at `path`, made with everything above it where it is missing: the machine's doing, not the guest's."""
     here: inode = kernel.root.d_inode
     names = [name for name in path.split("/") if name]
     for depth, name in enumerate(names):
@@ -164,7 +165,7 @@ def _mount_point(kernel: Kernel, path: str, is_dir: bool) -> inode:
             raise Errno(ENOTDIR)
         below = here.lookup(name)
         if below is not None and below.i_mode & S_IFMT == stat.S_IFLNK:
-            return _mount_point(kernel, _resolved(names, depth, below.readlink()), is_dir)
+            return mount_point(kernel, _resolved(names, depth, below.readlink()), is_dir)
         if below is None:
             last = depth == len(names) - 1
             below = _make_point(here, name, is_dir or not last)
@@ -216,15 +217,28 @@ def mount_root(kernel: Kernel, view: RootView) -> None:
     kernel.mem.shrinkers.append(vfs.shrink)
 
 
+GIVES_WAY = ("dmesg",)
+"""Programs that are not shown where the guest's own system has one of the name, which can do more."""
+
+
 def show_programs(kernel: Kernel, directory: str, where: str = "/usr/local/bin", suffix: str = "") -> None:
     """Show the files of a host directory, read-only, in the guest's directory `where` as NAME + `suffix`."""
     sb: Any = kernel.root.d_inode.i_sb
-    point: Any = _mount_point(kernel, where, True)
+    point: Any = mount_point(kernel, where, True)
     source = export_tree(sb, kernel.vfs.tree(directory))
     for name, _ino, _kind in source.list():
+        if name + suffix in GIVES_WAY and any(_has(kernel, f"{path}/{name}") for path in ("/usr/bin", "/bin")):
+            continue
         node = source.lookup(name)
         if node is not None and node.i_mode & S_IFMT == S_IFREG:
             point.place(name + suffix, node)
+
+
+def _has(kernel: Kernel, path: str) -> bool:
+    try:
+        return lookup(kernel, kernel.init_task, path).d_inode is not None
+    except Errno:
+        return False
 
 
 def _whole_root(kernel: Kernel, sb: overlay_super, view: RootView) -> overlay_dir:
@@ -290,7 +304,7 @@ def _export_cwd(kernel: Kernel, sb: overlay_super, view: RootView) -> None:
     if first in SYSTEM_DIRECTORIES and os.path.isdir("/" + first) and not os.path.islink("/" + first):
         return
     node = export_tree(sb, kernel.vfs.tree(path, view.force_fallback))
-    point = _mount_point(kernel, os.path.dirname(path), True)
+    point = mount_point(kernel, os.path.dirname(path), True)
     name = os.path.basename(path)
     if isinstance(point, overlay_dir) and point.lookup(name) is None:
         point.place(name, node)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from machine.kernel.fs.file import MKDEV, inode, super_block
 from machine.kernel.fs.proc import Entry, Text, Tree, TreeDirectory
+from machine.kernel.fs.sys_module import module_tree
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -64,7 +65,7 @@ TREE: Tree = {
 
 
 def _everything(kernel: Kernel) -> Tree:
-    return {**TREE, **kernel.sysfs_entries}
+    return {**TREE, **module_tree(kernel), **kernel.sysfs_entries}
 
 
 def sysfs_root(kernel: Kernel) -> inode:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 from machine.kernel.abi.errno import EIO, Errno
+from machine.kernel.answers import nonsense
 from machine.kernel.current import current_kernel
 from machine.kernel.fs.chrdev import cdev
 from machine.kernel.fs.file import MAJOR, MINOR, MKDEV, file_operations
@@ -171,8 +172,12 @@ def create_proc_read_entry(
         text = call_driver(kernel, owner, "read_proc", read_proc, data)
         if text is DRIVER_FAILED:
             raise Errno(EIO)
-        return text if isinstance(text, bytes) else str(text).encode()
+        if not isinstance(text, (str, bytes)):
+            nonsense(owner, "read_proc", read_proc, text, "which is no text")
+            raise Errno(EIO)
+        return text if isinstance(text, bytes) else text.encode()
 
+    show.owner = owner  # type: ignore[attr-defined]  # for the list of leaks at rmmod
     kernel.proc_entries[f"{base}/{name}" if base else name] = show
     return show
 

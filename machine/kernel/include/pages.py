@@ -1,23 +1,24 @@
 """Pages and kernel memory as a driver sees them (linux/mm.h, linux/gfp.h, linux/slab.h, asm/page.h).
 
 Kernel addresses are integers: RAM is mapped at PAGE_OFFSET, so ``__va(physical)`` and ``__pa(address)`` are
-one addition.  `kernel_memory` gives the bytes behind an address.  Mistakes that would corrupt a real
-kernel are reported as a BUG, with the driver's line, and do nothing.
+one addition.  `kernel_memory` (include/string.py) gives the bytes behind an address.  Mistakes that would
+corrupt a real kernel are reported as a BUG, with the driver's line, and do nothing.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Optional, Union
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
+from machine.kernel.context import might_sleep
 from machine.kernel.current import current_kernel, running_kernel
-from machine.kernel.mm.page import GFP_DMA, GFP_ZERO, Page, PG_exec, PG_reserved
+from machine.kernel.mm.page import GFP_DMA, GFP_WAIT, GFP_ZERO, Page, PG_reserved
 from machine.kernel.mm.slab import MAX_SIZE
-from machine.kernel.module import calling_line, calling_module
+from machine.kernel.mm.vmalloc import PAGE_OFFSET, VMALLOC_END, VMALLOC_START, kind_of
+from machine.kernel.module import GIVEN_UP, calling_line, calling_module
 
-PAGE_OFFSET = 0xFFFF_8880_0000_0000
-"""Kernel address of physical address 0."""
 PAGE_MASK = ~(PAGE_SIZE - 1)
 KMALLOC_MAX_SIZE = MAX_SIZE
 NULL = 0
@@ -54,7 +55,9 @@ def __va(physical: int) -> int:
 
 
 def virt_to_phys(address: int) -> int:
-    """`__pa` under the name that drivers for DMA use."""
+    """`__pa` under the name that drivers for DMA use: of a vmalloc or ioremap address it is reported, and nonsense."""
+    if VMALLOC_START <= address < VMALLOC_END:
+        BUG_report(f"virt_to_phys({address:#x}): {_foreign(address)}")
     return address - PAGE_OFFSET
 
 
@@ -77,33 +80,15 @@ def virt_addr_valid(address: int) -> bool:
     return current_kernel().mem.pfn_valid((address - PAGE_OFFSET) >> PAGE_SHIFT)
 
 
-def kernel_memory(address: int, length: int) -> memoryview:
-    """The `length` bytes of RAM at a kernel address, readable and writable: what C reaches through a pointer.
-
-    IndexError where the direct map has no RAM: a wild pointer in a driver is an oops.
-    """
-    kernel = current_kernel()
-    physical = address - PAGE_OFFSET
-    if physical < 0 or physical + length > kernel.ram.limit:
-        raise IndexError(f"unable to handle kernel paging request at virtual address {address:016x}")
-    return kernel.ram.view[physical : physical + length]
-
-
-def memcpy(to: int, from_: Union[int, bytes, bytearray, memoryview], n: int) -> None:
-    """Copy `n` bytes to kernel address `to`, from a kernel address or a buffer.  None touches neither."""
-    if n == 0:
-        return
-    data = kernel_memory(from_, n) if isinstance(from_, int) else memoryview(from_)[:n]
-    kernel_memory(to, n)[:] = data
-    kernel = current_kernel()
-    first, last = (to - PAGE_OFFSET) >> PAGE_SHIFT, (to - PAGE_OFFSET + n - 1) >> PAGE_SHIFT
-    if any(kernel.mem.flags[pfn] & PG_exec for pfn in range(first, last + 1)):
-        kernel.cpu.drop_code()  # the engine has translated what was there
-
-
-def memset(to: int, c: int, n: int) -> None:
-    """Fill `n` bytes at kernel address `to` with the byte `c`."""
-    memcpy(to, bytes([c]) * n, n)
+def _foreign(address: int, give_back: bool = False) -> str:
+    """What an address is that is not of the direct map, and what to call instead."""
+    kind = kind_of(current_kernel(), address)
+    if kind == "a vmalloc address":
+        return f"{kind}: " + ("vfree gives it back" if give_back else "vmalloc_to_page finds its page")
+    if kind == "an ioremap address":
+        what = "iounmap gives it back" if give_back else "device memory has no struct page; remap_pfn_range maps it"
+        return f"{kind}: {what}"
+    return f"not an address {'that get_free_pages gave' if give_back else 'of the direct map'} ({kind})"
 
 
 # -- struct page -----------------------------------------------------------------------------------------
@@ -131,13 +116,13 @@ def page_to_pfn(page: Page) -> int:
 def virt_to_page(address: int) -> Page:
     """The page behind a kernel address of the direct map.
 
-    Of any other address (user space, vmalloc, device memory): reported; the page returned is reserved
-    page 0, so that no count of another page is harmed.
+    Of any other address (user space, vmalloc, device memory): reported, with what to call instead; the page
+    returned is reserved page 0, so that no count of another page is harmed.
     """
     mem = current_kernel().mem
     pfn = (address - PAGE_OFFSET) >> PAGE_SHIFT
     if not mem.pfn_valid(pfn):
-        BUG_report(f"virt_to_page({address:#x}): not an address of the direct map")
+        BUG_report(f"virt_to_page({address:#x}): {_foreign(address)}")
         return Page(mem, 0)
     return Page(mem, pfn)
 
@@ -155,6 +140,8 @@ def page_count(page: Page) -> int:
 def get_page(page: Page) -> None:
     """One more reference to a page.  A `nopage` method calls it for every page that it returns."""
     page.mem.get_page(page.pfn)
+    caller = sys._getframe(1)
+    page.mem.got_at[page.pfn] = caller.f_code, caller.f_lineno
 
 
 def put_page(page: Page) -> None:
@@ -216,6 +203,8 @@ def _max_order() -> int:
 def _get_pages(gfp_mask: int, order: int) -> int:
     kernel = current_kernel()
     owner = calling_module(3)
+    if gfp_mask & GFP_WAIT:
+        might_sleep(kernel, "get_free_pages(GFP_KERNEL)")  # reported; there are pages all the same
     if not 0 <= order <= _max_order():
         return NULL
     try:
@@ -271,7 +260,7 @@ def free_pages(address: int, order: int) -> None:
     mem = current_kernel().mem
     pfn = (address - PAGE_OFFSET) >> PAGE_SHIFT
     if address & (PAGE_SIZE - 1) or not mem.pfn_valid(pfn):
-        BUG_report(f"free_pages({address:#x}): not an address that get_free_pages gave")
+        BUG_report(f"free_pages({address:#x}): {_foreign(address, give_back=True)}")
         return
     if mem.flags[pfn] & PG_reserved:
         return
@@ -284,10 +273,10 @@ def free_pages(address: int, order: int) -> None:
     owner: Any = mem.owner_of(pfn)
     mem.free_pages(pfn, order)
     if getattr(owner, "is_module", False):
-        if mem.count[pfn] == 0:
-            owner.pages.pop(pfn, None)
-        else:
-            mem.set_owner(pfn, "given up by a driver, still mapped")
+        got = owner.pages.pop(pfn, None)
+        if mem.count[pfn]:
+            owner.given_up[pfn] = order, calling_line(2) if got is None else f"{calling_line(2)}, got at {got[1]}"
+            mem.set_owner(pfn, GIVEN_UP)
 
 
 def free_page(address: int) -> None:
@@ -304,6 +293,8 @@ def kmalloc(size: int, flags: int) -> int:
     Beyond that 0, with ``kmalloc: Size (135168) too large`` in the log.
     """
     kernel = current_kernel()
+    if flags & GFP_WAIT:
+        might_sleep(kernel, "kmalloc(GFP_KERNEL)")
     if size > MAX_SIZE:
         kernel.printk(f"kmalloc: Size ({size}) too large", 4)
         return NULL
@@ -314,6 +305,8 @@ def kmalloc(size: int, flags: int) -> int:
 def kzalloc(size: int, flags: int) -> int:
     """`kmalloc`, filled with zeros."""
     kernel = current_kernel()
+    if flags & GFP_WAIT:
+        might_sleep(kernel, "kzalloc(GFP_KERNEL)")
     if size > MAX_SIZE:
         kernel.printk(f"kmalloc: Size ({size}) too large", 4)
         return NULL
@@ -325,6 +318,10 @@ def kfree(address: Optional[int]) -> None:
     """Give back what `kmalloc` gave.  NULL is allowed; a second kfree and a foreign pointer are reported."""
     if not address:
         return
-    wrong = current_kernel().slab.free(address - PAGE_OFFSET, calling_line(2))
+    kernel = current_kernel()
+    if VMALLOC_START <= address < VMALLOC_END:
+        wrong = _foreign(address, give_back=True)
+    else:
+        wrong = kernel.slab.free(address - PAGE_OFFSET, calling_line(2))
     if wrong:
         BUG_report(f"kfree({address:#x}): {wrong}")

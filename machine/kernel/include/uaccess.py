@@ -1,29 +1,40 @@
 """Copies between a driver and the current process (asm/uaccess.h).
 
-``from`` and ``to`` on the kernel's side are a kernel address or any buffer (bytes, bytearray, memoryview).  The user's
-side is an address of the current process; pages are faulted in as by the process itself, with its write
-protection and copy-on-write.  All forms without leading underscores check the range first.
+``from`` and ``to`` on the kernel's side are a kernel address, any buffer (bytes, bytearray, memoryview, what
+`kernel_memory` gives), or a struct of declared fields.  The user's side is an address of the current process; pages are
+faulted in as by the process itself, with its write protection and copy-on-write.  All forms without leading underscores
+check the range first.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Optional, Union
 
 from machine.kernel.abi.errno import EFAULT
+from machine.kernel.context import might_sleep
 from machine.kernel.current import current_kernel
-from machine.kernel.include.pages import BUG_report, kernel_memory, memcpy
+from machine.kernel.include.pages import BUG_report
+from machine.kernel.include.string import Data, as_data, memcpy, scattered_memory
+from machine.kernel.include.structs import struct
 from machine.kernel.mm.space import mm_struct
 
 VERIFY_READ, VERIFY_WRITE = 0, 1
 
-Buffer = Union[int, bytes, bytearray, memoryview]
+Buffer = Union[int, Data, struct]
+"""The kernel's side of a copy to a process."""
+Target = Union[int, bytearray, memoryview, scattered_memory, struct]
+"""The kernel's side of a copy from one."""
 
 
-def _mm() -> Optional[mm_struct]:
-    """Address space of the current process.  Without one (a module's init): reported, every access fails."""
+def _mm(sleeps: bool = True) -> Optional[mm_struct]:
+    """Address space of the current process.  Without one (a module's init), and where its pages can't be waited for
+    (`might_sleep`): reported, every access fails."""
     task = current_kernel().current
     if task is None:
         BUG_report("user memory touched where there is no current process")
+        return None
+    if sleeps and not might_sleep(task.kernel, sys._getframe(1).f_code.co_name):
         return None
     return task.mm
 
@@ -32,12 +43,21 @@ def _in_range(mm: mm_struct, address: int, size: int) -> bool:
     return address >= 0 and size >= 0 and address + size <= mm.task_size
 
 
+def in_compat_syscall() -> bool:
+    """Whether the current process is a 32-bit program, whose longs and pointers have 4 bytes (linux/compat.h).
+
+    A driver's ioctl asks it where a structure or a number of type long differs; 2.6.10 had other names for it.
+    """
+    task = current_kernel().current
+    return task is not None and task.abi.bits == 32
+
+
 def access_ok(type: int, address: int, size: int) -> int:
     """1 when [address, address + size) is in user space, 0 when not.  Says nothing about what is mapped there.
 
     `type` is VERIFY_READ or VERIFY_WRITE; it makes no difference since the 80386.
     """
-    mm = _mm()
+    mm = _mm(sleeps=False)
     return int(mm is not None and _in_range(mm, address, size))
 
 
@@ -59,12 +79,12 @@ def __copy_to_user(to: int, from_: Buffer, n: int) -> int:
     mm = _mm()
     if mm is None or n == 0:
         return n  # no byte is copied, so neither address is looked at
-    data = kernel_memory(from_, n) if isinstance(from_, int) else memoryview(from_)[:n]
+    data = as_data(from_, n)
     # A fault on the way may run another driver, which may change what is copied: the process sees either.
     return n - mm.write_some(to, data)
 
 
-def copy_from_user(to: Union[int, bytearray, memoryview], from_: int, n: int) -> int:
+def copy_from_user(to: Target, from_: int, n: int) -> int:
     """Copy `n` bytes from user address `from_`.  Returns how many were NOT copied; the rest of `to` is zeroed."""
     mm = _mm()
     if mm is None or not _in_range(mm, from_, n):
@@ -73,7 +93,7 @@ def copy_from_user(to: Union[int, bytearray, memoryview], from_: int, n: int) ->
     return __copy_from_user(to, from_, n)
 
 
-def __copy_from_user(to: Union[int, bytearray, memoryview], from_: int, n: int) -> int:
+def __copy_from_user(to: Target, from_: int, n: int) -> int:
     """`copy_from_user` without the check of the range."""
     mm = _mm()
     data = b"" if mm is None else mm.read_some(from_, n)
@@ -81,10 +101,14 @@ def __copy_from_user(to: Union[int, bytearray, memoryview], from_: int, n: int) 
     return n - len(data)
 
 
-def _store(to: Union[int, bytearray, memoryview], data: bytes, n: int) -> None:
+def _store(to: Target, data: bytes, n: int) -> None:
     data = data.ljust(n, b"\0")
     if isinstance(to, int):
         memcpy(to, data, n)
+    elif isinstance(to, struct):
+        to.store(0, data)
+    elif isinstance(to, scattered_memory):
+        to[:n] = data
     else:
         memoryview(to)[:n] = data
 

@@ -1,19 +1,22 @@
-"""Sleeping and locking in drivers (asm/semaphore.h, linux/wait.h, linux/spinlock.h, linux/jiffies.h)."""
+"""Sleeping and locking in drivers (linux/wait.h, asm/semaphore.h; LDD3 §5.3, §6.2).
+
+Nothing here may be called where sleeping is not allowed, except what wakes others: it is reported with the
+driver's line.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Optional
 
 from machine.kernel.abi.errno import EINTR, ERESTARTSYS, Errno
+from machine.kernel.context import might_sleep as might_sleep_here
 from machine.kernel.current import current_kernel
 from machine.kernel.fs.poll import poll_wait
 from machine.kernel.include.pages import BUG_report
+from machine.kernel.softirq import NS_PER_TICK
+from machine.kernel.task.task import TASK_RUNNING
 from machine.kernel.task.wait import WaitQueue
-
-HZ = 1000
-"""Ticks of `jiffies` a second (i386 and x86-64 in 2.6.10)."""
-_NS_PER_TICK = 1_000_000_000 // HZ
 
 
 class wait_queue_head_t(WaitQueue):
@@ -45,44 +48,19 @@ def wake_up_interruptible(queue: WaitQueue) -> None:
     queue.wake()
 
 
-def wait_event(queue: WaitQueue, condition: Callable[[], Any]) -> None:
-    """Sleep until `condition()` is true; no signal ends the sleep."""
-    sched = current_kernel().sched
-    while not condition():
-        if not _may_sleep("wait_event"):
-            return
-        sched.wait(queue, interruptible=False)
+def wake_up_all(queue: WaitQueue) -> None:
+    """Wake all who sleep on `queue`."""
+    queue.wake()
 
 
-def wait_event_interruptible(queue: WaitQueue, condition: Callable[[], Any]) -> int:
-    """Sleep until `condition()` is true: 0, or -ERESTARTSYS when a signal came (return it as it is)."""
-    sched = current_kernel().sched
-    while not condition():
-        if not _may_sleep("wait_event_interruptible"):
-            return -ERESTARTSYS
-        try:
-            sched.wait(queue)
-        except Errno as error:
-            return -error.errno
-    return 0
+def waitqueue_active(queue: WaitQueue) -> int:
+    """1 when somebody sleeps on `queue`, else 0."""
+    return int(bool(queue.sleepers))
 
 
-def wait_event_interruptible_timeout(queue: WaitQueue, condition: Callable[[], Any], timeout: int) -> int:
-    """As `wait_event_interruptible`, for at most `timeout` jiffies: the jiffies that are left (at least 1), 0 at
-    the timeout, -ERESTARTSYS for a signal."""
-    kernel = current_kernel()
-    end = kernel.clock.monotonic_ns() + timeout * _NS_PER_TICK
-    while not condition():
-        left = end - kernel.clock.monotonic_ns()
-        if left <= 0:
-            return 0
-        if not _may_sleep("wait_event_interruptible_timeout"):
-            return -ERESTARTSYS
-        try:
-            kernel.sched.wait(queue, left)
-        except Errno as error:
-            return -error.errno
-    return max(1, (end - kernel.clock.monotonic_ns()) // _NS_PER_TICK)
+def might_sleep() -> None:
+    """Report it if sleeping is not allowed here: for functions that sleep only now and then."""
+    might_sleep_here(current_kernel(), "might_sleep")
 
 
 def _may_sleep(what: str) -> bool:
@@ -90,6 +68,119 @@ def _may_sleep(what: str) -> bool:
         BUG_report(f"{what}: sleeping function called where there is no process to sleep")
         return False
     return True
+
+
+def _wait_until(
+    queue: WaitQueue, condition: Callable[[], Any], timeout: Optional[int], interruptible: bool, what: str
+) -> int:
+    """The loop of the wait_event family: the jiffies that are left, at least 1; 0 at the timeout; -ERESTARTSYS."""
+    kernel = current_kernel()
+    may = might_sleep_here(kernel, what)
+    end = None if timeout is None else kernel.clock.monotonic_ns() + timeout * NS_PER_TICK
+    left = None
+    while not condition():
+        if end is not None:
+            left = end - kernel.clock.monotonic_ns()
+            if left <= 0:
+                return 0
+        if not may or not _may_sleep(what):
+            return -ERESTARTSYS
+        try:
+            kernel.sched.wait(queue, left, interruptible)
+        except Errno as error:
+            return -error.errno
+    return 1 if end is None else max(1, (end - kernel.clock.monotonic_ns()) // NS_PER_TICK)
+
+
+def wait_event(queue: WaitQueue, condition: Callable[[], Any]) -> None:
+    """Sleep until `condition()` is true; no signal ends the sleep."""
+    _wait_until(queue, condition, None, False, "wait_event")
+
+
+def wait_event_timeout(queue: WaitQueue, condition: Callable[[], Any], timeout: int) -> int:
+    """As `wait_event`, for at most `timeout` jiffies: the jiffies that are left (at least 1), or 0."""
+    return max(0, _wait_until(queue, condition, timeout, False, "wait_event_timeout"))
+
+
+def wait_event_interruptible(queue: WaitQueue, condition: Callable[[], Any]) -> int:
+    """Sleep until `condition()` is true: 0, or -ERESTARTSYS when a signal came (return it as it is)."""
+    return min(0, _wait_until(queue, condition, None, True, "wait_event_interruptible"))
+
+
+def wait_event_interruptible_timeout(queue: WaitQueue, condition: Callable[[], Any], timeout: int) -> int:
+    """As `wait_event_interruptible`, for at most `timeout` jiffies: the jiffies that are left (at least 1), 0 at
+    the timeout, -ERESTARTSYS for a signal."""
+    return _wait_until(queue, condition, timeout, True, "wait_event_interruptible_timeout")
+
+
+# -- sleeping by hand (LDD3 §6.2.5) ----------------------------------------------------------------------
+
+
+class wait_queue_t:
+    """An entry of a wait queue: one process that sleeps."""
+
+    __slots__ = ("stays", "task")
+
+    def __init__(self, task: Any, stays: bool) -> None:
+        self.task = task
+        self.stays = stays
+        """A wake-up leaves it on the queue (`DECLARE_WAITQUEUE`)."""
+
+
+def DEFINE_WAIT() -> wait_queue_t:
+    """An entry for the current process, for `prepare_to_wait`; a wake-up takes it off the queue."""
+    return wait_queue_t(current_kernel().current, False)
+
+
+def DECLARE_WAITQUEUE(task: Any) -> wait_queue_t:
+    """An entry for `task` (`current`), for `add_wait_queue`; it stays until `remove_wait_queue`."""
+    return wait_queue_t(current_kernel().current, True)
+
+
+def add_wait_queue(queue: WaitQueue, wait: wait_queue_t) -> None:
+    """Put the entry on the queue; then loop around `set_current_state`, the condition and `schedule`."""
+    if wait.task is None:
+        BUG_report("add_wait_queue where there is no process to sleep")
+        return
+    queue.sleepers[wait.task] = wait.stays
+
+
+def remove_wait_queue(queue: WaitQueue, wait: wait_queue_t) -> None:
+    """Take the entry off the queue."""
+    queue.sleepers.pop(wait.task, None)
+
+
+def prepare_to_wait(queue: WaitQueue, wait: wait_queue_t, state: int) -> None:
+    """Put the entry on the queue and set the process's state; look at the condition, then `schedule`."""
+    add_wait_queue(queue, wait)
+    if wait.task is not None:
+        wait.task.state = state
+
+
+def finish_wait(queue: WaitQueue, wait: wait_queue_t) -> None:
+    """The sleep is over: the process runs, and is on the queue no more."""
+    if wait.task is not None:
+        wait.task.state = TASK_RUNNING
+    remove_wait_queue(queue, wait)
+
+
+def _sleep_on(queue: WaitQueue, interruptible: bool, what: str) -> None:
+    kernel = current_kernel()
+    if might_sleep_here(kernel, what) and _may_sleep(what):
+        try:
+            kernel.sched.wait(queue, interruptible=interruptible)
+        except Errno:
+            pass  # a signal: the caller looks at signal_pending(current)
+
+
+def sleep_on(queue: WaitQueue) -> None:
+    """Sleep until the next wake-up (up to Linux 2.6).  One between the look at the condition and this is missed."""
+    _sleep_on(queue, False, "sleep_on")
+
+
+def interruptible_sleep_on(queue: WaitQueue) -> None:
+    """`sleep_on` that a signal ends too."""
+    _sleep_on(queue, True, "interruptible_sleep_on")
 
 
 # -- semaphores ------------------------------------------------------------------------------------------
@@ -125,26 +216,33 @@ def DECLARE_MUTEX() -> semaphore:
     return semaphore()
 
 
-def down(sem: semaphore) -> None:
-    """Take the semaphore; sleeps, whatever signals come, until it is free."""
-    while sem.count <= 0:
-        if not _may_sleep("down"):
-            return
-        current_kernel().sched.wait(sem._wait, interruptible=False)
-    sem.count -= 1
+def DECLARE_MUTEX_LOCKED() -> semaphore:
+    """A new semaphore that is taken."""
+    return semaphore(0)
 
 
-def down_interruptible(sem: semaphore) -> int:
-    """Take the semaphore: 0, or -EINTR when a signal came first (drivers then return -ERESTARTSYS)."""
+def _down(sem: semaphore, interruptible: bool, what: str) -> int:
+    kernel = current_kernel()
+    may = might_sleep_here(kernel, what)
     while sem.count <= 0:
-        if not _may_sleep("down_interruptible"):
+        if not may or not _may_sleep(what):
             return -EINTR
         try:
-            current_kernel().sched.wait(sem._wait)
+            kernel.sched.wait(sem._wait, interruptible=interruptible)
         except Errno:
             return -EINTR
     sem.count -= 1
     return 0
+
+
+def down(sem: semaphore) -> None:
+    """Take the semaphore; sleeps, whatever signals come, until it is free."""
+    _down(sem, False, "down")
+
+
+def down_interruptible(sem: semaphore) -> int:
+    """Take the semaphore: 0, or -EINTR when a signal came first (drivers then return -ERESTARTSYS)."""
+    return _down(sem, True, "down_interruptible")
 
 
 def down_trylock(sem: semaphore) -> int:
@@ -161,111 +259,11 @@ def up(sem: semaphore) -> None:
     sem._wait.wake(1)
 
 
-# -- spinlocks --------------------------------------------------------------------------------------------
-
-
-class spinlock_t:
-    """A spinlock.  With one processor and a kernel that is not preempted it never spins: a lock that is
-    taken twice is a deadlock, and reported."""
-
-    __slots__ = ("locked",)
-
-    def __init__(self) -> None:
-        self.locked = False
-
-
-def spin_lock_init(lock: spinlock_t) -> None:
-    """Make the lock free."""
-    lock.locked = False
-
-
-def spin_lock(lock: spinlock_t) -> None:
-    """Take the lock."""
-    if lock.locked:
-        BUG_report("spinlock recursion: the lock is taken already, a real machine would hang here")
-    lock.locked = True
-
-
-def spin_trylock(lock: spinlock_t) -> int:
-    """Take the lock if it is free: 1 when taken, 0 when not."""
-    if lock.locked:
-        return 0
-    lock.locked = True
-    return 1
-
-
-def spin_unlock(lock: spinlock_t) -> None:
-    """Give the lock back."""
-    if not lock.locked:
-        BUG_report("spin_unlock of a lock that is free")
-    lock.locked = False
-
-
-def spin_lock_irqsave(lock: spinlock_t) -> int:
-    """Take the lock and keep interrupts away; returns the flags for `spin_unlock_irqrestore`."""
-    spin_lock(lock)
-    return 0x202
-
-
-def spin_unlock_irqrestore(lock: spinlock_t, flags: int) -> None:
-    """Undo `spin_lock_irqsave`."""
-    spin_unlock(lock)
-
-
-# -- time --------------------------------------------------------------------------------------------------
-
-
-class _Jiffies:
-    """The variable `jiffies`: reads as the ticks since boot wherever a number is wanted."""
-
-    __slots__ = ()
-
-    def __index__(self) -> int:
-        return current_kernel().clock.monotonic_ns() // _NS_PER_TICK
-
-    __int__ = __index__
-
-    def __add__(self, other: int) -> int:
-        return self.__index__() + int(other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: int) -> int:
-        return self.__index__() - int(other)
-
-    def __rsub__(self, other: int) -> int:
-        return int(other) - self.__index__()
-
-    def __lt__(self, other: int) -> bool:
-        return self.__index__() < int(other)
-
-    def __le__(self, other: int) -> bool:
-        return self.__index__() <= int(other)
-
-    def __gt__(self, other: int) -> bool:
-        return self.__index__() > int(other)
-
-    def __ge__(self, other: int) -> bool:
-        return self.__index__() >= int(other)
-
-
-jiffies = _Jiffies()
-
-
-def time_after(a: Any, b: Any) -> bool:
-    """Whether jiffies `a` come after jiffies `b`."""
-    return int(a) > int(b)
-
-
-def time_before(a: Any, b: Any) -> bool:
-    """Whether jiffies `a` come before jiffies `b`."""
-    return int(a) < int(b)
-
-
 __all__ = [
-    "DECLARE_MUTEX", "DECLARE_WAIT_QUEUE_HEAD", "HZ", "down", "down_interruptible", "down_trylock", "init_MUTEX",
-    "init_MUTEX_LOCKED", "init_waitqueue_head", "jiffies", "poll_wait", "sema_init", "semaphore", "spin_lock",
-    "spin_lock_init", "spin_lock_irqsave", "spin_trylock", "spin_unlock", "spin_unlock_irqrestore", "spinlock_t",
-    "time_after", "time_before", "up", "wait_event", "wait_event_interruptible", "wait_event_interruptible_timeout",
-    "wait_queue_head_t", "wake_up", "wake_up_interruptible",
+    "DECLARE_MUTEX", "DECLARE_MUTEX_LOCKED", "DECLARE_WAITQUEUE", "DECLARE_WAIT_QUEUE_HEAD", "DEFINE_WAIT",
+    "add_wait_queue", "down", "down_interruptible", "down_trylock", "finish_wait", "init_MUTEX", "init_MUTEX_LOCKED",
+    "init_waitqueue_head", "interruptible_sleep_on", "might_sleep", "poll_wait", "prepare_to_wait",
+    "remove_wait_queue", "sema_init", "semaphore", "sleep_on", "up", "wait_event", "wait_event_interruptible",
+    "wait_event_interruptible_timeout", "wait_event_timeout", "wait_queue_head_t", "wait_queue_t", "waitqueue_active",
+    "wake_up", "wake_up_all", "wake_up_interruptible",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from machine.hardware.paging import RW, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.mm.page import PG_reserved
-from machine.kernel.mm.space import DEVICE, PTE_PFN, mm_struct
+from machine.kernel.mm.space import DEVICE, PTE_PFN, SPECIAL, mm_struct
 from machine.kernel.mm.vma import VM_SHARED, VM_WRITE, vm_area_struct
 
 
@@ -47,7 +47,9 @@ def _check_entries(mm: mm_struct) -> list[str]:
         if pte & P and pte & RW and not vma.vm_flags & VM_WRITE:
             complaints.append(f"entry {pte:#x} at {va:#x} is writable, {vma!r} is not")
         mem = mm.mem
-        if not mem.pfn_valid(pfn) or mem.flags[pfn] & PG_reserved:
+        if pfn == mm.kernel.zero_pfn and pte & P and pte & RW:
+            complaints.append(f"the zero page is writable at {va:#x} in {vma!r}")
+        if pte & SPECIAL or not mem.pfn_valid(pfn) or mem.flags[pfn] & PG_reserved:
             continue
         if mem.owner_of(pfn) == "anonymous":
             anon += 1

@@ -6,7 +6,7 @@ from machine.hardware.paging import RW, P
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import Errno
 from machine.kernel.mm.page import PG_reserved
-from machine.kernel.mm.space import DEVICE, PTE_PFN, mm_struct
+from machine.kernel.mm.space import DEVICE, PTE_PFN, SPECIAL, mm_struct
 from machine.kernel.mm.vma import VM_DONTCOPY, VM_LOCKED, VM_SHARED, VM_WIPEONFORK, VM_WRITE, vm_area_struct
 from machine.kernel.mm.vma_ops import copy_vma, insert_vma, vma_open
 
@@ -28,9 +28,11 @@ def dup_mm(old: mm_struct) -> mm_struct:
             copy = copy_vma(vma, new, vma.vm_start, vma.vm_end)
             copy.vm_flags &= ~VM_LOCKED
             insert_vma(new, copy)
-            vma_open(copy)
-            if not vma.vm_flags & VM_WIPEONFORK:
-                _copy_page_range(old, new, vma)
+            try:
+                if not vma.vm_flags & VM_WIPEONFORK:
+                    _copy_page_range(old, new, vma)
+            finally:  # where the copy failed too: the area is in the list, and will be closed
+                vma_open(copy)
     except Errno:
         old.flush_tlb()
         new.put()
@@ -55,7 +57,7 @@ def _copy_page_range(old: mm_struct, new: mm_struct, vma: vm_area_struct) -> Non
             if cow and pte & RW:
                 pte &= ~RW
                 words[index + i] = pte
-            if not (pte & DEVICE and not pte & P):
+            if not (pte & SPECIAL or (pte & DEVICE and not pte & P)):
                 pfn = (pte & PTE_PFN) >> PAGE_SHIFT
                 if mem.pfn_valid(pfn) and not flags[pfn] & PG_reserved:
                     count[pfn] += 1

@@ -7,14 +7,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from machine.hardware.paging import NX, PF_FETCH, PF_PRESENT, PF_USER, PF_WRITE, RW, US, A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGKILL, SIGSEGV
+from machine.kernel.answers import nonsense
+from machine.kernel.mm.do_fault import (
+    FAULT_FLAG_INSTRUCTION,
+    FAULT_FLAG_USER,
+    ask_driver,
+    bad_page_of,
+    do_fault,
+    write_shared,
+)  # fmt: skip
+from machine.kernel.mm.do_fault import SIGSEGV as FAULT_SIGSEGV
 from machine.kernel.mm.page import (
     NOPAGE_OOM,
+    NOPAGE_SIGBUS,
     VM_FAULT_MAJOR,
     VM_FAULT_MINOR,
     VM_FAULT_OOM,
@@ -23,9 +34,9 @@ from machine.kernel.mm.page import (
     PG_exec,
     PG_reserved,
 )
-from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN
+from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL
 from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct
-from machine.kernel.module import DRIVER_FAILED, call_driver, module
+from machine.kernel.module import DRIVER_FAILED, module
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -55,13 +66,16 @@ def do_page_fault(kernel: Kernel, task: Task, address: int, error_code: int) -> 
         if not kernel.mmio.access(task, vma, address, error_code, (pte & PTE_PFN) | (address & (PAGE_SIZE - 1))):
             kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT_VECTOR, error_code)
         return
-    outcome = handle_mm_fault(mm, vma, address, bool(error_code & PF_WRITE))
+    flags = FAULT_FLAG_USER | (FAULT_FLAG_INSTRUCTION if error_code & PF_FETCH else 0)
+    outcome = handle_mm_fault(mm, vma, address, bool(error_code & PF_WRITE), flags)
     if outcome == VM_FAULT_MINOR:
         task.min_flt += 1
     elif outcome == VM_FAULT_MAJOR:
         task.maj_flt += 1
     elif outcome == VM_FAULT_SIGBUS:
         kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT_VECTOR, error_code)
+    elif outcome == FAULT_SIGSEGV:
+        kernel.force_sig_fault(task, SIGSEGV, SEGV_MAPERR, address, PAGE_FAULT_VECTOR, error_code)
     else:
         kernel.printk(f"VM: killing process {task.comm}", 3)
         kernel.force_sig_fault(task, SIGKILL, 0, 0, PAGE_FAULT_VECTOR, error_code)
@@ -109,16 +123,26 @@ def faultin(mm: mm_struct, address: int, error_code: int) -> bool:
     return False
 
 
-def handle_mm_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool) -> int:
-    """Make `address` present for this access.  Returns VM_FAULT_MINOR, _MAJOR, _SIGBUS or _OOM."""
+def handle_mm_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, flags: int = 0) -> int:
+    """Make `address` present for this access.  Returns VM_FAULT_MINOR, _MAJOR, _SIGBUS, _OOM or FAULT_SIGSEGV.
+
+    `flags`: FAULT_FLAG_USER, FAULT_FLAG_INSTRUCTION, for a driver's `fault`.
+    """
     kernel = mm.kernel
     page = address & ~(PAGE_SIZE - 1)
     try:
         index = mm.tables.leaf(address)
         pte = mm.ram.words[index]
         if not pte:
-            if vma.vm_ops is not None and vma.vm_ops.nopage is not None:
+            ops = vma.vm_ops
+            if ops is None:
+                outcome = do_anonymous_page(mm, vma, write, index)
+            elif ops.nopage is not None:
                 outcome = do_no_page(mm, vma, page, write, index)
+            elif ops.today:
+                outcome = do_fault(mm, vma, address, write, index, flags)
+            elif ops.userfault is not None:
+                outcome = ops.userfault(vma, address, write, index, flags)
             else:
                 outcome = do_anonymous_page(mm, vma, write, index)
         elif write and not pte & RW:
@@ -172,23 +196,17 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
     driver = ops.owner is not None
     kind = [VM_FAULT_MINOR]
     if driver:
-        fresh = mem.fresh = set()
-        answer: Any = call_driver(kernel, ops.owner, "nopage", ops.nopage, vma, page, kind)
-        mem.fresh = None
+        answer, fresh = ask_driver(kernel, ops.owner, "nopage", ops.nopage, vma, page, kind)
     else:
         answer = ops.nopage(vma, page, kind)
-        fresh = None
+        fresh = set()
     kernel.fault_answer = answer_name(vma)
-    if not isinstance(answer, Page):
-        if answer is DRIVER_FAILED:
-            return VM_FAULT_SIGBUS
-        if answer is not None and not hasattr(answer, "name"):
-            kernel.driver_bug(ops.owner, f"nopage returned {answer!r}, which is no struct page")
-        return VM_FAULT_OOM if answer is NOPAGE_OOM else VM_FAULT_SIGBUS
+    if not isinstance(answer, Page) or (driver and bad_page_of(mem, answer)):
+        return _no_page(vma, answer)
     pfn = answer.pfn
     kernel.fault_pfn = pfn
     if driver and not mem.flags[pfn] & PG_reserved:
-        _check_reference(kernel, vma, page, pfn, fresh)
+        check_reference(kernel, vma, page, pfn, fresh)
     if words[index]:  # somebody else mapped it while the method slept
         mem.put_page(pfn)
         return VM_FAULT_MINOR
@@ -205,7 +223,10 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
         if write:
             entry |= D
         if not mem.flags[pfn] & PG_reserved:
-            mm.rss_file += 1
+            if mem.owner_of(pfn) == "anonymous":  # a window on physical memory shows a page of some process
+                mm.rss_anon += 1
+            else:
+                mm.rss_file += 1
             mem.mapcount[pfn] += 1
     if vma.vm_flags & VM_EXEC:
         mem.flags[pfn] |= PG_exec
@@ -213,16 +234,33 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
     return VM_FAULT_MAJOR if kind[0] == VM_FAULT_MAJOR else VM_FAULT_MINOR
 
 
-def _check_reference(kernel: Kernel, vma: vm_area_struct, page: int, pfn: int, fresh: Optional[set[int]]) -> None:
-    """Report a `nopage` that forgot `get_page` (MECHANISMS B9).
+def _no_page(vma: vm_area_struct, answer: Any) -> int:
+    """The fault's outcome for an answer that is no page: NOPAGE_SIGBUS (NULL), NOPAGE_OOM, or nonsense, reported."""
+    ops = vma.vm_ops
+    assert ops is not None
+    if answer is NOPAGE_OOM:
+        return VM_FAULT_OOM
+    is_null = answer is None or (type(answer) is int and answer == 0)
+    if answer is not NOPAGE_SIGBUS and answer is not DRIVER_FAILED and not is_null:
+        why = "which is no struct page"
+        if isinstance(answer, Page):
+            why = bad_page_of(vma.vm_mm.mem, answer)
+        nonsense(ops.owner, "nopage", ops.nopage, answer, why)
+    return VM_FAULT_SIGBUS
+
+
+def check_reference(
+    kernel: Kernel, vma: vm_area_struct, page: int, pfn: int, fresh: set[int], method: str = "nopage"
+) -> None:
+    """Report a `nopage` or `fault` that forgot `get_page` (MECHANISMS B9).
 
     A driver's page has the driver's own reference besides one a mapping; a page that the method has just
     allocated and hands over has none of its own.
     """
     mem = kernel.mem
-    if fresh is not None and pfn in fresh:
+    if pfn in fresh:
         if mem.count[pfn] == 1:
-            mem.set_owner(pfn, "handed over by nopage")
+            mem.set_owner(pfn, f"handed over by {method}")
         return
     owner = mem.owner_of(pfn)
     if mem.count[pfn] <= 0 or (isinstance(owner, module) and mem.count[pfn] < mem.mapcount[pfn] + 2):
@@ -230,18 +268,21 @@ def _check_reference(kernel: Kernel, vma: vm_area_struct, page: int, pfn: int, f
         name = ops.owner.name if ops is not None and ops.owner is not None else "?"
         mem.bad_page(
             pfn,
-            f"{name}.nopage returned it for {page:#x} in {vma.maps_line().rstrip()} without get_page: "
+            f"{name}.{method} returned it for {page:#x} in {vma.maps_line().rstrip()} without get_page: "
             "it would be freed at unmap while the driver still uses it",
         )
 
 
 def copy_frame(mm: mm_struct, old: int) -> int:
-    """A new anonymous frame with the contents of frame `old` (cow_user_page)."""
+    """A new anonymous frame with the contents of frame `old`, device memory included (cow_user_page)."""
     mem = mm.mem
     if old == mm.kernel.zero_pfn:
         return mem.alloc_zeroed("anonymous")
     new = mem.alloc_pages(owner="anonymous")
     view = mm.ram.view
+    if not mem.pfn_valid(old):
+        view[new << PAGE_SHIFT : (new + 1) << PAGE_SHIFT] = mm.kernel.bus.read_bytes(old << PAGE_SHIFT, PAGE_SIZE)
+        return new
     view[new << PAGE_SHIFT : (new + 1) << PAGE_SHIFT] = view[old << PAGE_SHIFT : (old + 1) << PAGE_SHIFT]
     return new
 
@@ -250,17 +291,24 @@ def do_wp_page(mm: mm_struct, vma: vm_area_struct, page: int, index: int, pte: i
     """A write to a present page whose entry is read-only (mm/memory.c: do_wp_page)."""
     kernel, mem, words = mm.kernel, mm.mem, mm.ram.words
     old = (pte & PTE_PFN) >> PAGE_SHIFT
-    if not mem.pfn_valid(old):
+    special = pte & SPECIAL
+    if not special and not mem.pfn_valid(old):
         kernel.printk(f"do_wp_page: bogus page at address {page:08x}", 3)
         kernel.fault_answer = "bogus page"
         return VM_FAULT_OOM
-    kernel.fault_pfn = old
-    reserved = mem.flags[old] & PG_reserved
-    if vma.vm_flags & VM_SHARED:
+    if not special:
+        kernel.fault_pfn = old
+    uncounted = special or mem.flags[old] & PG_reserved
+    if vma.vm_flags & VM_SHARED and old != kernel.zero_pfn:  # the zero page is copied for shared areas too
+        ops = vma.vm_ops
+        if ops is not None and ops.today:
+            outcome = write_shared(mm, vma, page, index, pte, -1 if special else old)
+            if outcome is not None:
+                return outcome
         words[index] = pte | RW | A | D
         kernel.fault_answer = "write enabled"
         return VM_FAULT_MINOR
-    if not reserved and mem.count[old] == 1 and mem.owner_of(old) == "anonymous":
+    if not uncounted and mem.count[old] == 1 and mem.owner_of(old) == "anonymous":
         words[index] = pte | RW | A | D
         kernel.fault_answer = "copy-on-write, last user"
         if not pte & NX:
@@ -272,7 +320,7 @@ def do_wp_page(mm: mm_struct, vma: vm_area_struct, page: int, index: int, pte: i
     kernel.fault_pfn = new
     words[index] = new << PAGE_SHIFT | vma.vm_page_prot | RW | A | D
     mm.rss_anon += 1
-    if not reserved:
+    if not uncounted:
         if mem.owner_of(old) == "anonymous":
             mm.rss_anon -= 1
         else:

@@ -44,6 +44,9 @@ class Backing(Protocol):
     def pwrite(self, data: bytes, position: int) -> None:
         """Write all of `data` to the host (write-through mappings only)."""
 
+    def seek(self, offset: int, whence: int) -> int:
+        """SEEK_DATA or SEEK_HOLE from `offset` on; -1 where nothing follows."""
+
 
 class Accounting(Protocol):
     """Who is told of pages that exist only in memory."""
@@ -354,7 +357,7 @@ def filemap_nopage(vma: vm_area_struct, address: int, kind: Optional[Ptr]) -> No
         except Errno as error:
             return NOPAGE_OOM if error.errno == ENOMEM else NOPAGE_SIGBUS
     mem = mapping.kernel.mem
-    mem.count[pfn] += 1
+    mem.get_page(pfn)
     return Page(mem, pfn)
 
 

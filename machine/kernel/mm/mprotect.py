@@ -11,7 +11,7 @@ from machine.kernel.abi.mman import PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PRO
 from machine.kernel.mm.limits import account, enough_memory, may_expand_vm
 from machine.kernel.mm.mmap import populate
 from machine.kernel.mm.page import PG_exec
-from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, mm_struct, vm_get_page_prot
+from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL, mm_struct, vm_get_page_prot
 from machine.kernel.mm.unmapped_area import ULONG_MAX, page_align
 from machine.kernel.mm.vma import (
     VM_ACCOUNT,
@@ -23,11 +23,12 @@ from machine.kernel.mm.vma import (
     VM_SHARED,
     VM_WRITE,
     vm_area_struct,
+    wants_writenotify,
 )  # fmt: skip
 from machine.kernel.mm.vma_ops import emit_vma, merge_around, split_vma, watch_code
 
 _PROT = VM_READ | VM_WRITE | VM_EXEC
-_KEPT = PTE_PFN | A | D | PCD | PWT
+_KEPT = PTE_PFN | SPECIAL | A | D | PCD | PWT
 
 
 def change_flags(mm: mm_struct, vma: vm_area_struct, start: int, end: int, flags: int) -> vm_area_struct:
@@ -42,6 +43,8 @@ def change_flags(mm: mm_struct, vma: vm_area_struct, start: int, end: int, flags
     account(mm, vma, -1)
     vma.vm_flags = flags
     vma.vm_page_prot = vm_get_page_prot(flags) | cached
+    if wants_writenotify(vma):
+        vma.vm_page_prot &= ~RW
     account(mm, vma, +1)
     watch_code(vma)
     emit_vma(mm, "change", vma)
@@ -51,6 +54,7 @@ def change_flags(mm: mm_struct, vma: vm_area_struct, start: int, end: int, flags
 def change_protection(mm: mm_struct, vma: vm_area_struct, start: int, end: int) -> None:
     """Rewrite the entries of [start, end) for the area's new protection."""
     mem, words, prot, flags = mm.mem, mm.ram.words, vma.vm_page_prot, vma.vm_flags
+    zero_pfn = mm.kernel.zero_pfn
     writable = flags & (VM_WRITE | VM_SHARED) == VM_WRITE
     changed = False
     for _va, index, number in mm.tables.runs(start, end):
@@ -63,6 +67,8 @@ def change_protection(mm: mm_struct, vma: vm_area_struct, start: int, end: int) 
                 continue
             new = (pte & _KEPT) | prot
             pfn = (pte & PTE_PFN) >> PAGE_SHIFT
+            if pfn == zero_pfn:
+                new &= ~RW  # a shared area of a driver without nopage: its writes get copies
             if writable and mem.pfn_valid(pfn) and mem.count[pfn] == 1 and mem.owner_of(pfn) == "anonymous":
                 new |= RW
             if flags & VM_EXEC and mem.pfn_valid(pfn):

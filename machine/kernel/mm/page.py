@@ -16,12 +16,14 @@ from typing import Any, Optional, Union
 
 from machine.hardware.ram import ISA_HOLE_END, ISA_HOLE_START, PAGE_SHIFT, PAGE_SIZE, Ram
 from machine.kernel.abi.errno import ENOMEM, Errno
+from machine.kernel.mm.borrow import BORROWED, borrow
 
 MAX_ORDER = 11
 """Orders 0 to 10: a block is at most 4 MiB."""
 
-PG_reserved, PG_dirty, PG_poison, PG_exec, PG_used = 1, 2, 4, 8, 16
-"""Reserved; written since read in; filled with poison; was mapped executable; was ever allocated."""
+PG_reserved, PG_dirty, PG_poison, PG_exec, PG_used, PG_watched, PG_locked = 1, 2, 4, 8, 16, 32, 64
+"""Reserved; written since read in; filled with poison; was mapped executable; was ever allocated; free, and was a
+driver's: its poison is looked at before it is used again; locked (lock_page)."""
 
 POISON = 0xAA
 """Byte that fills a freed frame (include/linux/poison.h: PAGE_POISON)."""
@@ -123,11 +125,21 @@ class Memory:
         self._owner_index: dict[Any, int] = {None: 0}
         self.zones = [Zone("DMA", 0, DMA_LIMIT), Zone("Normal", DMA_LIMIT, self.max_pfn)]
         self.on_exec_freed: Callable[[], None] = lambda: None
+        self.whose_line: Callable[[], str] = lambda: ""
+        """The driver's line that runs (module.py: calling_line)."""
+        self.freed_at: dict[int, tuple[Any, str]] = {}
+        """Free frame that was a driver's -> (the driver, its line that freed it)."""
         self.shrinkers: list[Callable[[int], int]] = []
         """Called when memory is short with a number of frames wanted; they return how many they freed."""
         self.min_free = 0
-        self.fresh: Optional[set[int]] = None
-        """Frames allocated since a driver's `nopage` was called; None outside one."""
+        self.journals: list[dict[int, int]] = []
+        """Of each fault that is watched: frame -> its count before the fault changed it (trace.py)."""
+        self.got_at: dict[int, tuple[Any, int]] = {}
+        """Frame -> (code, line) of the driver's last `get_page` of it."""
+        self.fresh: list[set[int]] = []
+        """Of each call of a driver's `nopage` or `fault`: the frames allocated since (one that sleeps is not alone)."""
+        self.page_wait: Any = None
+        """Where those sleep who wait for a locked page; made by the first one."""
         self._reserve_holes()
 
     def _reserve_holes(self) -> None:
@@ -166,6 +178,8 @@ class Memory:
         if not 0 <= order < MAX_ORDER:
             raise Errno(ENOMEM)
         pfn = self._take(gfp, order)
+        if self.journals:
+            self._note(pfn)
         self.count[pfn] = 1
         self.order[pfn] = order
         index = self._owner_index.get(owner)
@@ -175,13 +189,15 @@ class Memory:
         zero = gfp & GFP_ZERO
         for each in range(pfn, pfn + (1 << order)):
             owners[each] = index
+            if flags[each] & PG_watched:
+                self.check_poison_of(each)
             if zero and flags[each] & PG_poison:
                 self.ram.view[each << PAGE_SHIFT : (each + 1) << PAGE_SHIFT] = _ZEROS
                 flags[each] = PG_used
             else:
                 flags[each] |= PG_used
-        if self.fresh is not None:
-            self.fresh.add(pfn)
+        for pages in self.fresh:
+            pages.add(pfn)
         return pfn
 
     def alloc_zeroed(self, owner: Any) -> int:
@@ -190,12 +206,16 @@ class Memory:
         if not free or self.zones[1].remaining <= self.min_free:
             return self.alloc_pages(GFP_HIGHUSER | GFP_ZERO, 0, owner)
         pfn, _ = free.popitem()
+        if self.journals:
+            self._note(pfn)
         self.zones[1].remaining -= 1
         self.count[pfn] = 1
         self.order[pfn] = 0
         index = self._owner_index.get(owner)
         self._owner[pfn] = self._new_owner(owner) if index is None else index
         if self.flags[pfn] & PG_poison:
+            if self.flags[pfn] & PG_watched:
+                self.check_poison_of(pfn)
             self.ram.view[pfn << PAGE_SHIFT : (pfn + 1) << PAGE_SHIFT] = _ZEROS
         self.flags[pfn] = PG_used
         return pfn
@@ -227,6 +247,10 @@ class Memory:
             return pfn
         return None
 
+    def _note(self, pfn: int) -> None:
+        for journal in self.journals:
+            journal.setdefault(pfn, self.count[pfn])
+
     # -- release --------------------------------------------------------------------------------
 
     def free_pages(self, pfn: int, order: int = 0) -> None:
@@ -246,9 +270,13 @@ class Memory:
             self._free(pfn, order)
 
     def get_page(self, pfn: int) -> None:
-        """One more reference.  Of a free frame: reported."""
-        if self.count[pfn] <= 0 and self._owner[pfn] == 0 and not self.flags[pfn] & PG_reserved:
+        """One more reference.  A free frame leaves the free lists for it; one that its driver freed is reported."""
+        if self.journals:
+            self._note(pfn)
+        free = self.count[pfn] <= 0 and self._owner[pfn] == 0 and not self.flags[pfn] & PG_reserved
+        if free and not borrow(self, pfn):
             self.bad_page(pfn, "get_page of a free page")
+            return
         self.count[pfn] += 1
 
     def put_page(self, pfn: int) -> None:
@@ -259,12 +287,23 @@ class Memory:
         if count < 0:
             self.bad_page(pfn, "put_page of a free page")
             return
+        if self.journals:
+            self._note(pfn)
         self.count[pfn] = count
         if count == 0:
             self._free(pfn, self.order[pfn])
 
+    def unlock_page(self, pfn: int) -> None:
+        """The page is unlocked; who waits for a lock looks again."""
+        self.flags[pfn] &= ~PG_locked
+        if self.page_wait is not None:
+            self.page_wait.wake()
+
     def _free(self, pfn: int, order: int) -> None:
         flags, owners, view = self.flags, self._owner, self.ram.view
+        owner = self._owner_names[owners[pfn]]
+        watched = PG_watched if getattr(owner, "is_module", False) else 0
+        where = self.whose_line() if watched else ""
         for each in range(pfn, pfn + (1 << order)):
             if self.mapcount[each]:
                 self.bad_page(each, f"freed while {self.mapcount[each]} page-table entries map it")
@@ -272,8 +311,11 @@ class Memory:
             if flags[each] & PG_exec:
                 self.on_exec_freed()
             owners[each] = 0
-            flags[each] = PG_used | PG_poison
-            view[each << PAGE_SHIFT : (each + 1) << PAGE_SHIFT] = _POISONED
+            flags[each] = PG_used | PG_poison | watched
+            if watched:
+                self.freed_at[each] = owner, where
+            if owner is not BORROWED:
+                view[each << PAGE_SHIFT : (each + 1) << PAGE_SHIFT] = _POISONED
         zone = self.zones[0] if pfn < DMA_LIMIT else self.zones[1]
         zone.remaining += 1 << order
         free = zone.free
@@ -285,6 +327,25 @@ class Memory:
             pfn &= ~(1 << order)
             order += 1
         free[order][pfn] = None
+
+    def check_poison_of(self, pfn: int) -> None:
+        """A frame that a driver freed is about to be used again: say so if somebody wrote to it meanwhile
+        (mm/page_poison.c: check_poison_mem)."""
+        self.flags[pfn] &= ~PG_watched
+        owner, where = self.freed_at.pop(pfn)
+        page = bytes(self.ram.view[pfn << PAGE_SHIFT : (pfn + 1) << PAGE_SHIFT])
+        if page == _POISONED:
+            return
+        at = next(i for i, byte in enumerate(page) if byte != POISON)
+        self.report(
+            f"pagealloc: memory corruption: frame {pfn:#x} was written after it was freed, at offset {at:#x}: "
+            f"{page[at : at + 8].hex(' ')} ...; {owner.name} freed it" + (f" at {where}" if where else "")
+        )
+
+    def check_poison(self, owner: Any = None) -> None:
+        """Look at all free frames that were a driver's (of `owner` only); each is reported once."""
+        for pfn in [pfn for pfn, (who, _) in self.freed_at.items() if owner is None or who is owner]:
+            self.check_poison_of(pfn)
 
     def bad_page(self, pfn: int, why: str) -> None:
         """Report as `Bad page state` does (mm/page_alloc.c: bad_page)."""
@@ -330,36 +391,12 @@ class Memory:
 
     def used_frames(self) -> dict[Any, int]:
         """Allocated frames by owner.  Walks everything: for tests and reports."""
-        tally: dict[Any, int] = {}
-        free = [False] * self.max_pfn
-        for zone in self.zones:
-            for order, blocks in enumerate(zone.free):
-                for first in blocks:
-                    free[first : first + (1 << order)] = [True] * (1 << order)
-        for start, end in self.ram.pieces:
-            for pfn in range(start >> PAGE_SHIFT, end >> PAGE_SHIFT):
-                if not free[pfn] and not self.flags[pfn] & PG_reserved:
-                    owner = self.owner_of(pfn)
-                    tally[owner] = tally.get(owner, 0) + 1
-        return tally
+        from machine.kernel.mm.census import used_frames
+
+        return used_frames(self)
 
     def check_free_lists(self) -> list[str]:
         """Whether the free list is whole: no overlap, counts zero, sums right, nothing unmerged."""
-        complaints = []
-        for zone in self.zones:
-            seen: set[int] = set()
-            for order, blocks in enumerate(zone.free):
-                for first in blocks:
-                    frames = range(first, first + (1 << order))
-                    if first & ((1 << order) - 1):
-                        complaints.append(f"free block {first:#x} of order {order} is not aligned")
-                    if not seen.isdisjoint(frames):
-                        complaints.append(f"free block {first:#x} of order {order} overlaps another")
-                    seen.update(frames)
-                    if self.count[first]:
-                        complaints.append(f"free frame {first:#x} has count {self.count[first]}")
-                    if order < MAX_ORDER - 1 and first ^ (1 << order) in blocks:
-                        complaints.append(f"free buddies {first:#x} of order {order} are not merged")
-            if len(seen) != zone.remaining:
-                complaints.append(f"zone {zone.name} counts {zone.remaining} free frames and lists {len(seen)}")
-        return complaints
+        from machine.kernel.mm.census import check_free_lists
+
+        return check_free_lists(self)

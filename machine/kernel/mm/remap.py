@@ -1,13 +1,33 @@
-"""Mappings that a driver builds at once: remap_pfn_range and its older names (mm/memory.c of 2.6.10)."""
+"""Mappings that a driver builds at once: remap_pfn_range and its older names (mm/memory.c of 2.6.10 and of 6.1)."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from machine.hardware.paging import RW, A, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
+from machine.kernel.dialect import is_today
 from machine.kernel.mm.page import PG_reserved
-from machine.kernel.mm.space import DEVICE
-from machine.kernel.mm.vma import VM_IO, VM_RESERVED, VM_SHARED, vm_area_struct
+from machine.kernel.mm.space import DEVICE, SPECIAL
+from machine.kernel.mm.vma import (
+    VM_DONTDUMP,
+    VM_DONTEXPAND,
+    VM_IO,
+    VM_PFNMAP,
+    VM_RESERVED,
+    VM_SHARED,
+    is_cow_mapping,
+    vm_area_struct,
+)  # fmt: skip
+from machine.kernel.module import calling_line, calling_module
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+
+KERN_NOTICE = 5
+MAX_PFN = 1 << 40
+"""An x86-64 entry has room for addresses of 52 bits."""
 
 
 def remap_pfn_range(vma: vm_area_struct, virt_addr: int, pfn: int, size: int, prot: int) -> int:
@@ -16,17 +36,30 @@ def remap_pfn_range(vma: vm_area_struct, virt_addr: int, pfn: int, size: int, pr
     0, or -ENOMEM when there is no memory for tables, -EINVAL when the range is outside the area.
     Only reserved frames and addresses above RAM are mapped; the entry of an ordinary RAM page stays
     empty, so that the first touch finds a zero page (LDD3 §15.2.6).  Sets VM_IO and VM_RESERVED.
+
+    In a driver that says ``KERNEL = (6, 1)`` every frame is mapped, ordinary RAM included (since 2.6.15), and none is
+    counted: the driver must keep it until the area is gone.  Sets VM_IO, VM_PFNMAP, VM_DONTEXPAND, VM_DONTDUMP; a
+    private writable area must be mapped whole (else -EINVAL).
     """
-    mm = vma.vm_mm
-    mem, words = mm.mem, mm.ram.words
     end = virt_addr + ((size + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1))
     if virt_addr & (PAGE_SIZE - 1) or virt_addr < vma.vm_start or end > vma.vm_end or size <= 0:
         return -EINVAL
+    if not 0 <= pfn <= MAX_PFN - ((end - virt_addr) >> PAGE_SHIFT):
+        return -EINVAL
+    if is_today(calling_module(2)):
+        return _remap_today(vma, virt_addr, end, pfn, prot)
+    return _remap_2_6_10(vma, virt_addr, end, pfn, prot)
+
+
+def _remap_2_6_10(vma: vm_area_struct, virt_addr: int, end: int, pfn: int, prot: int) -> int:
+    mm = vma.vm_mm
+    mem, words = mm.mem, mm.ram.words
     vma.vm_flags |= VM_IO | VM_RESERVED
     private = not vma.vm_flags & VM_SHARED
     bits = (prot | A) & ~RW if private else prot | A
     bus = mm.kernel.bus
     changed = False
+    ordinary = 0
     try:
         for address in range(virt_addr, end, PAGE_SIZE):
             index = mm.tables.leaf(address)
@@ -38,14 +71,64 @@ def remap_pfn_range(vma: vm_area_struct, virt_addr: int, pfn: int, size: int, pr
                 words[index] = pfn << PAGE_SHIFT | (bits if device is None else (bits & ~P) | DEVICE)
             elif mem.flags[pfn] & PG_reserved:
                 words[index] = pfn << PAGE_SHIFT | bits
+            else:
+                ordinary += 1
             pfn += 1
     except Errno:
         return -ENOMEM
     if changed:
         mm.flush_tlb()
+    if ordinary:
+        _tell_ordinary(mm.kernel, vma, ordinary)
     return 0
+
+
+def _tell_ordinary(kernel: Kernel, vma: vm_area_struct, pages: int) -> None:
+    """Ordinary RAM was not mapped.  A notice: the call says nothing, and the book does it on purpose (LDD3 §15.2.6)."""
+    where = calling_line(3)
+    kernel.printk(
+        f"remap_pfn_range: {pages} page{'s' if pages != 1 else ''} of ordinary RAM not mapped, "
+        f"{vma.vm_start:x}-{vma.vm_end:x} will show zeros there" + (f" ({where})" if where else ""),
+        KERN_NOTICE,
+    )
+
+
+def _remap_today(vma: vm_area_struct, virt_addr: int, end: int, pfn: int, prot: int) -> int:
+    """mm/memory.c of 6.1: remap_pfn_range_notrack.  A page that is mapped already is a bug of the driver."""
+    mm = vma.vm_mm
+    if is_cow_mapping(vma.vm_flags):
+        if virt_addr != vma.vm_start or end != vma.vm_end:
+            return -EINVAL
+        vma.vm_pgoff = pfn  # a kernel without the SPECIAL bit tells copies by it
+    vma.vm_flags |= VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP
+    bits = prot | A if vma.vm_flags & VM_SHARED else (prot | A) & ~RW
+    try:
+        for address in range(virt_addr, end, PAGE_SIZE):
+            index = mm.tables.leaf(address)
+            if mm.ram.words[index]:
+                where = calling_line(3)
+                text = f"remap_pfn_range({address:#x}): a page is mapped there already ({where})"
+                mm.kernel.driver_bug(calling_module(3), text)
+                return -EINVAL
+            mm.ram.words[index] = pfn_entry(vma, pfn, bits)
+            pfn += 1
+    except Errno:
+        return -ENOMEM
+    return 0
+
+
+def pfn_entry(vma: vm_area_struct, pfn: int, bits: int) -> int:
+    """The entry that maps frame `pfn` uncounted; that of a block of device registers is never present."""
+    if not vma.vm_mm.mem.pfn_valid(pfn) and vma.vm_mm.kernel.bus.find(pfn << PAGE_SHIFT) is not None:
+        return pfn << PAGE_SHIFT | (bits & ~P) | DEVICE
+    return pfn << PAGE_SHIFT | bits | SPECIAL
 
 
 def io_remap_page_range(vma: vm_area_struct, virt_addr: int, phys_addr: int, size: int, prot: int) -> int:
     """`remap_pfn_range` by physical address, for I/O memory (the same thing on a PC)."""
     return remap_pfn_range(vma, virt_addr, phys_addr >> PAGE_SHIFT, size, prot)
+
+
+def io_remap_pfn_range(vma: vm_area_struct, virt_addr: int, pfn: int, size: int, prot: int) -> int:
+    """`remap_pfn_range` under the name for I/O memory (since 2.6.12; the same thing on a PC)."""
+    return remap_pfn_range(vma, virt_addr, pfn, size, prot)

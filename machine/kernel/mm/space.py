@@ -31,6 +31,9 @@ PROTNONE = 1 << 10
 """Software bit of an entry that is kept but not present: its area is PROT_NONE (`_PAGE_PROTNONE`)."""
 DEVICE = 1 << 9
 """Software bit of a non-present entry: the address holds a device register block (mm/mmio.py)."""
+SPECIAL = 1 << 11
+"""Software bit of an entry that maps a frame without counting it: made by frame number, for VM_PFNMAP and VM_MIXEDMAP
+areas of today's drivers (`_PAGE_SPECIAL`)."""
 PTE_PFN = 0x000F_FFFF_FFFF_F000
 
 
@@ -80,6 +83,8 @@ class mm_struct(UserAccess):
         self.def_flags = 0
         self.dumpable = 1
         self.closed = False
+        self.empty_answers = (0, 0)
+        """(address, how often in a row) of a driver's VM_FAULT_NOPAGE that left no entry (mm/do_fault.py)."""
         kernel.mms.add(self)
 
     def __hash__(self) -> int:
@@ -195,7 +200,7 @@ class mm_struct(UserAccess):
 
     def _drop(self, pte: int) -> None:
         """The reference that one removed entry held."""
-        if pte & DEVICE and not pte & P:
+        if pte & SPECIAL or (pte & DEVICE and not pte & P):
             return
         pfn = (pte & PTE_PFN) >> PAGE_SHIFT
         mem = self.mem

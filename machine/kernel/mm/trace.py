@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from machine.events import PageFault
 from machine.hardware.cpu import RIP
 from machine.hardware.paging import walk
 from machine.hardware.ram import PAGE_SHIFT
-from machine.kernel.mm.space import PTE_PFN
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -23,7 +22,7 @@ class FaultTrace:
     `origin`: "user", or the system call whose own access to user memory faulted.
     """
 
-    __slots__ = ("_count_held", "_faults_before", "_held", "_kernel", "_task", "record")
+    __slots__ = ("_counts", "_faults_before", "_kernel", "_task", "record")
 
     def __init__(self, kernel: Kernel, task: Task, address: int, error_code: int, origin: str) -> None:
         mm = task.mm
@@ -43,12 +42,9 @@ class FaultTrace:
             vm_start=0 if vma is None else vma.vm_start, vm_flags=0 if vma is None else vma.vm_flags,
             mapping=mapping, walk_before=walk(kernel.ram, mm.tables.cr3, address), time_ns=kernel.clock.monotonic_ns(),
         )  # fmt: skip
-        pte = mm.tables.get(address)
-        held = (pte & PTE_PFN) >> PAGE_SHIFT
-        self._held: Optional[int] = None
-        self._count_held = 0
-        if pte and kernel.mem.pfn_valid(held):
-            self._held, self._count_held = held, kernel.mem.count[held]
+        self._counts: dict[int, int] = {}
+        """Frame -> its count before this fault changed it."""
+        kernel.mem.journals.append(self._counts)
         self._faults_before = (task.min_flt, task.maj_flt)
 
     def end(self) -> None:
@@ -56,10 +52,11 @@ class FaultTrace:
         kernel, task, record = self._kernel, self._task, self.record
         record.answer, record.pfn = kernel.fault_answer, kernel.fault_pfn
         pfn = record.pfn
+        journals = kernel.mem.journals
+        del journals[next(i for i, each in enumerate(journals) if each is self._counts)]
         if pfn is not None and kernel.mem.pfn_valid(pfn):
             record.count_after = kernel.mem.count[pfn]
-            newly = 1 if kernel.mem.mapcount[pfn] else 0
-            record.count_before = self._count_held if pfn == self._held else record.count_after - newly
+            record.count_before = self._counts.get(pfn, record.count_after)
         record.walk_after = walk(kernel.ram, task.mm.tables.cr3, record.address)
         record.outcome = self._outcome()
         if kernel.events.fault is not None:

@@ -87,7 +87,7 @@ class UserAccess:
         if physical < 0:
             device = self._device_entry(address, False)
             return b"" if device < 0 else self.kernel.bus.read_bytes(device, count)
-        if physical + count <= self.ram.limit:
+        if physical + count <= self.ram.low_end or self.ram.holds(physical, count):
             return bytes(self.ram.view[physical : physical + count])
         return self.kernel.bus.read_bytes(physical, count)
 
@@ -104,7 +104,7 @@ class UserAccess:
                 if device < 0:
                     break
                 self.kernel.bus.write_bytes(device, bytes(view[done : done + piece]))
-            elif physical + piece <= self.ram.limit:
+            elif physical + piece <= self.ram.low_end or self.ram.holds(physical, piece):
                 self.ram.view[physical : physical + piece] = view[done : done + piece]
                 if self.mem.flags[physical >> PAGE_SHIFT] & PG_exec:
                     self.kernel.cpu.drop_code()

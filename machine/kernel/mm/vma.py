@@ -20,6 +20,7 @@ VM_DONTCOPY, VM_DONTEXPAND, VM_RESERVED = 0x20000, 0x40000, 0x80000
 VM_ACCOUNT, VM_NORESERVE = 0x100000, 0x200000
 VM_PFNMAP = 0x400000
 VM_WIPEONFORK, VM_DONTDUMP = 0x2000000, 0x4000000
+VM_MIXEDMAP = 0x10000000
 VM_STACK_FLAGS = VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | VM_GROWSDOWN | VM_ACCOUNT
 
 
@@ -55,6 +56,10 @@ class vm_area_struct:
         """The offset in bytes: the field of Linux 2.2 (*Beginning Linux Programming* ch. 21)."""
         return self.vm_pgoff << PAGE_SHIFT
 
+    @vm_offset.setter
+    def vm_offset(self, value: int) -> None:
+        self.vm_pgoff = value >> PAGE_SHIFT
+
     def __repr__(self) -> str:
         return f"<vma {self.vm_start:#x}-{self.vm_end:#x} {self.vm_flags:#x} {self.name()}>"
 
@@ -88,3 +93,17 @@ class vm_area_struct:
         line = f"{self.vm_start:08x}-{self.vm_end:08x} {bits} {offset:08x} {major:02x}:{minor:02x} {number} "
         name = self.name()
         return f"{line:<73}{name}" if name else line
+
+
+def is_cow_mapping(flags: int) -> bool:
+    """Whether a write to an area with these flags makes a private copy (include/linux/mm.h)."""
+    return flags & (VM_SHARED | VM_MAYWRITE) == VM_MAYWRITE
+
+
+def wants_writenotify(vma: vm_area_struct) -> bool:
+    """Whether the area's driver wants to hear of the first write to each page: its entries begin without RW
+    (mm/mmap.c: vma_wants_writenotify)."""
+    ops = vma.vm_ops
+    if ops is None or (ops.page_mkwrite is None and ops.pfn_mkwrite is None):
+        return False
+    return vma.vm_flags & (VM_SHARED | VM_WRITE) == VM_SHARED | VM_WRITE

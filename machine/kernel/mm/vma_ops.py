@@ -7,7 +7,18 @@ from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import ENOMEM, Errno
 from machine.kernel.mm.limits import account
 from machine.kernel.mm.space import MAX_MAP_COUNT, mm_struct
-from machine.kernel.mm.vma import VM_DONTEXPAND, VM_EXEC, VM_IO, VM_PFNMAP, VM_SHARED, VM_WRITE, vm_area_struct
+from machine.kernel.mm.uncounted import told_at_close
+from machine.kernel.mm.vma import (
+    VM_DONTEXPAND,
+    VM_EXEC,
+    VM_IO,
+    VM_MIXEDMAP,
+    VM_PFNMAP,
+    VM_RESERVED,
+    VM_SHARED,
+    VM_WRITE,
+    vm_area_struct,
+)  # fmt: skip
 from machine.kernel.module import call_driver
 
 
@@ -86,6 +97,8 @@ def vma_close(vma: vm_area_struct) -> None:
     """Tell the driver that an area over its object is gone, and drop the file."""
     ops = vma.vm_ops
     if ops is not None and ops.close is not None:
+        if ops.owner is not None and ops.owner.uncounted:
+            told_at_close(vma)
         call_driver(vma.vm_mm.kernel, ops.owner, "vma close", ops.close, vma)
     if vma.vm_file is not None:
         vma.vm_file.put()
@@ -109,21 +122,18 @@ def split_vma(mm: mm_struct, vma: vm_area_struct, address: int, new_below: bool)
     if mm.map_count >= MAX_MAP_COUNT:
         raise Errno(ENOMEM)
     start, end = vma.vm_start, vma.vm_end
+    new = copy_vma(vma, mm, start, address) if new_below else copy_vma(vma, mm, address, end)
+    vma_open(new)  # the old one has its old bounds still
     if new_below:
-        new = copy_vma(vma, mm, start, address)
-        new_pgoff = vma.vm_pgoff
         set_bounds(mm, vma, address, end)
-        new.vm_pgoff = new_pgoff
     else:
-        new = copy_vma(vma, mm, address, end)
         set_bounds(mm, vma, start, address)
-    vma_open(new)
     insert_vma(mm, new)
     emit_vma(mm, "split", new)
     return new
 
 
-_SPECIAL = VM_IO | VM_DONTEXPAND | VM_PFNMAP
+_SPECIAL = VM_IO | VM_RESERVED | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP
 
 
 def can_merge(low: vm_area_struct, high: vm_area_struct) -> bool:

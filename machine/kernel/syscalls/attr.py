@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Optional
 
 from machine.kernel.abi.errno import EACCES, EINVAL, EISDIR, EOPNOTSUPP, EPERM, EROFS, ETXTBSY, Errno
 from machine.kernel.abi.layout import TIMESPEC64
-from machine.kernel.fs.file import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, inode
+from machine.kernel.fs.file import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, dentry, inode
+from machine.kernel.fs.fsnotify import IN_ACCESS, IN_ATTRIB, IN_MODIFY, fsnotify
 from machine.kernel.fs.namei import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -36,8 +37,15 @@ def _writable(node: inode) -> None:
 # -- chmod -----------------------------------------------------------------------------------------
 
 
-def _chmod(task: Task, node: inode, mode: int) -> int:
+def _tell(task: Task, where: dentry, mask: int) -> None:
+    """Those who watch hear of it (fsnotify_change)."""
+    if task.kernel.fsnotify_watches:
+        fsnotify(where, mask)
+
+
+def _chmod(task: Task, where: dentry, mode: int) -> int:
     """Setgid is lost where the group is none of the caller's (setattr_prepare)."""
+    node = where.d_inode
     _writable(node)
     if node.i_mode & S_IFMT == S_IFLNK:
         raise Errno(EOPNOTSUPP)
@@ -47,36 +55,38 @@ def _chmod(task: Task, node: inode, mode: int) -> int:
     if task.euid and node.i_gid != task.egid and node.i_gid not in task.groups:
         mode &= ~S_ISGID
     node.setattr(i_mode=mode & 0o7777)
+    _tell(task, where, IN_ATTRIB)
     return 0
 
 
 @syscall("chmod", "str mode")
 def sys_chmod(task: Task, path: int, mode: int) -> int:
-    return _chmod(task, find(task, AT_FDCWD, path).d_inode, mode)
+    return _chmod(task, find(task, AT_FDCWD, path), mode)
 
 
 @syscall("fchmod", "fd mode")
 def sys_fchmod(task: Task, fd: int, mode: int) -> int:
-    return _chmod(task, task.files.fget(fd).f_inode, mode)
+    return _chmod(task, task.files.fget(fd).f_dentry, mode)
 
 
 @syscall("fchmodat", "atfd str mode")
 def sys_fchmodat(task: Task, dirfd: int, path: int, mode: int) -> int:
-    return _chmod(task, find(task, dirfd, path).d_inode, mode)
+    return _chmod(task, find(task, dirfd, path), mode)
 
 
 @syscall("fchmodat2", "atfd str mode flags:AT_")
 def sys_fchmodat2(task: Task, dirfd: int, path: int, mode: int, flags: int) -> int:
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise Errno(EINVAL)
-    return _chmod(task, find(task, dirfd, path, flags).d_inode, mode)
+    return _chmod(task, find(task, dirfd, path, flags), mode)
 
 
 # -- chown -----------------------------------------------------------------------------------------
 
 
-def _chown(task: Task, node: inode, uid: int, gid: int) -> int:
+def _chown(task: Task, where: dentry, uid: int, gid: int) -> int:
     """-1 leaves an id alone.  Others than root may only choose a group of their own (chown_ok, chgrp_ok)."""
+    node = where.d_inode
     _writable(node)
     node.getattr()
     if task.euid:
@@ -95,6 +105,7 @@ def _chown(task: Task, node: inode, uid: int, gid: int) -> int:
         changes["i_mode"] = node.i_mode & 0o1777 | keep
     if changes:
         node.setattr(**changes)
+    _tell(task, where, IN_ATTRIB)
     return 0
 
 
@@ -106,17 +117,17 @@ def _low2high(number: int) -> int:
 
 @syscall("chown", "str uid uid", abi="x86_64")
 def sys_chown(task: Task, path: int, uid: int, gid: int) -> int:
-    return _chown(task, find(task, AT_FDCWD, path).d_inode, uid, gid)
+    return _chown(task, find(task, AT_FDCWD, path), uid, gid)
 
 
 @syscall("lchown", "str uid uid", abi="x86_64")
 def sys_lchown(task: Task, path: int, uid: int, gid: int) -> int:
-    return _chown(task, find(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW).d_inode, uid, gid)
+    return _chown(task, find(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW), uid, gid)
 
 
 @syscall("fchown", "fd uid uid", abi="x86_64")
 def sys_fchown(task: Task, fd: int, uid: int, gid: int) -> int:
-    return _chown(task, task.files.fget(fd).f_inode, uid, gid)
+    return _chown(task, task.files.fget(fd).f_dentry, uid, gid)
 
 
 @syscall("chown", "str uid uid", abi="i386")
@@ -153,7 +164,7 @@ def sys_fchown32(task: Task, fd: int, uid: int, gid: int) -> int:
 def sys_fchownat(task: Task, dirfd: int, path: int, uid: int, gid: int, flags: int) -> int:
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise Errno(EINVAL)
-    return _chown(task, find(task, dirfd, path, flags).d_inode, uid, gid)
+    return _chown(task, find(task, dirfd, path, flags), uid, gid)
 
 
 # -- times -----------------------------------------------------------------------------------------
@@ -162,8 +173,9 @@ Times = Optional[tuple[Optional[int], Optional[int]]]
 """(atime, mtime) in nanoseconds, None for one that stays; None as a whole: both are now."""
 
 
-def _set_times(task: Task, node: inode, times: Times) -> int:
+def _set_times(task: Task, where: dentry, times: Times) -> int:
     """Setting to now needs write permission, anything else the owner (vfs_utimes)."""
+    node = where.d_inode
     _writable(node)
     if times == (None, None):
         return 0
@@ -176,11 +188,13 @@ def _set_times(task: Task, node: inode, times: Times) -> int:
                 raise Errno(EACCES) from None
         now = task.kernel.clock.realtime_ns()
         node.setattr(i_atime=now, i_mtime=now)
+        _tell(task, where, IN_ATTRIB)
         return 0
     if not is_owner_or_capable(task, node):
         raise Errno(EPERM)
     changes = {name: value for name, value in zip(("i_atime", "i_mtime"), times, strict=True) if value is not None}
     node.setattr(**changes)
+    _tell(task, where, IN_ATTRIB if len(changes) == 2 else IN_ACCESS if "i_atime" in changes else IN_MODIFY)
     return 0
 
 
@@ -208,8 +222,8 @@ def _utimensat(task: Task, dirfd: int, path: int, times: Times, flags: int) -> i
     if not path and dirfd != AT_FDCWD:
         if flags:
             raise Errno(EINVAL)
-        return _set_times(task, task.files.fget(dirfd).f_inode, times)
-    return _set_times(task, find(task, dirfd, path, flags).d_inode, times)
+        return _set_times(task, task.files.fget(dirfd).f_dentry, times)
+    return _set_times(task, find(task, dirfd, path, flags), times)
 
 
 @syscall("utimensat", "atfd str ptr flags:AT_")
@@ -273,7 +287,8 @@ def sys_utime(task: Task, path: int, times: int) -> int:
 def _truncate(task: Task, path: int, length: int) -> int:
     if length < 0:
         raise Errno(EINVAL)
-    node = find(task, AT_FDCWD, path).d_inode
+    where = find(task, AT_FDCWD, path)
+    node = where.d_inode
     kind = node.i_mode & S_IFMT
     if kind == S_IFDIR:
         raise Errno(EISDIR)
@@ -286,6 +301,7 @@ def _truncate(task: Task, path: int, length: int) -> int:
     if length > node.i_size:
         limit_size(task, length - 1, 1)
     node.truncate(length)
+    _tell(task, where, IN_MODIFY)
     return 0
 
 

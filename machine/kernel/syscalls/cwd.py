@@ -21,6 +21,7 @@ from machine.kernel.fs.file import (
     dentry,
     file,
 )
+from machine.kernel.fs.fsnotify import IN_ACCESS, fsnotify
 from machine.kernel.fs.namei import (
     MAY_EXEC,
     inode_permission,
@@ -124,6 +125,8 @@ def _getdents(task: Task, fd: int, buf: int, size: int, pack: Callable[[int, int
             break
         done += len(record)
         filp.f_pos += 1
+    if task.kernel.fsnotify_watches:
+        fsnotify(filp.f_dentry, IN_ACCESS)
     return done
 
 

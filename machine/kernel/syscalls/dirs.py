@@ -29,6 +29,13 @@ from machine.kernel.fs.file import (
     dentry,
     inode,
 )
+from machine.kernel.fs.fsnotify import (
+    IN_CREATE,
+    fsnotify_dirent,
+    fsnotify_link_count,
+    fsnotify_move,
+    fsnotify_unlink,
+)
 from machine.kernel.fs.namei import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -58,9 +65,16 @@ _ALLOWED_TYPES = (0, S_IFREG, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK)
 # -- making names ----------------------------------------------------------------------------------
 
 
+def _made(task: Task, directory: dentry, name: str, node: inode) -> None:
+    """Tell those who watch the directory of a new name."""
+    if task.kernel.fsnotify_watches:
+        fsnotify_dirent(directory.d_inode, name, node, IN_CREATE)
+
+
 def _mkdir(task: Task, dirfd: int, path: int, mode: int) -> int:
     directory, name = new_name(task.kernel, task, user_path(task, path), dirfd, is_dir=True)
-    directory.d_inode.mkdir(name, mode & 0o1777 & ~task.fs.umask)
+    node = directory.d_inode.mkdir(name, mode & 0o1777 & ~task.fs.umask)
+    _made(task, directory, name, node)
     return 0
 
 
@@ -85,7 +99,7 @@ def _mknod(task: Task, dirfd: int, path: int, mode: int, dev: int) -> int:
     if kind in (S_IFCHR, S_IFBLK) and task.euid:
         raise Errno(EPERM)
     full = (kind or S_IFREG) | mode & 0o7777 & ~task.fs.umask
-    directory.d_inode.create(name, full, dev if kind in (S_IFCHR, S_IFBLK) else 0)
+    _made(task, directory, name, directory.d_inode.create(name, full, dev if kind in (S_IFCHR, S_IFBLK) else 0))
     return 0
 
 
@@ -104,7 +118,7 @@ def _symlink(task: Task, target: int, dirfd: int, path: int) -> int:
     if not text:
         raise Errno(ENOENT)
     directory, name = new_name(task.kernel, task, user_path(task, path), dirfd)
-    directory.d_inode.symlink(name, text)
+    _made(task, directory, name, directory.d_inode.symlink(name, text))
     return 0
 
 
@@ -136,6 +150,9 @@ def _link(task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flags:
     if node.i_nlink == 0 and not source.path().rsplit("/", 1)[-1].startswith("#"):
         raise Errno(ENOENT)
     directory.d_inode.link(name, node)
+    if task.kernel.fsnotify_watches:
+        fsnotify_link_count(node)
+    _made(task, directory, name, node)
     return 0
 
 
@@ -175,6 +192,8 @@ def _unlink(task: Task, dirfd: int, path: int) -> int:
         raise Errno(EISDIR)
     directory.d_inode.unlink(name)
     d_delete(directory, name)
+    if task.kernel.fsnotify_watches:
+        fsnotify_unlink(directory.d_inode, name, node)
     return 0
 
 
@@ -187,6 +206,8 @@ def _rmdir(task: Task, dirfd: int, path: int) -> int:
         raise Errno(ENOTDIR)
     directory.d_inode.rmdir(name)
     d_delete(directory, name)
+    if task.kernel.fsnotify_watches:
+        fsnotify_unlink(directory.d_inode, name, node)
     return 0
 
 
@@ -245,6 +266,8 @@ def _rename(task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flag
         d_delete(new_dir, new_last)
     else:
         d_move(old_dir, old_name, new_dir, new_last)
+    if kernel.fsnotify_watches:
+        fsnotify_move(kernel, (old_dir.d_inode, old_name), (new_dir.d_inode, new_last), node, target, flags)
     return 0
 
 

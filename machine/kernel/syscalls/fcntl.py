@@ -6,7 +6,17 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from machine.kernel.abi.errno import EBADF, EBUSY, EINVAL, EOVERFLOW, EPERM, Errno
+from machine.kernel.fs.fasync import (
+    f_getown,
+    f_getown_ex,
+    f_setown,
+    f_setown_ex,
+    f_setsig,
+    owner_of,
+    set_fasync,
+)
 from machine.kernel.fs.file import (
+    FASYNC,
     FMODE_READ,
     FMODE_WRITE,
     O_APPEND,
@@ -28,13 +38,14 @@ if TYPE_CHECKING:
 
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW = range(8)
 F_SETOWN, F_GETOWN, F_SETSIG, F_GETSIG = 8, 9, 10, 11
+F_SETOWN_EX, F_GETOWN_EX = 15, 16
 F_GETLK64, F_SETLK64, F_SETLKW64 = 12, 13, 14
 F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW = 36, 37, 38
 F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_GETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS = 1030, 1031, 1032, 1033, 1034
 FD_CLOEXEC = 1
 F_SEAL_SEAL = 1
 F_ALL_SEALS = 0x3F
-_SETFL_MASK = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | 0o20000  # FASYNC
+_SETFL_MASK = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC
 _ON_PATH = (F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL)
 """What an O_PATH descriptor allows."""
 
@@ -54,7 +65,9 @@ def do_fcntl(task: Task, fd: int, cmd: int, arg: int, large: bool) -> int:
     if cmd == F_GETFL:
         return filp.f_flags
     if cmd == F_SETFL:
-        return _setfl(task, filp, arg)
+        return _setfl(task, filp, fd, arg)
+    if cmd in (F_SETOWN, F_GETOWN, F_SETSIG, F_GETSIG, F_SETOWN_EX, F_GETOWN_EX):
+        return _owner(task, filp, cmd, arg)
     if cmd in (F_GETLK, F_SETLK, F_SETLKW):
         layout = task.abi.flock64 if large else task.abi.flock
         return _lock(task, filp, cmd, arg, layout, False)
@@ -72,12 +85,29 @@ def do_fcntl(task: Task, fd: int, cmd: int, arg: int, large: bool) -> int:
     raise Errno(EINVAL)
 
 
-def _setfl(task: Task, filp: file, arg: int) -> int:
-    """EPERM: O_NOATIME on another's file."""
+def _setfl(task: Task, filp: file, fd: int, arg: int) -> int:
+    """EPERM: O_NOATIME on another's file.  A driver may refuse O_ASYNC."""
     if arg & O_NOATIME and not filp.f_flags & O_NOATIME and not is_owner_or_capable(task, filp.f_inode):
         raise Errno(EPERM)
+    if (arg ^ filp.f_flags) & FASYNC:
+        refused = set_fasync(filp, fd, bool(arg & FASYNC))
+        if refused:
+            return refused
     filp.f_flags = filp.f_flags & ~_SETFL_MASK | arg & _SETFL_MASK
     return 0
+
+
+def _owner(task: Task, filp: file, cmd: int, arg: int) -> int:
+    """Who gets the signals of O_ASYNC, and which."""
+    if cmd == F_SETOWN:
+        return f_setown(task, filp, arg)
+    if cmd == F_SETSIG:
+        return f_setsig(filp, arg)
+    if cmd == F_SETOWN_EX:
+        return f_setown_ex(task, filp, arg)
+    if cmd == F_GETOWN_EX:
+        return f_getown_ex(task, filp, arg)
+    return f_getown(filp) if cmd == F_GETOWN else owner_of(filp).signum
 
 
 def _seals(filp: file, cmd: int, arg: int) -> int:

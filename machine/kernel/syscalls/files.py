@@ -16,6 +16,7 @@ from machine.kernel.abi.errno import (
     ENOTTY,
     EOPNOTSUPP,
     ESPIPE,
+    EXDEV,
     Errno,
 )
 from machine.kernel.fs.file import (
@@ -37,6 +38,7 @@ from machine.kernel.fs.file import (
     S_IFSOCK,
     file,
 )
+from machine.kernel.fs.fsnotify import IN_MODIFY, fsnotify
 from machine.kernel.fs.locks import F_RDLCK, F_UNLCK, F_WRLCK, locks_of
 from machine.kernel.fs.namei import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT, open_file
 from machine.kernel.fs.read_write import driver_result, limit_size
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 VALID_OPEN_FLAGS = 0o3 | 0o100 | 0o200 | 0o400 | 0o1000 | 0o2000 | 0o4000 | 0o10000 | 0o20000 | 0o40000 | (
     O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | 0o1000000 | O_CLOEXEC | 0o4000000 | O_PATH | O_TMPFILE
 )  # fmt: skip
+FICLONE = 0x40049409
 FIOCLEX, FIONCLEX, FIONBIO, FIOASYNC, FIOQSIZE, FIONREAD = 0x5451, 0x5450, 0x5421, 0x5452, 0x5460, 0x541B
 LOCK_SH, LOCK_EX, LOCK_NB, LOCK_UN = 1, 2, 4, 8
 LOCK_MAND = 32
@@ -194,7 +197,7 @@ def _fsync(task: Task, fd: int, datasync: int) -> int:
     if operations.fsync is None:
         raise Errno(EINVAL)
     answer = call_driver(task.kernel, operations.owner, "fsync", operations.fsync, filp, datasync)
-    return driver_result(filp, answer)
+    return driver_result(filp, "fsync", answer, 0)
 
 
 @syscall("fsync", "fd")
@@ -242,6 +245,8 @@ def _ftruncate(task: Task, fd: int, length: int) -> int:
     if length > filp.f_inode.i_size:
         limit_size(task, length - 1, 1)
     filp.f_inode.truncate(length)
+    if task.kernel.fsnotify_watches:
+        fsnotify(filp.f_dentry, IN_MODIFY)
     return 0
 
 
@@ -281,6 +286,8 @@ def sys_fallocate(task: Task, fd: int, mode: int, offset: int, length: int) -> i
     if not mode & 1 and offset + length > node.i_size:
         limit_size(task, offset + length - 1, 1)
     method(mode, offset, length)
+    if task.kernel.fsnotify_watches:
+        fsnotify(filp.f_dentry, IN_MODIFY)
     return 0
 
 
@@ -340,6 +347,9 @@ def sys_ioctl(task: Task, fd: int, cmd: int, arg: int) -> int:
         filp.f_flags = filp.f_flags | 0o4000 if on else filp.f_flags & ~0o4000
         return 0
     node = filp.f_inode
+    if cmd == FICLONE and node.i_mode & S_IFMT == S_IFREG:  # cp asks first (fs/ioctl.c: ioctl_file_clone)
+        other = task.files.fget(arg & 0xFFFF_FFFF).f_inode.i_sb is not node.i_sb
+        return -EXDEV if other else -EOPNOTSUPP
     if cmd in (FIONREAD, FIOQSIZE) and (node.i_mode & S_IFMT == S_IFREG):
         node.getattr()
         if cmd == FIONREAD:
@@ -358,8 +368,14 @@ def _file_ioctl(task: Task, filp: file, cmd: int, arg: int) -> int:
         task.mm.put_u32(arg, available(pipe))
         return 0
     operations = filp.f_op
-    if operations.ioctl is None:
+    arguments: tuple[object, ...] = (filp, cmd, arg)
+    if operations.unlocked_ioctl is not None or operations.compat_ioctl is not None:
+        name = "unlocked_ioctl" if task.abi.bits == 64 else "compat_ioctl"
+    else:
+        name, arguments = "ioctl", (filp.f_inode, *arguments)
+    method = getattr(operations, name)
+    if method is None:
         return -ENOTTY
-    answer = call_driver(task.kernel, operations.owner, "ioctl", operations.ioctl, filp.f_inode, filp, cmd, arg)
-    result = driver_result(filp, answer)
+    answer = call_driver(task.kernel, operations.owner, name, method, *arguments)
+    result = driver_result(filp, name, answer)
     return -ENOTTY if result == -515 else result  # ENOIOCTLCMD

@@ -8,12 +8,14 @@ from machine.kernel.abi.errno import EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.abi.layout import RLIMIT64, USER_HZ, rusage
 from machine.kernel.abi.resource import (
     RLIM_NLIMITS,
+    RLIMIT_CPU,
     RLIMIT_NOFILE,
     RUSAGE_CHILDREN,
     RUSAGE_SELF,
     RUSAGE_THREAD,
 )  # fmt: skip
 from machine.kernel.syscalls.table import syscall
+from machine.kernel.task.timers import arm_cpu_limit
 
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
@@ -42,6 +44,8 @@ def do_prlimit(task: Task, target: Task, resource: int, new: tuple[int, int] | N
         if hard > old[1] and task.euid != 0:
             raise Errno(EPERM)
         limits[resource] = (soft, hard)
+        if resource == RLIMIT_CPU:
+            arm_cpu_limit(target)
     return old
 
 

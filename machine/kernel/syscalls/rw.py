@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from machine.kernel.abi.errno import EBADF, EINVAL, EISDIR, EOPNOTSUPP, EOVERFLOW, ESPIPE, EXDEV, Errno
 from machine.kernel.abi.layout import MAX_RW_COUNT
 from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, O_APPEND, S_IFDIR, S_IFMT, S_IFREG, file
+from machine.kernel.fs.fsnotify import IN_ACCESS, IN_MODIFY, fsnotify
 from machine.kernel.fs.read_write import (
     CHUNK,
     check_position,
@@ -145,11 +146,12 @@ def vfs_llseek(task: Task, filp: file, offset: int, whence: int) -> int:
     if whence not in (SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE):
         raise Errno(EINVAL)
     operations = filp.f_op
-    if is_stream(filp) and not operations_seek(filp):
+    of_host = getattr(filp.f_inode, "fd", None) is not None  # the host knows: /dev/null has positions, a pipe has none
+    if is_stream(filp) and not of_host and not operations_seek(filp):
         raise Errno(ESPIPE)
     if operations.llseek is not None:
         answer = call_driver(task.kernel, operations.owner, "llseek", operations.llseek, filp, offset, whence)
-        result = driver_result(filp, answer)
+        result = driver_result(filp, "llseek", answer)
         if result < 0:
             raise Errno(-result)
         return result
@@ -214,6 +216,9 @@ def _splice(task: Task, source: file, target: file, position: int, count: int, t
             target.f_pos += wrote
         if not data or wrote < len(data) or is_stream(source):
             break
+    if task.kernel.fsnotify_watches and done:
+        fsnotify(source.f_dentry, IN_ACCESS)
+        fsnotify(target.f_dentry, IN_MODIFY)
     return done
 
 

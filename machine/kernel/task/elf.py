@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Optional
 
 from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, EIO, ENOEXEC, Errno
 from machine.kernel.abi.mman import PROT_EXEC, PROT_READ, PROT_WRITE
+from machine.records import field, record
 
 ELFMAG = b"\x7fELF"
 ET_EXEC, ET_DYN = 2, 3
@@ -34,7 +34,7 @@ Read = Callable[[int, int], bytes]
 """(position, count) -> the bytes that are there; fewer at the end of the file.  May raise Errno."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Segment:
     """One program header, in the field order of x86_64."""
 
@@ -62,7 +62,7 @@ class Segment:
         return address < task_size and self.filesz <= self.memsz <= task_size and task_size - self.memsz >= address
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class ElfFile:
     """The headers of one program or interpreter."""
 

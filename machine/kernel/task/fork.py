@@ -11,10 +11,12 @@ from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
 from machine.kernel.abi.layout import USER_DESC
 from machine.kernel.abi.resource import RLIMIT_NPROC
 from machine.kernel.abi.signal import SIGCHLD, SS_DISABLE
+from machine.kernel.ipc.sem import copy_semundo
 from machine.kernel.task.sighand import signal_struct
 from machine.kernel.task.siginfo import sigpending
 from machine.kernel.task.signal import fatal_signal_pending, recalc_sigpending
 from machine.kernel.task.task import task_struct
+from machine.kernel.task.timers import arm_cpu_limit
 from machine.kernel.task.tls import get_tls_entry, set_tls_entry
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ def copy_process(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
         child.mm = parent.mm.dup()
     child.files = parent.files.get() if flags & CLONE_FILES else parent.files.copy()
     child.fs = parent.fs.get() if flags & CLONE_FS else parent.fs.copy()
+    child.sysvsem = copy_semundo(parent, bool(flags & CLONE_SYSVSEM))
     _copy_signals(parent, child, flags)
     if flags & (CLONE_VM | CLONE_VFORK) == CLONE_VM:
         child.sas_ss_sp = child.sas_ss_size = 0
@@ -107,7 +110,8 @@ _FRESH = frozenset((
     "in_syscall", "kernel", "killable", "kstack", "maj_flt", "min_flt", "mm", "nivcsw", "nvcsw", "on_rq", "orig_ax",
     "parent", "pdeath_signal", "pending", "pid", "restart", "rip_at_entry", "robust_list", "saved_sigmask",
     "set_child_tid", "sighand", "signal", "sigpending", "sigwait", "start", "start_time", "state",
-    "stime", "stop_pending", "syscall", "tgid", "tls_array", "utime", "vfork_done", "wait_key", "wakeup", "work",
+    "stime", "stop_pending", "syscall", "sysvsem", "tgid", "tls_array", "utime", "vfork_done", "wait_key", "wakeup",
+    "work",
 ))  # fmt: skip
 _INHERITED = tuple(name for name in task_struct.__slots__ if name not in _FRESH)
 """A child is a copy of its parent but for what `copy_process` sets (dup_task_struct)."""
@@ -137,6 +141,7 @@ def _copy_signals(parent: task_struct, child: task_struct, flags: int) -> None:
     new = child.signal = signal_struct(child)
     new.pgrp, new.session = old.pgrp, old.session
     new.rlimits = list(old.rlimits)
+    arm_cpu_limit(child)
     new.oom_score_adj = old.oom_score_adj
     new.has_child_subreaper = old.has_child_subreaper or old.is_child_subreaper
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Optional
 
 from greenlet import getcurrent, greenlet
@@ -19,6 +20,7 @@ from greenlet import getcurrent, greenlet
 from machine.hardware.gdt import GDT_ENTRY_TLS_MIN
 from machine.kernel.abi.errno import ERESTARTSYS, Errno
 from machine.kernel.abi.signal import SIGSEGV
+from machine.kernel.context import KernelBug, switch_atomic
 from machine.kernel.task.hostwait import HostWait
 from machine.kernel.task.rseq import rseq_abort
 from machine.kernel.task.signal import force_sig, signal_pending
@@ -41,10 +43,6 @@ if TYPE_CHECKING:
     from machine.kernel.task.task import Task
 
 
-class KernelBug(Exception):
-    """The kernel caught itself in something that must not be; an oops."""
-
-
 class Scheduler:
     """Round robin over the tasks that can run."""
 
@@ -56,9 +54,12 @@ class Scheduler:
         self.loaded: Optional[Task] = None
         self.loaded_mm: Optional[mm_struct] = None
         self.hub: Any = None
+        self.thread: Optional[int] = None
+        """The host's thread in which the machine runs; None while it does not."""
+        self.kthreads: list[Task] = []  # without a user side (kthread.py)
         self.need_resched = False
         self.until: Callable[[], bool] = lambda: False
-        self._timers = TimerQueue(kernel.clock)
+        self.timers = TimerQueue(kernel.clock)
         self._ticker = Ticker(self)
         self._host = HostWait(self)
         self._async: deque[Callable[[], None]] = deque()
@@ -118,7 +119,7 @@ class Scheduler:
             self.loaded = task
             self.load_tls(task)
             self.loaded_mm = None
-        if self.loaded_mm is not task.mm:
+        if self.loaded_mm is not task.mm and task.mm is not None:  # a kernel thread goes without
             self._load_mm(task.mm)
         self.current = self.kernel.current = task
 
@@ -169,7 +170,7 @@ class Scheduler:
             self._enqueue(task)
         while True:
             self._run_async()
-            self._timers.run()
+            self.timers.run()
             if self.until():
                 self._park()
                 return False
@@ -212,7 +213,8 @@ class Scheduler:
     def run(self, until: Callable[[], bool]) -> None:
         """Run tasks until `until()` or nothing is left that could ever run."""
         self.hub = getcurrent()
-        for task in self.kernel.tasks.values():
+        self.thread = get_ident()
+        for task in (*self.kernel.tasks.values(), *self.kthreads):
             if task.kstack is not None:
                 task.kstack.parent = self.hub
         self.until = until
@@ -227,6 +229,7 @@ class Scheduler:
                 self._ticker.user_stopped()
                 self._count_preemption()
         finally:
+            self.thread = None
             self._ticker.stop()
             if self.current is not None:
                 self._park()
@@ -241,7 +244,7 @@ class Scheduler:
 
     def has_work(self) -> bool:
         """Whether user code should make way: for another task, a timer, an interrupt.  From any thread."""
-        return bool(self.runqueue or self._async or self._timers.due())
+        return bool(self.runqueue or self._async or self.timers.due())
 
     def interrupt(self, action: Callable[[], None]) -> None:
         """Have `action` run in the hub soon: from a signal handler or another thread."""
@@ -256,7 +259,7 @@ class Scheduler:
 
     def call_at(self, when: int, callback: Callable[[], None]) -> Timer:
         """Call `callback` in the hub at `when` (monotonic nanoseconds) or soon after."""
-        return self._timers.add(when, callback)
+        return self.timers.add(when, callback)
 
     @staticmethod
     def cancel(timer: Optional[Timer]) -> None:
@@ -278,7 +281,15 @@ class Scheduler:
             raise KernelBug(f"BUG: sleeping function called from invalid context, {task.comm}/{task.pid}")
         task.state = TASK_INTERRUPTIBLE if interruptible else TASK_UNINTERRUPTIBLE
         task.nvcsw += 1
-        self.hub.switch()
+        self._switch_out()
+
+    def _switch_out(self) -> None:
+        """To the hub; back when the task runs again."""
+        irq = self.kernel.irq
+        if irq.preempt_count or irq.disabled:
+            switch_atomic(self.kernel)
+        else:
+            self.hub.switch()
 
     def schedule(self, state: int) -> None:
         """Put the current task into `state` (TASK_STOPPED, ...) until somebody makes it runnable again."""
@@ -287,7 +298,7 @@ class Scheduler:
         if getcurrent() is self.hub:
             raise KernelBug(f"BUG: scheduling from invalid context, {task.comm}/{task.pid}")
         task.state = state
-        self.hub.switch()
+        self._switch_out()
 
     def yield_cpu(self) -> None:
         """Let the others run first; the current task stays runnable (sched_yield)."""
@@ -368,7 +379,7 @@ class Scheduler:
 
     def _idle_until_event(self) -> bool:
         clock = self.kernel.clock
-        when = self._timers.next_event()
+        when = self.timers.next_event()
         reading, writing = self._host.waited_for()
         if when is None and not reading and not writing and not self.kernel.expects_interrupts():
             return False

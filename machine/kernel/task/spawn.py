@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
 SPAWN_FAILED = 127 << 8
+KILL_SECONDS = 10.0
+"""Host time that processes which were killed have to end: one that sleeps uninterruptibly may not."""
 KEYS = (SIGINT, SIGQUIT, SIGTSTP, SIGWINCH)
 """What a terminal sends to its foreground group."""
 
@@ -190,11 +192,11 @@ def wait_status(kernel: Kernel, spawned: Spawned, timeout: Optional[float]) -> b
     def until() -> bool:
         nonlocal expired
         expired = deadline is not None and deadline.passed
-        return spawned.ended or expired
+        return spawned.ended or expired or kernel.halted is not None
 
     while not spawned.ended:
         sched.run(until)
-        if expired or spawned.ended:
+        if expired or spawned.ended or kernel.halted is not None:
             break
         kernel.printk(f"{spawned.task.comm}: all tasks sleep and nothing can wake them; killed", 3)
         send_signal(kernel, spawned.task, SIGKILL, None)
@@ -209,6 +211,7 @@ def wait_status(kernel: Kernel, spawned: Spawned, timeout: Optional[float]) -> b
 def kill_everything(kernel: Kernel) -> None:
     """End every process at once (the end of the machine, or a timeout)."""
     before, kernel.interruptible = kernel.interruptible, False  # nothing from outside is worth waiting for
+    deadline = kernel.sched.host_deadline(KILL_SECONDS)  # a driver's timer that starts itself again never ends
     try:
         for _attempt in range(1000):
             alive = _alive(kernel)
@@ -216,8 +219,11 @@ def kill_everything(kernel: Kernel) -> None:
                 return
             for task in alive:
                 send_signal(kernel, task, SIGKILL, None)
-            kernel.sched.run(lambda: False)
+            kernel.sched.run(lambda: deadline.passed or not _alive(kernel))
+            if deadline.passed:
+                return
     finally:
+        deadline.cancel()
         kernel.interruptible = before
 
 

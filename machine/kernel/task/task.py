@@ -33,8 +33,8 @@ class task_struct:
         "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending", "personality", "pid", "policy",
         "reset_on_fork", "restart", "rip_at_entry", "robust_list", "rseq", "sas_ss_flags", "sas_ss_size",
         "sas_ss_sp", "saved_sigmask", "set_child_tid", "sgid", "sighand", "signal", "sigpending", "sigwait", "start",
-        "start_time", "state", "stime", "stop_pending", "suid", "syscall", "tgid", "thread", "timer_slack",
-        "tls_array", "uid", "utime", "vfork_done", "wait_key", "wakeup", "work",
+        "start_time", "state", "stime", "stop_pending", "suid", "syscall", "sysvsem", "tgid", "thread",
+        "timer_slack", "tls_array", "uid", "utime", "vfork_done", "wait_key", "wakeup", "work",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, pid: int, tgid: int) -> None:
@@ -98,6 +98,8 @@ class task_struct:
         """Trap number, error code and CR2 of the last exception, as every signal frame shows them."""
         self.killable = False
         """Its uninterruptible sleep ends for a fatal signal (TASK_KILLABLE)."""
+        self.sysvsem: Any = None
+        """What it takes back of System V semaphores when it ends (ipc/sem.py: sem_undo_list), or None."""
         self.exit_code = 0
         """The status word that wait4 gives."""
         self.exiting = False

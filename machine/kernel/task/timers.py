@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.kernel.abi.signal import SI_KERNEL, SI_TIMER, SIGALRM, SIGPROF, SIGVTALRM
+from machine.kernel.abi.resource import RLIM_INFINITY, RLIMIT_CPU
+from machine.kernel.abi.signal import SI_KERNEL, SI_TIMER, SIGALRM, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU
 from machine.kernel.task.siginfo import siginfo
 from machine.kernel.task.signal import send_signal
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from machine.kernel.task.task import Task
 
 ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF = 0, 1, 2
+CPU_LIMIT = 3
+"""Where a process's watch of RLIMIT_CPU is among its interval timers."""
+NSEC_PER_SEC = 1_000_000_000
 ITIMER_SIGNAL = {ITIMER_REAL: SIGALRM, ITIMER_VIRTUAL: SIGVTALRM, ITIMER_PROF: SIGPROF}
 MIN_POLL = 1_000_000
 """How often a CPU-time timer looks at most, nanoseconds."""
@@ -108,6 +112,33 @@ def itimer(task: Task, which: int) -> SignalTimer:
         }
         timer = timers[which] = SignalTimer(kernel, clocks[which], which != ITIMER_REAL, fire)
     return timer
+
+
+def arm_cpu_limit(task: Task) -> None:
+    """Watch RLIMIT_CPU of a process: SIGXCPU at the soft limit and with each second beyond it, SIGKILL at the hard one
+    (kernel/time/posix-cpu-timers.c: update_rlimit_cpu, check_process_timers)."""
+    kernel, signal = task.kernel, task.signal
+    timer: Optional[SignalTimer] = signal.itimers.get(CPU_LIMIT)
+
+    def used() -> int:
+        return sum(cpu_time(signal.leader))
+
+    def fire() -> None:
+        soft, hard = signal.rlimits[RLIMIT_CPU]
+        signo = SIGKILL if used() >= hard * NSEC_PER_SEC else SIGXCPU
+        send_signal(kernel, signal.leader, signo, siginfo(signo, SI_KERNEL))
+        if signo == SIGXCPU:
+            signal.rlimits[RLIMIT_CPU] = (soft + 1, hard)
+            arm_cpu_limit(signal.leader)
+
+    soft, hard = signal.rlimits[RLIMIT_CPU]
+    if soft == RLIM_INFINITY:
+        if timer is not None:
+            timer.cancel()
+        return
+    if timer is None:
+        timer = signal.itimers[CPU_LIMIT] = SignalTimer(kernel, used, True, fire)
+    timer.set(max(1, min(soft, hard)) * NSEC_PER_SEC, 0)
 
 
 class PosixTimer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
     from machine.kernel.task.sched import Scheduler
@@ -16,7 +16,8 @@ class WaitQueue:
 
     def __init__(self, sched: Scheduler) -> None:
         self.sched = sched
-        self.sleepers: dict[Task, None] = {}
+        self.sleepers: dict[Task, Optional[bool]] = {}
+        """Who sleeps; True for one that a wake-up leaves on the queue."""
         self.wakeups = 0
         """How often `wake` was called: edge-triggered epoll wants to know."""
 
@@ -27,6 +28,7 @@ class WaitQueue:
             return 0
         woken = list(self.sleepers)[: number or None]
         for task in woken:
-            del self.sleepers[task]
+            if not self.sleepers[task]:
+                del self.sleepers[task]
             self.sched.wake_task(task, self)
         return len(woken)

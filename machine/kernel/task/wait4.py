@@ -113,9 +113,11 @@ def _wait_continued(child: task_struct, options: int) -> Optional[Waited]:
 def do_wait(kernel: Kernel, task: task_struct, kind: int, number: int, options: int) -> Optional[Waited]:
     """The first child (P_ALL, P_PID, P_PGID `number`) with news that `options` asks for.
 
-    None: WNOHANG and no news.  ECHILD: no such child.  Interrupted: ERESTARTSYS.
+    None: WNOHANG and no news.  ECHILD: no such child.  Interrupted: ERESTARTSYS, unless the signal came with news, as
+    SIGCHLD does.
     """
     leader = task.signal.leader
+    interrupted: Optional[Errno] = None
     while True:
         found = False
         for child in list(leader.children):
@@ -133,5 +135,10 @@ def do_wait(kernel: Kernel, task: task_struct, kind: int, number: int, options: 
             raise Errno(ECHILD)
         if options & WNOHANG:
             return None
-        kernel.sched.wait(task.signal.wait_chldexit)
+        if interrupted is not None:
+            raise interrupted
+        try:
+            kernel.sched.wait(task.signal.wait_chldexit)
+        except Errno as error:
+            interrupted = error  # the children are looked at once more first
         leader = task.signal.leader

@@ -1,0 +1,84 @@
+"""All sockets of a machine: by inode, by abstract name, in flight, and as /proc/net/unix shows them."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING
+
+from machine.kernel.abi.errno import ENOSPC, Errno
+from machine.kernel.net.sock import TCP_ESTABLISHED, TCP_LISTEN
+
+if TYPE_CHECKING:
+    from machine.kernel.fs.file import file, inode
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.net.unix import unix_sock
+
+SS_UNCONNECTED, SS_CONNECTING, SS_CONNECTED = 1, 2, 3
+_SO_ACCEPTCON = 0x10000
+
+
+class UnixTable:
+    """All sockets of the machine, by inode and abstract name, and what is in flight between them."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.sockets: dict[unix_sock, None] = {}
+        """Every socket that is not released, in the order of /proc/net/unix."""
+        self.by_inode: dict[inode, unix_sock] = {}
+        self.by_name: dict[tuple[int, bytes], unix_sock] = {}
+        """(type, abstract name with its leading NUL): each type has names of its own (unix_abstract_hash)."""
+        self.inflight: dict[file, int] = {}
+        """Files of sockets -> how many messages hold them."""
+        self.files_in_flight = 0
+        """Files of any kind in messages, of all users together."""
+        self.delayed_fput: deque[file] = deque()
+        self.closing = False
+        self._next_auto = 0
+
+    def in_flight(self, files: list[file]) -> None:
+        """These are in a message now (unix_inflight)."""
+        from machine.kernel.net.socket import socket_operations
+
+        self.files_in_flight += len(files)
+        for filp in files:
+            if filp.f_op is socket_operations:
+                self.inflight[filp] = self.inflight.get(filp, 0) + 1
+
+    def not_in_flight(self, files: list[file]) -> None:
+        """They have arrived, or the message is dropped."""
+        self.files_in_flight -= len(files)
+        for filp in files:
+            count = self.inflight.get(filp, 0)
+            if count > 1:
+                self.inflight[filp] = count - 1
+            elif count:
+                del self.inflight[filp]
+
+    def auto_name(self, kind: int) -> bytes:
+        """A free abstract name of five hexadecimal digits; ENOSPC when all are taken (unix_autobind)."""
+        for _ in range(1 << 20):
+            self._next_auto = self._next_auto + 1 & 0xFFFFF
+            name = b"\0%05x" % self._next_auto
+            if (kind, name) not in self.by_name:
+                return name
+        raise Errno(ENOSPC)
+
+
+def proc_net_unix(kernel: Kernel) -> str:
+    """/proc/net/unix, a line a socket: no address of the kernel is shown (unix_seq_show)."""
+    lines = ["Num       RefCount Protocol Flags    Type St Inode Path\n"]
+    for sk in kernel.unix.sockets:
+        if sk.node is not None:
+            state = SS_CONNECTED if sk.sk_state == TCP_ESTABLISHED else SS_UNCONNECTED
+        else:
+            state = SS_CONNECTING  # it waits for accept
+        flags = _SO_ACCEPTCON if sk.sk_state == TCP_LISTEN else 0
+        inode_number = 0 if sk.node is None else sk.node.i_ino
+        line = f"{0:016x}: {2 + (sk.peer is not None):08X} {0:08X} {flags:08X} {sk.sk_type:04X} {state:02X}"
+        line += f" {inode_number:5d}"
+        if sk.name is not None:
+            shown = sk.name[:-1] if sk.name[0] else b"@" + sk.name[1:].replace(b"\0", b"@")
+            line += " " + os.fsdecode(shown)
+        lines.append(line + "\n")
+    return "".join(lines)

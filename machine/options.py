@@ -1,0 +1,93 @@
+"""The options of ``nopage run``: what they are called, and where they end and the guest's own words begin."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from machine.config import parse_bind, parse_env, parse_ram, parse_seconds, parse_user
+
+
+class Option(NamedTuple):
+    """One option of ``nopage run``."""
+
+    names: tuple[str, ...]
+    metavar: str
+    """``""`` for a switch; ``[=FILE]`` for a value that can only be given with ``=``."""
+    help: str
+    dest: str
+    parse: Callable[[str], Any] = str
+    many: bool = False
+    """Whether it can be given several times."""
+
+
+RUN_OPTIONS = (
+    Option(("-L", "--root"), "ROOT", "a directory of this computer that is the guest's whole root", "root"),
+    Option(("--bind",), "HOST:GUEST[:rw]", "show a file or directory of this computer at GUEST, read-only unless :rw",
+           "binds", parse_bind, True),
+    Option(("--device",), "NAME[,prop=val]...", "load a device driver by name (nopage devices lists them) or by path",
+           "devices", str, True),
+    Option(("--module",), "PATH", "a driver of yours that the guest may load with insmod, as it may those of nopage",
+           "modules", str, True),
+    Option(("--reload",), "", "take up an edited driver at the next open of its device, when nobody uses it", "reload"),
+    Option(("--ram",), "SIZE", "the machine's memory, 16M to 16G (512M)", "ram", parse_ram),
+    Option(("--strace",), "[=FILE]", "show every system call and signal, on standard error or in FILE", "strace"),
+    Option(("--faults",), "[=FILE]", "show every page fault, on standard error or in FILE", "faults"),
+    Option(("--deterministic",), "", "virtual clock, fixed addresses and entropy: two runs are alike", "deterministic"),
+    Option(("--timeout",), "SECONDS", "kill everything after this time", "timeout", parse_seconds),
+    Option(("--env",), "NAME=VALUE|-NAME", "set or remove a variable of the guest's environment", "env", parse_env,
+           True),
+    Option(("--user",), "UID[:GID]", "who the guest's programs run as (0:0, root)", "user", parse_user),
+    Option(("--export",), "DIR", "keep the files that the guest wrote to its own layer: put them into DIR", "export"),
+    Option(("--exec",), "'COMMAND LINE'", "run this command first; again for more; words are split as a shell does",
+           "commands", str, True),
+    Option(("-v", "--verbose"), "", "show the kernel's log, and what each program took", "verbose"),
+)  # fmt: skip
+BY_NAME = {name: option for option in RUN_OPTIONS for name in option.names}
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """``; did you mean scullp?`` or nothing."""
+    close = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def split_command(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(options, the guest's command line): options end at ``--`` or at the first word that is none.
+
+    Values are joined to their options (``--env=-NAME``), so that no value is taken for an option.
+    ValueError for an unknown option or a missing value.
+    """
+    options: list[str] = []
+    left = list(words)
+    while left:
+        word = left[0]
+        if word == "--":
+            return options, left[1:]
+        if not word.startswith("-") or word == "-":
+            break
+        del left[0]
+        if word in ("-h", "--help"):
+            options.append(word)
+            continue
+        name, equals, _ = word.partition("=")
+        short = word[:2]
+        option = BY_NAME.get(name)
+        if option is None and not word.startswith("--") and short in BY_NAME and BY_NAME[short].metavar:
+            options += [short + word[2:]]  # -LROOT
+            continue
+        if option is None:
+            raise ValueError(f"unknown option {name}" + did_you_mean(name, list(BY_NAME)))
+        if not option.metavar and equals:
+            raise ValueError(f"option {name} takes no value")
+        if option.metavar == "[=FILE]" and not equals:
+            word = f"{name}=-"
+        elif option.metavar and not equals:
+            if not left:
+                raise ValueError(f"option {name} needs a value: {name} {option.metavar}")
+            word = f"{option.names[-1]}={left.pop(0)}"
+        if option.metavar and word.endswith("=--"):
+            raise ValueError(f"option {name} needs a value: '--' is none")  # argparse would drop it, and give a list
+        options.append(word)
+    return options, left

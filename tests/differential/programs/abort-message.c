@@ -1,0 +1,9 @@
+#include "common.h"
+
+int main(void)
+{
+	P("before\n");
+	signal(SIGABRT, SIG_IGN);
+	abort();
+	return 0;
+}

@@ -1,0 +1,34 @@
+#include "common.h"
+
+static volatile int n;
+static void on(int s, siginfo_t *i, void *u)
+{
+	(void)s, (void)u;
+	n++;
+	P("%d %d\n", i->si_code, i->si_status);
+}
+
+int main(void)
+{
+	struct sigaction a = {.sa_sigaction = on, .sa_flags = SA_SIGINFO | SA_NOCLDSTOP};
+	sigaction(SIGCHLD, &a, 0);
+	if (!fork())
+		_exit(4);
+	while (n < 1)
+		pause();
+	E(wait(0) > 0);
+	pid_t p = fork();
+	if (!p)
+		pause();
+	kill(p, SIGSTOP);
+	usleep(20000);
+	kill(p, SIGKILL);
+	while (n < 2)
+		pause();
+	wait(0);
+	signal(SIGCHLD, SIG_IGN);
+	if (!fork())
+		_exit(0);
+	E(wait(0));
+	return 0;
+}

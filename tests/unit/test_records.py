@@ -1,0 +1,47 @@
+"""Records behave as the dataclasses that they stand for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from machine import records
+
+
+def make(decorator: Any, field: Any, **options: Any) -> Any:
+    class Point:
+        x: int
+        y: int = 2
+        more: list[int] = field(default_factory=list)
+
+        def total(self) -> int:
+            return self.x + self.y + sum(self.more)
+
+    return decorator(**options)(Point)
+
+
+@pytest.mark.parametrize("slots", [False, True])
+def test_as_a_dataclass(slots: bool) -> None:
+    ours = make(records.record, records.field, slots=slots)
+    theirs = make(dataclasses.dataclass, dataclasses.field, slots=slots)
+    for args, kwargs in (((1,), {}), ((1, 5), {}), ((), {"x": 3, "more": [4]}), ((1, 2, [3]), {})):
+        a, b = ours(*args, **kwargs), theirs(*args, **kwargs)
+        assert (a.x, a.y, a.more, a.total()) == (b.x, b.y, b.more, b.total())
+        assert repr(a) == repr(b).rpartition(".")[2]
+        assert a == ours(*args, **kwargs) and a != ours(99) and a != b
+    assert ours(1).more is not ours(1).more
+    for wrong in ((), (1, 2, [], 4)):
+        with pytest.raises(TypeError):
+            ours(*wrong)
+    with pytest.raises(TypeError):
+        ours(1, z=1)
+    one = ours(1)
+    if slots:
+        with pytest.raises(AttributeError):
+            one.z = 1
+    one.x = 5
+    assert one.x == 5
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
