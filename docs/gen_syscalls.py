@@ -1,16 +1,27 @@
-"""Write docs/syscalls.md from the kernel's own table of system calls.
+"""Write docs/syscalls.md, and the index of the families, from the kernel's own table of system calls.
 
-python docs/gen_syscalls.py            write the file
-python docs/gen_syscalls.py --check    exit 1 when the file is not what would be written
+python docs/gen_syscalls.py            write the files
+python docs/gen_syscalls.py --check    exit 1 when one is not what would be written
 """
 
 from __future__ import annotations
 
 import sys
+import textwrap
+from importlib import import_module
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
 TARGET = TOP / "docs" / "syscalls.md"
+FAMILIES = TOP / "machine" / "kernel" / "syscalls"
+INDEX = FAMILIES / "index.py"
+
+INDEX_HEAD = '''\
+"""Which module of this package declares which calls: written by `python docs/gen_syscalls.py`, don't edit."""
+
+# fmt: off
+FAMILIES = {
+'''
 
 HEAD = """\
 # System calls
@@ -23,14 +34,29 @@ machine has. Anything else says what is missing.
 """
 
 
-def document() -> str:
-    """The text of docs/syscalls.md."""
-    sys.path.insert(0, str(TOP))
-    from machine.kernel.abi import unistd_32, unistd_64
-    from machine.kernel.syscalls import load_families
+def index() -> str:
+    """The text of machine/kernel/syscalls/index.py: by what the modules declare, not by what it says now."""
     from machine.kernel.syscalls.table import ROWS
 
-    load_families()
+    names: dict[str, set[str]] = {}
+    for path in sorted(FAMILIES.glob("[a-z]*.py")):
+        if path.stem not in ("index", "table"):
+            import_module(f"machine.kernel.syscalls.{path.stem}")
+    for rows in ROWS.values():
+        for row in rows.values():
+            names.setdefault(row.family, set()).add(row.name)
+    text = INDEX_HEAD
+    for family in sorted(names):
+        lines = textwrap.wrap(" ".join(sorted(names[family])), 100, break_on_hyphens=False)
+        text += f'    "{family}": (\n' + "".join(f'        "{line} "\n' for line in lines) + "    ),\n"
+    return text + "}\n"
+
+
+def document() -> str:
+    """The text of docs/syscalls.md."""
+    from machine.kernel.abi import unistd_32, unistd_64
+    from machine.kernel.syscalls.table import ROWS
+
     numbers = {"x86_64": unistd_64.NUMBERS, "i386": unistd_32.NUMBERS}
     names = sorted(set(ROWS["x86_64"]) | set(ROWS["i386"]))
     lines = [
@@ -51,14 +77,19 @@ def document() -> str:
 
 def main() -> int:
     """Write or check."""
-    text = document()
-    if "--check" in sys.argv[1:]:
-        if TARGET.exists() and TARGET.read_text() == text:
-            return 0
-        print("docs/syscalls.md is out of date: python docs/gen_syscalls.py", file=sys.stderr)
-        return 1
-    TARGET.write_text(text)
-    return 0
+    sys.path.insert(0, str(TOP))
+    if not INDEX.exists():
+        INDEX.write_text(INDEX_HEAD + "}\n")
+    wrong = 0
+    for target, text in ((INDEX, index()), (TARGET, document())):
+        if target.read_text() == text:
+            continue
+        if "--check" in sys.argv[1:]:
+            print(f"{target.relative_to(TOP)} is out of date: python docs/gen_syscalls.py", file=sys.stderr)
+            wrong = 1
+        else:
+            target.write_text(text)
+    return wrong
 
 
 if __name__ == "__main__":

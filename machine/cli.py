@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shlex
 import sys
@@ -332,5 +333,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return KILLED + 2
 
 
+def command() -> int:
+    """What the shell calls.  Nothing is garbage until the machine is up, and nothing is collected when it is gone: that
+    is 20 ms of 140."""
+    gc.disable()
+    try:
+        return main()
+    finally:
+        gc.freeze()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

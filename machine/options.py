@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -49,6 +48,8 @@ BY_NAME = {name: option for option in RUN_OPTIONS for name in option.names}
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """``; did you mean scullp?`` or nothing."""
+    import difflib  # only when something is wrong: it takes a millisecond to load
+
     close = difflib.get_close_matches(word, known, 1)
     return f"; did you mean {close[0]}?" if close else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import signal
@@ -48,6 +49,8 @@ class Session:
         breakpoints = _Breakpoints()
         try:
             with self.config.build() as machine:
+                gc.freeze()
+                gc.enable()
                 self._check_devices(machine)
                 self._watch(machine)
                 before = self._forward_signals(machine)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import platform
+import os
 
 from machine.hardware.image import CpuError
 from machine.hardware.ram import PAGE_SIZE
@@ -29,8 +29,8 @@ class StopCheck:
     """
 
     def __init__(self, uc_emu_stop: int, counts_blocks: bool) -> None:
-        if platform.machine() not in ("x86_64", "AMD64"):
-            raise CpuError(f"nopage runs on x86-64 hosts, this one is {platform.machine()}")
+        if os.uname().machine not in ("x86_64", "AMD64"):
+            raise CpuError(f"nopage runs on x86-64 hosts, this one is {os.uname().machine}")
         self.counts_blocks = counts_blocks
         test = _DEC_QWORD if counts_blocks else _CMP_BYTE
         self._page = mmap.mmap(-1, PAGE_SIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE)

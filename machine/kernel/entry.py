@@ -23,12 +23,11 @@ from machine.hardware.cpu import (
     RDX,
     RIP,
 )
-from machine.kernel.abi import unistd_32, unistd_64
 from machine.kernel.abi.errno import ENOSYS, ERESTART_RESTARTBLOCK, ERESTARTSYS, Errno
 from machine.kernel.abi.signal import FPE_INTDIV, ILL_ILLOPN, SI_KERNEL, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, TRAP_TRACE
 from machine.kernel.mm.fault import do_page_fault
 from machine.kernel.mm.trace import FaultTrace
-from machine.kernel.syscalls import load_table
+from machine.kernel.syscalls import SyscallTable
 from machine.kernel.syscalls.table import ARGUMENTS
 
 if TYPE_CHECKING:
@@ -61,12 +60,8 @@ class Entry:
         self.sched = kernel.sched
         self.clock = kernel.clock
         self.events = kernel.events
-        self._table64 = load_table(unistd_64.NUMBERS, "x86_64")
-        self._table32 = load_table(unistd_32.NUMBERS, "i386")
-        self._names = {
-            "x86_64": {number: name for name, number in unistd_64.NUMBERS.items()},
-            "i386": {number: name for name, number in unistd_32.NUMBERS.items()},
-        }
+        self._table64 = SyscallTable("x86_64")
+        self._table32 = SyscallTable("i386")
         self.cpu.on_page_fault = self.page_fault
         self.cpu.on_syscall = self.system_call
         self.cpu.on_exception = self.exception
@@ -113,17 +108,17 @@ class Entry:
             return
         regs = self.cpu.regs
         regs[RCX], regs[R11] = regs[RIP], self.cpu.eflags()  # what the instruction does (SDM vol. 2B, SYSCALL)
-        self._dispatch(task, self._table64, "x86_64")
+        self._dispatch(task, self._table64)
 
-    def _dispatch(self, task: Task, table: dict[int, Syscall], abi: str) -> None:
+    def _dispatch(self, task: Task, table: SyscallTable) -> None:
         regs = self.cpu.regs
         number = regs[RAX] & _MASK32
         self.kernel.syscall_count += 1
         self.clock.advance()
-        row = table.get(number)
+        row = table[number]
         events = self.events
         if row is None or row.sleeps or events.syscall_enter is not None or events.syscall_exit is not None:
-            self.sched.enter(self._slow_syscall, task, row, number, abi)
+            self.sched.enter(self._slow_syscall, task, row, number, table)
             return
         try:
             result = row.invoke(task, regs)
@@ -132,20 +127,20 @@ class Entry:
         except Exception as failure:
             self.sched.enter(_raise, failure)
             return
-        regs[RAX] = result & (_MASK64 if abi == "x86_64" else _MASK32)
+        regs[RAX] = result & (_MASK64 if table is self._table64 else _MASK32)
         if self.sched.need_resched or task.sigpending:
             self.sched.enter(_nothing)
 
-    def _slow_syscall(self, task: Task, row: Optional[Syscall], number: int, abi: str) -> None:
+    def _slow_syscall(self, task: Task, row: Optional[Syscall], number: int, table: SyscallTable) -> None:
         """A system call on the task's kernel stack: it may sleep."""
         regs = self.cpu.regs
         task.orig_ax = number
-        name = row.name if row is not None else self._names[abi].get(number, f"syscall_{number:#x}")
+        name = row.name if row is not None else table.name(number) or f"syscall_{number:#x}"
         task.syscall = name
         events = self.events
         entered = None
         if events.syscall_enter is not None or events.syscall_exit is not None:
-            entered = self._enter_event(task, name, number, abi)
+            entered = self._enter_event(task, name, number, table.abi)
         if row is None:
             self.kernel.enosys[name] = self.kernel.enosys.get(name, 0) + 1
             result = -ENOSYS
@@ -178,7 +173,7 @@ class Entry:
         if task is None:
             self.cpu.stop()
         elif vector == IA32_SYSCALL_VECTOR:
-            self._dispatch(task, self._table32, "i386")
+            self._dispatch(task, self._table32)
         elif vector == DEBUG and self.kernel.mmio.debug_exception(task):
             if self.sched.need_resched or task.sigpending:  # an interrupt of the device woke somebody
                 self.sched.enter(_nothing)

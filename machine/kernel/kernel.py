@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -230,6 +229,8 @@ class Kernel:
 
     def oops(self, task: Optional[Task], failure: BaseException, where: str = "") -> None:
         """Our own code raised: report it once; the task that was served dies, the machine goes on."""
+        import traceback
+
         text = "".join(traceback.format_exception(type(failure), failure, failure.__traceback__))
         rip = self.cpu.regs[RIP]
         place = where or (task.syscall if task is not None else "")

@@ -21,6 +21,7 @@ A driver's file is executed once for each machine that loads it, so its globals 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
@@ -33,37 +34,15 @@ from machine.kernel.fs.file import (
     imajor, iminor, inode, vm_operations_struct,
 )  # fmt: skip
 from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM
-from machine.kernel.include import completion as _completion, fasync as _fasync, interrupt, spinlock, timer, wait
-from machine.kernel.include.class_device import (
-    ERR_PTR, IS_ERR, PTR_ERR, class_create, class_destroy, dev_get_drvdata, device, device_class, device_create,
-    device_destroy, err_ptr, proc_create_single, proc_create_single_data, seq_file, seq_printf, seq_putc, seq_puts,
-)  # fmt: skip
 from machine.kernel.include.device import (
     MODULE_AUTHOR, MODULE_DESCRIPTION, MODULE_LICENSE, MODULE_PARM_DESC, alloc_chrdev_region, cdev_add, cdev_alloc,
     cdev_del, cdev_init, create_proc_read_entry, devfs_mk_cdev, devfs_mk_symlink, devfs_remove, module_exit,
     module_init, module_param, module_param_array, printk, printk_ratelimit, register_chrdev, register_chrdev_region,
     remove_proc_entry, unregister_chrdev, unregister_chrdev_region,
 )  # fmt: skip
-from machine.kernel.include.ioctl import (
-    _IO, _IOC, _IOC_DIR, _IOC_NONE, _IOC_NR, _IOC_READ, _IOC_SIZE, _IOC_TYPE, _IOC_WRITE, _IOR, _IOW, _IOWR,
-)  # fmt: skip
-from machine.kernel.include.fault import (
-    BY_DIALECT, PageDirty, PageLocked, by_dialect, compat_ptr_ioctl, get_page_unless_zero, lock_page,
-    pgprot_writecombine, set_page_dirty,
-    trylock_page, unlock_page,
-)  # fmt: skip
-from machine.kernel.include.insert import (
-    remap_vmalloc_range, unmap_mapping_range, vm_flags_clear, vm_flags_mod, vm_flags_set, vm_insert_page,
-    vm_insert_pages, vm_iomap_memory, vm_map_pages, vm_map_pages_zero, vma_pages, vmf_insert_pfn, vmf_insert_pfn_prot,
-    zap_vma_ptes,
-)  # fmt: skip
 from machine.kernel.include.mman import (
     CAP_SYS_ADMIN, CAP_SYS_RAWIO, capable, cpu_has_mtrr, current, get_random_bytes, pgprot_noncached, remap_page_range,
     shmem_zero_setup,
-)  # fmt: skip
-from machine.kernel.include.io import (
-    bus_to_virt, check_mem_region, ioremap, ioremap_nocache, iounmap, memcpy_fromio, memcpy_toio, memset_io, readb,
-    readl, readq, readw, release_mem_region, request_mem_region, virt_to_bus, writeb, writel, writeq, writew,
 )  # fmt: skip
 from machine.kernel.include.pages import (
     KMALLOC_MAX_SIZE, MAP_NR, NULL, PAGE_ALIGN, PAGE_MASK, ClearPageReserved, PageReserved,
@@ -73,25 +52,12 @@ from machine.kernel.include.pages import (
     phys_to_virt, put_page, virt_addr_valid, virt_to_page, virt_to_phys,
 )  # fmt: skip
 from machine.kernel.include.string import KernelMemory, kernel_memory, memcmp, memcpy, memset
-from machine.kernel.include.structs import (
-    char, elements, member, offsetof, s8, s16, s32, s64, sizeof, struct, u8, u16, u32, u64, ulong,
-)  # fmt: skip
 from machine.kernel.include.uaccess import (
     VERIFY_READ, VERIFY_WRITE, __clear_user, __copy_from_user, __copy_to_user, __get_user, __put_user, access_ok,
     clear_user, copy_from_user, copy_to_user, get_user, in_compat_syscall, put_user, strncpy_from_user,
     strnlen_user, verify_area,
 )  # fmt: skip
-from machine.kernel.include.uaccess_ret import copy_from_user_ret, copy_to_user_ret, get_user_ret, put_user_ret
-from machine.kernel.include.vmalloc import (
-    vfree, vmalloc, vmalloc_32, vmalloc_to_page, vmalloc_to_pfn, vmalloc_user, vzalloc,
-)  # fmt: skip
 from machine.kernel.include.vread import vread, vwrite
-from machine.kernel.include.completion import *  # noqa: F403
-from machine.kernel.include.fasync import *  # noqa: F403
-from machine.kernel.include.interrupt import *  # noqa: F403
-from machine.kernel.include.spinlock import *  # noqa: F403
-from machine.kernel.include.timer import *  # noqa: F403
-from machine.kernel.include.wait import *  # noqa: F403
 from machine.kernel.mm.do_fault import (
     FAULT_FLAG_INSTRUCTION, FAULT_FLAG_MKWRITE, FAULT_FLAG_USER, FAULT_FLAG_WRITE, VM_FAULT_LOCKED, VM_FAULT_NOPAGE,
     VM_FAULT_SIGSEGV, vm_fault,
@@ -106,7 +72,7 @@ from machine.kernel.mm.vma import (
     VM_MAYWRITE, VM_MIXEDMAP, VM_PFNMAP, VM_READ, VM_RESERVED, VM_SHARED, VM_WRITE, vm_area_struct,
 )  # fmt: skip
 from machine.kernel.modparam import byte, charp, invbool, long, short, uint, ushort
-from machine.kernel.module import module
+from machine.kernel.module import calling_module, module
 from machine.kernel.printk import (
     KERN_ALERT, KERN_CRIT, KERN_DEBUG, KERN_EMERG, KERN_ERR, KERN_INFO, KERN_NOTICE, KERN_WARNING, kmsg_fops,
 )  # fmt: skip
@@ -114,6 +80,41 @@ from machine.kernel.printk import (
 SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
 
 if TYPE_CHECKING:
+    from machine.kernel.include import completion as _completion, fasync as _fasync, interrupt, spinlock, timer, wait
+    from machine.kernel.include.class_device import (
+        ERR_PTR, IS_ERR, PTR_ERR, class_create, class_destroy, dev_get_drvdata, device, device_class, device_create,
+        device_destroy, err_ptr, proc_create_single, proc_create_single_data, seq_file, seq_printf, seq_putc, seq_puts,
+    )  # fmt: skip
+    from machine.kernel.include.ioctl import (
+        _IO, _IOC, _IOC_DIR, _IOC_NONE, _IOC_NR, _IOC_READ, _IOC_SIZE, _IOC_TYPE, _IOC_WRITE, _IOR, _IOW, _IOWR,
+    )  # fmt: skip
+    from machine.kernel.include.fault import (
+        PageDirty, PageLocked, compat_ptr_ioctl, get_page_unless_zero, lock_page,
+        pgprot_writecombine, set_page_dirty, trylock_page, unlock_page,
+    )  # fmt: skip
+    from machine.kernel.include.insert import (
+        remap_vmalloc_range, unmap_mapping_range, vm_flags_clear, vm_flags_mod, vm_flags_set, vm_insert_page,
+        vm_insert_pages, vm_iomap_memory, vm_map_pages, vm_map_pages_zero, vma_pages, vmf_insert_pfn,
+        vmf_insert_pfn_prot, zap_vma_ptes,
+    )  # fmt: skip
+    from machine.kernel.include.io import (
+        bus_to_virt, check_mem_region, ioremap, ioremap_nocache, iounmap, memcpy_fromio, memcpy_toio, memset_io, readb,
+        readl, readq, readw, release_mem_region, request_mem_region, virt_to_bus, writeb, writel, writeq, writew,
+    )  # fmt: skip
+    from machine.kernel.include.structs import (
+        char, elements, member, offsetof, s8, s16, s32, s64, sizeof, struct, u8, u16, u32, u64, ulong,
+    )  # fmt: skip
+    from machine.kernel.include.uaccess_ret import copy_from_user_ret, copy_to_user_ret, get_user_ret, put_user_ret
+    from machine.kernel.include.vmalloc import (
+        vfree, vmalloc, vmalloc_32, vmalloc_to_page, vmalloc_to_pfn, vmalloc_user, vzalloc,
+    )  # fmt: skip
+    from machine.kernel.include.completion import *  # noqa: F403
+    from machine.kernel.include.fasync import *  # noqa: F403
+    from machine.kernel.include.interrupt import *  # noqa: F403
+    from machine.kernel.include.spinlock import *  # noqa: F403
+    from machine.kernel.include.timer import *  # noqa: F403
+    from machine.kernel.include.wait import *  # noqa: F403
+
     THIS_MODULE: Optional[module]
     """The `module` of the driver that imports it."""
     VM_FAULT_OOM: int
@@ -124,22 +125,41 @@ if TYPE_CHECKING:
     high_memory: int
     """Kernel address one past the last byte of RAM; `__pa(high_memory)` is where RAM ends."""
 else:
+    _HEADERS = (
+        "vmalloc", "io", "structs", "wait", "spinlock", "interrupt", "timer", "ioctl", "uaccess_ret", "fault",
+        "insert", "class_device", "completion", "fasync",
+    )  # fmt: skip
+    """What most drivers do without: a module of `machine.kernel.include` each, imported when a name is looked for."""
 
     def __getattr__(name: str) -> Any:
-        """The names whose value depends on the machine and the driver that import them."""
+        """The names whose value depends on the machine and the driver that import them, and those of `_HEADERS`."""
         if name == "THIS_MODULE":
-            from machine.kernel.module import calling_module
-
             return calling_module(2)
-        if name in BY_DIALECT:
-            from machine.kernel.module import calling_module
-
-            return by_dialect(name, calling_module(2))
         if name == "high_memory":
             from machine.kernel.include.pages import high_memory_of_machine
 
             return high_memory_of_machine()
+        if name == "__all__":
+            return _everything()
+        if name.startswith("VM_FAULT_"):
+            from machine.kernel.include.fault import BY_DIALECT, by_dialect
+
+            if name in BY_DIALECT:
+                return by_dialect(name, calling_module(2))
+        if not name.endswith("__"):
+            for header in _HEADERS:
+                found = _include(header)
+                if name in found.__all__:
+                    globals()[name] = value = getattr(found, name)
+                    return value
         raise AttributeError(f"<linux/...> has no name '{name}' (or this kernel does not have it)")
+
+    def _include(header: str) -> Any:
+        return import_module(f"machine.kernel.include.{header}")
+
+    def _everything() -> list[str]:
+        """For ``import *``."""
+        return list(dict.fromkeys(_names + [name for header in _HEADERS for name in _include(header).__all__]))
 
 
 __all__ = [
@@ -200,6 +220,10 @@ __all__ = [
     "POLLERR", "POLLHUP", "POLLIN", "POLLOUT", "POLLPRI", "POLLRDNORM", "POLLWRNORM", "_IO", "_IOC", "_IOC_DIR",
     "_IOC_NONE", "_IOC_NR", "_IOC_READ", "_IOC_SIZE", "_IOC_TYPE", "_IOC_WRITE", "_IOR", "_IOW", "_IOWR",
 ]  # fmt: skip
-for _header in (_completion, _fasync, interrupt, spinlock, timer, wait):
-    __all__ += _header.__all__
+if TYPE_CHECKING:
+    for _header in (_completion, _fasync, interrupt, spinlock, timer, wait):
+        __all__ += _header.__all__
 __all__ += list(_errno.NAMES.values())
+if not TYPE_CHECKING:
+    _names = __all__
+    del __all__  # `__getattr__` gives the whole of it

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -197,6 +196,8 @@ def _adopt_area(owner: module, method: Any, args: tuple[Any, ...]) -> bool:
 
 def _driver_oops(kernel: Kernel, owner: module, operation: str, failure: BaseException) -> None:
     """Report what a driver raised: the event with the driver's own frames, and lines in the log once a place."""
+    import traceback
+
     frames = traceback.extract_tb(failure.__traceback__)
     own = [frame for frame in frames if frame.filename == str(owner.path)]
     where = own[-1] if own else frames[-1]

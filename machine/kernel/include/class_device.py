@@ -253,3 +253,10 @@ def _proc_create(
     text.owner = owner  # type: ignore[attr-defined]  # for the list of leaks at rmmod
     kernel.proc_entries[path] = text
     return text
+
+
+__all__ = [
+    "ERR_PTR", "IS_ERR", "PTR_ERR", "class_create", "class_destroy", "dev_get_drvdata", "device", "device_class",
+    "device_create", "device_destroy", "err_ptr", "proc_create_single", "proc_create_single_data", "seq_file",
+    "seq_printf", "seq_putc", "seq_puts",
+]  # fmt: skip

@@ -239,3 +239,10 @@ def _unmap(mm: mm_struct, start: int, end: int, even_cows: bool) -> None:
         copied = not pte & SPECIAL and mem.pfn_valid(pfn) and mem.owner_of(pfn) == "anonymous"
         if not copied:
             mm.zap_range(address, address + PAGE_SIZE)
+
+
+__all__ = [
+    "remap_vmalloc_range", "unmap_mapping_range", "vm_flags_clear", "vm_flags_mod", "vm_flags_set", "vm_insert_page",
+    "vm_insert_pages", "vm_iomap_memory", "vm_map_pages", "vm_map_pages_zero", "vma_pages", "vmf_insert_pfn",
+    "vmf_insert_pfn_prot", "zap_vma_ptes",
+]  # fmt: skip

@@ -223,3 +223,10 @@ def check_mem_region(start: int, n: int) -> int:
         return -EBUSY
     regions.release(start, n)
     return 0
+
+
+__all__ = [
+    "bus_to_virt", "check_mem_region", "ioremap", "ioremap_nocache", "iounmap", "memcpy_fromio", "memcpy_toio",
+    "memset_io", "readb", "readl", "readq", "readw", "release_mem_region", "request_mem_region", "virt_to_bus",
+    "writeb", "writel", "writeq", "writew",
+]  # fmt: skip

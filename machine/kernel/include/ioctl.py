@@ -55,3 +55,9 @@ def _IOC_NR(cmd: int) -> int:
 def _IOC_SIZE(cmd: int) -> int:
     """Bytes of the argument."""
     return cmd >> _IOC_SIZESHIFT & (1 << _IOC_SIZEBITS) - 1
+
+
+__all__ = [
+    "_IO", "_IOC", "_IOC_DIR", "_IOC_NONE", "_IOC_NR", "_IOC_READ", "_IOC_SIZE", "_IOC_TYPE", "_IOC_WRITE", "_IOR",
+    "_IOW", "_IOWR",
+]  # fmt: skip

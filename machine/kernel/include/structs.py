@@ -271,3 +271,9 @@ def sizeof(what: Union[struct, type[struct], field[Any]]) -> int:
 def offsetof(kind: type[struct], name: str) -> int:
     """Bytes from the start of a structure to its member `name`."""
     return kind._fields[name].offset
+
+
+__all__ = [
+    "char", "elements", "member", "offsetof", "s8", "s16", "s32", "s64", "sizeof", "struct", "u8", "u16", "u32",
+    "u64", "ulong",
+]  # fmt: skip

@@ -69,3 +69,8 @@ def _leave(name: str, ret: Any) -> None:
             f"test what {name.removesuffix('_ret')} returns instead"
         )
     raise macro_return(ret)
+
+
+__all__ = [
+    "copy_from_user_ret", "copy_to_user_ret", "get_user_ret", "put_user_ret",
+]  # fmt: skip

@@ -97,3 +97,8 @@ def vmalloc_to_page(address: int) -> Page:
 def vmalloc_to_pfn(address: int) -> int:
     """Frame number of `vmalloc_to_page`."""
     return vmalloc_to_page(address).pfn
+
+
+__all__ = [
+    "vfree", "vmalloc", "vmalloc_32", "vmalloc_to_page", "vmalloc_to_pfn", "vmalloc_user", "vzalloc",
+]  # fmt: skip

@@ -30,10 +30,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from machine.hardware.cpu import R8, R9, R10, RBP, RBX, RCX, RDI, RDX, RSI
-from machine.kernel.abi.errno import ENOSYS
 
 if TYPE_CHECKING:
-    from machine.kernel.task.task import Task
+    pass
 
 Handler = Callable[..., int]
 
@@ -47,7 +46,7 @@ _SIGNED_WORD = {"long", "off"}
 class Syscall:
     """One row.  `invoke(task, regs)` decodes the registers and calls `handler`."""
 
-    __slots__ = ("abi", "handler", "invoke", "name", "result", "sleeps", "support", "types")
+    __slots__ = ("abi", "family", "handler", "invoke", "name", "result", "sleeps", "support", "types")
 
     def __init__(
         self, name: str, types: tuple[str, ...], handler: Handler, abi: str, sleeps: bool, result: str, support: str
@@ -55,6 +54,8 @@ class Syscall:
         self.name = name
         self.types = types
         self.handler = handler
+        self.family = handler.__module__.rpartition(".")[2]
+        """The module of this package that declares it."""
         self.abi = abi
         self.invoke: Callable[[Any, Any], int] = self._first
         self.sleeps = sleeps
@@ -119,16 +120,3 @@ def syscall(
         return handler
 
     return declare
-
-
-def by_number(numbers: dict[str, int], abi: str) -> dict[int, Syscall]:
-    """number -> row for the calls that are implemented; `numbers` is the ABI's whole list."""
-    unknown = set(ROWS[abi]) - set(numbers)
-    if unknown:
-        raise AssertionError(f"no {abi} number for {', '.join(sorted(unknown))}")
-    return {numbers[name]: row for name, row in ROWS[abi].items()}
-
-
-def sys_ni_syscall(task: Task) -> int:
-    """A call that is not implemented: -ENOSYS (kernel/sys_ni.c)."""
-    return -ENOSYS
