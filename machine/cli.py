@@ -157,6 +157,7 @@ def _config(chosen: argparse.Namespace) -> MachineConfig:
         deterministic=chosen.deterministic,
         env=chosen.env or [],
         export=chosen.export,
+        core=chosen.core,
     )
     config.ram = chosen.ram or config.ram
     config.user = chosen.user or config.user

@@ -108,6 +108,8 @@ class MachineConfig:
     env: list[tuple[str, Optional[str]]] = field(default_factory=list)
     """Changes to the usual environment, in order: (name, value), or None to remove it."""
     export: Optional[str] = None
+    core: Optional[str] = None
+    """Directory for cores, perhaps with a pattern for their names."""
 
     def environment(self, usual: Mapping[str, str]) -> dict[str, str]:
         """The guest's environment: `usual` with the changes."""
@@ -164,5 +166,6 @@ class MachineConfig:
             user=self.user,
             env=self.environment(default_environment()),
             export=self.export,
+            core=self.core,
             interruptible=not self.deterministic,
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional, Union
 
+from machine.cores import Cores
 from machine.defaults import DEFAULT_RAM, GUEST_PATH, default_environment, demo_programs
 from machine.errors import ConfigError, NopageError, NotExecutable, ProgramNotFound, TimeoutExpired
 from machine.events import Events, RegisterAccess, Signal
@@ -45,6 +46,8 @@ class Result:
     """Page faults of the whole machine while it ran, minor and major."""
     syscalls: int
     """System calls likewise."""
+    core: Optional[str] = None
+    """Where its core is: a path of the host with `Machine(core=...)`, else of the guest."""
     fatal: Optional[Signal] = None
     """The delivery of the deadly signal."""
     bus: list[RegisterAccess] = field(default_factory=list)
@@ -61,6 +64,8 @@ class Machine:
     by path that are not loaded, but that the guest can load; those that come with nopage it always can.  `reload`
     takes up an edited driver at the next open of its device.
     `export` is a directory of the host that gets what the guest wrote to its layer, at the end.
+    `core` is a directory of the host for the cores of programs that die of a signal, without a limit on their size; the
+    last component may say what they are called: ``"cores/%e.%p"``.
     `deterministic` runs on a virtual clock.  `interruptible` says that somebody will call `interrupt`:
     without it a machine whose processes all sleep for ever is stuck, and they are killed.
     `check_invariants` examines the address space after every change and fails loudly: for tests.
@@ -79,6 +84,7 @@ class Machine:
         user: tuple[int, int] = (0, 0),
         env: Optional[Mapping[str, str]] = None,
         export: Optional[str] = None,
+        core: Optional[str] = None,
         interruptible: bool = False,
         check_invariants: bool = False,
     ) -> None:
@@ -89,6 +95,7 @@ class Machine:
             raise ConfigError(str(error)) from None
         self.kernel = Kernel(memory, self.events, deterministic=deterministic, check_invariants=check_invariants)
         self.kernel.interruptible = interruptible
+        self.kernel.coredump = self.cores = Cores(self.kernel, core)
         self.user = user
         self.env = dict(env) if env is not None else default_environment()
         self.export = export
@@ -207,7 +214,7 @@ class Machine:
             raise ConfigError("no program given")
         environment = {**self.env, **(env or {})}
         with self._entered():
-            return spawn(
+            process = spawn(
                 self.kernel,
                 [os.fsencode(word) for word in argv],
                 [os.fsencode(f"{name}={value}") for name, value in environment.items()],
@@ -218,6 +225,8 @@ class Machine:
                 user=self.user,
                 path=environment.get("PATH", GUEST_PATH),
             )
+            self.cores.start(process.task)
+            return process
 
     def wait(self, process: Spawned, timeout: Optional[float] = None) -> Result:
         """Run the machine until `process` ends.  TimeoutExpired after `timeout` seconds of host time.
@@ -243,6 +252,7 @@ class Machine:
             stderr=process.output(2),
             faults=kernel.total_faults() - faults,
             syscalls=kernel.syscall_count - calls,
+            core=self.cores.take(process.pid),
             fatal=kernel.last_fatal.pop(process.pid, None),
             bus=list(kernel.bus.record[accesses:]),
         )

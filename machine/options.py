@@ -33,6 +33,8 @@ RUN_OPTIONS = (
     Option(("--ram",), "SIZE", "the machine's memory, 16M to 16G (512M)", "ram", parse_ram),
     Option(("--strace",), "[=FILE]", "show every system call and signal, on standard error or in FILE", "strace"),
     Option(("--faults",), "[=FILE]", "show every page fault, on standard error or in FILE", "faults"),
+    Option(("--core",), "DIR", "an ELF core in DIR for each program that a signal kills (DIR/%%e.%%p names them)",
+           "core"),
     Option(("--deterministic",), "", "virtual clock, fixed addresses and entropy: two runs are alike", "deterministic"),
     Option(("--timeout",), "SECONDS", "kill everything after this time", "timeout", parse_seconds),
     Option(("--env",), "NAME=VALUE|-NAME", "set or remove a variable of the guest's environment", "env", parse_env,

@@ -173,7 +173,7 @@ class Session:
         except NotExecutable as error:
             self.say.line(f"nopage: {error}")
             return NOT_EXECUTABLE
-        self._report_end(command[0], result, time.monotonic() - started)
+        self._report_end(machine, command[0], result, time.monotonic() - started)
         return result.exit
 
     def _not_found_hint(self, name: str) -> str:
@@ -183,9 +183,12 @@ class Session:
             return f" in the guest's PATH; for the one in this directory: ./{name}"
         return " in the guest's PATH"
 
-    def _report_end(self, name: str, result: Result, seconds: float) -> None:
+    def _report_end(self, machine: Machine, name: str, result: Result, seconds: float) -> None:
         if result.signal is not None and result.signal not in QUIET:
-            self.say.line(f"nopage: {self.fatal.line(result.fatal, name, result.signal)}")
+            core = "" if result.core is None else f"; core in {result.core}"
+            self.say.line(f"nopage: {self.fatal.line(result.fatal, name, result.signal)}{core}")
+        for pid, core in machine.cores.others().items():
+            self.say.line(f"nopage: core of pid {pid} in {core}")
         if self.chosen.verbose:
             self.say.line(
                 f"nopage: {name}: status {result.exit}, {seconds:.2f} s, {result.faults} page faults, "

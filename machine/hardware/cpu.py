@@ -23,7 +23,7 @@ from unicorn import x86_const as x86
 from unicorn.unicorn_py3 import unicorn as binding
 
 from machine.hardware.calibrate import CalibrationError
-from machine.hardware.fpu import FPCW_DEFAULT, MXCSR_DEFAULT
+from machine.hardware.fpu import FPCW_DEFAULT, FPTAG_DEFAULT, MXCSR_DEFAULT
 from machine.hardware.gdt import KERNEL_CS, KERNEL_DS, USER32_CS, USER_CS, USER_DS, write_gdt
 from machine.hardware.holes import Holes
 from machine.hardware.image import EFLAGS_FIXED, CpuError, RegisterImage
@@ -166,6 +166,7 @@ class Cpu(RegisterImage):
         stub = self._boot + PAGE_SIZE
         self.ram.view[stub : stub + 2] = b"\x48\xcf"  # iretq
         self._uc.reg_write(x86.UC_X86_REG_FPCW, FPCW_DEFAULT)
+        self._uc.reg_write(x86.UC_X86_REG_FPTAG, FPTAG_DEFAULT)
         self._uc.reg_write(x86.UC_X86_REG_MXCSR, MXCSR_DEFAULT)
         self._save_raw(self._uch_value, self._ctx_value)
         before = bytes(self.image)

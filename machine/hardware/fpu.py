@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 FPCW_DEFAULT = 0x37F
+FPTAG_DEFAULT = 0xFFFF
+"""All x87 registers empty."""
 MXCSR_DEFAULT = 0x1F80
 MXCSR_MASK = 0xFFFF
 """Bits of MXCSR that exist; loading another is a general-protection fault."""

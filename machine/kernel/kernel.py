@@ -78,6 +78,8 @@ class Kernel:
         self.current: Optional[Task] = None
         self.coredump: Optional[Callable[[Task, siginfo], bool]] = None
         """Writes a core file at a fatal signal; True if one was written."""
+        self.core_pattern: str = "core"
+        """What cores are called (/proc/sys/kernel/core_pattern, observe/coredump.py)."""
         self.futexes: dict[Any, list[Any]] = {}
         """Key of a futex -> its waiters."""
         self.hostname: str = "nopage"

@@ -39,6 +39,11 @@ def test_random_walk(guest: Callable[..., object], seed: int, target: str) -> No
     guest(HERE / "walk.c", [str(seed)], target=target)
 
 
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_fresh_fpu(guest: Callable[..., object], target: str) -> None:
+    guest(HERE.parent / "engine" / "fresh_fpu.c", target=target)
+
+
 @pytest.mark.xfail(reason="the engine stores 16 bytes as two times 8: the first half is written before the fault")
 @pytest.mark.parametrize("target", ["x86_64", "i386"])
 def test_wide_store(guest: Callable[..., object], target: str) -> None:

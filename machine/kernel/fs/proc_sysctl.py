@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
 DEFAULTS: dict[str, int] = {
+    "kernel/core_uses_pid": 0,
     "kernel/pid_max": 32768,
     "kernel/randomize_va_space": 2,
     "vm/overcommit_memory": 0,
@@ -32,6 +33,7 @@ DEFAULTS: dict[str, int] = {
 """Settings at boot, by their path below /proc/sys."""
 
 _RANGES: dict[str, tuple[int, int]] = {
+    "kernel/core_uses_pid": (0, 1),
     "kernel/pid_max": (301, 4194304),
     "kernel/randomize_va_space": (0, 2),
     "vm/overcommit_memory": (0, 2),
@@ -67,6 +69,15 @@ def _setting(name: str) -> Entry:
 def _hostname(kernel: Kernel, data: bytes) -> None:
     """At most 64 bytes, up to the newline (proc_do_uts_string)."""
     kernel.hostname = os.fsdecode(data.split(b"\n")[0][:64])
+
+
+def _core_pattern(kernel: Kernel, data: bytes) -> None:
+    """Up to the newline, at most 127 bytes.  EINVAL for ``|program``: there is nobody to pipe a core to."""
+    if kernel.current is not None and kernel.current.euid:
+        raise Errno(EPERM)
+    if data.startswith(b"|"):
+        raise Errno(EINVAL)
+    kernel.core_pattern = os.fsdecode(data.split(b"\n")[0].split(b"\0")[0][:127])
 
 
 def _uuid(raw: bytes) -> str:
@@ -116,6 +127,7 @@ def _constant(text: str) -> Callable[[Kernel], Text]:
 SYSCTLS: dict[str, Entry] = {
     **{f"sys/{name}": _setting(name) for name in DEFAULTS},
     "sys/kernel/cap_last_cap": Entry(0o444, _constant("40")),
+    "sys/kernel/core_pattern": Entry(0o644, lambda kernel: kernel.core_pattern + "\n", _core_pattern),
     "sys/kernel/domainname": Entry(0o444, _constant("(none)")),
     "sys/kernel/hostname": Entry(0o644, lambda kernel: kernel.hostname + "\n", _hostname),
     "sys/kernel/msgmax": Entry(0o444, _constant(str(msg.MSGMAX))),

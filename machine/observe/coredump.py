@@ -1,0 +1,117 @@
+"""Where a core goes, what it is called, and whether there is one (fs/coredump.c: do_coredump).
+
+`nopage run --core DIR` puts cores into a directory of the host and lifts RLIMIT_CORE for the programs that it starts.
+Without it a program that raises its own limit gets its core where Linux puts it: in the guest, under the name that
+/proc/sys/kernel/core_pattern gives, in the process's current directory.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Optional
+
+from machine.kernel.abi.errno import Errno
+from machine.kernel.abi.resource import RLIM_INFINITY, RLIMIT_CORE
+from machine.kernel.fs.file import O_CREAT, O_NOFOLLOW, O_RDWR, S_IFMT, S_IFREG
+from machine.kernel.fs.namei import open_file
+from machine.kernel.fs.proc_sysctl import sysctl
+from machine.kernel.fs.read_write import write_bytes
+from machine.observe.corefile import CoreFile
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.task.siginfo import siginfo
+    from machine.kernel.task.task import Task
+
+MIN_COREDUMP = 4096
+"""RLIMIT_CORE below a page: no core (`elf_format.min_coredump`)."""
+CORENAME_MAX_SIZE = 128
+
+
+def core_name(kernel: Kernel, task: Task, signo: int, pattern: str) -> str:
+    """`pattern` filled in (format_corename): %p %P %i %I %u %g %d %s %t %h %e %f %E %c %%; others vanish."""
+    exe = getattr(task.exe, "f_path", "")
+    values = {
+        "%": "%", "p": task.tgid, "P": task.tgid, "i": task.pid, "I": task.pid, "u": task.uid, "g": task.gid,
+        "d": task.mm.dumpable, "s": signo, "t": kernel.clock.realtime_ns() // 10**9, "h": _escaped(kernel.hostname),
+        "e": _escaped(task.comm), "f": _escaped(exe.rsplit("/", 1)[-1]), "E": _escaped(exe),
+        "c": task.signal.rlimits[RLIMIT_CORE][0],
+    }  # fmt: skip
+    name, rest = "", pattern
+    while rest:
+        before, percent, rest = rest.partition("%")
+        name += before
+        if percent and rest:
+            name += str(values.get(rest[0], ""))
+            rest = rest[1:]
+    if sysctl(kernel, "kernel/core_uses_pid") and "%p" not in pattern:
+        name += f".{task.tgid}"
+    return name
+
+
+def _escaped(text: str) -> str:
+    """A name inside a file name: no way up or down (cn_esc_printf)."""
+    return "!" if text in (".", "..") else text.replace("/", "!")
+
+
+class CoreDumper:
+    """`kernel.coredump`: called with the dying thread and its signal; True when a core was written.
+
+    `directory`: of the host, or None for the guest's own files.  `written` has the core of each process, by pid.
+    """
+
+    def __init__(self, kernel: Kernel, directory: Optional[str]) -> None:
+        self.kernel = kernel
+        self.directory = directory
+        self.written: dict[int, str] = {}
+
+    def __call__(self, task: Task, info: siginfo) -> bool:
+        limit = task.signal.rlimits[RLIMIT_CORE][0]
+        if task.mm.dumpable != 1 or limit < MIN_COREDUMP:
+            return False
+        name = core_name(self.kernel, task, info.signo, self.kernel.core_pattern)
+        if not name:
+            return False
+        core = CoreFile(self.kernel, task, info)
+        try:
+            path = self._to_host(core, name, limit) if self.directory is not None else self._to_guest(core, task, name)
+        except (OSError, Errno) as error:
+            self.kernel.printk(f"{task.comm}[{task.tgid}]: no core: {name}: {os.strerror(error.errno or 0)}", 4)
+            return False
+        self.written[task.tgid] = path
+        return True
+
+    def _to_host(self, core: CoreFile, name: str, limit: int) -> str:
+        assert self.directory is not None
+        path = os.path.join(self.directory, name.rsplit("/", 1)[-1])
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            for position, data in core.pieces():
+                os.pwrite(descriptor, _cut(data, position, limit), position)
+            os.ftruncate(descriptor, min(core.size, limit))
+        finally:
+            os.close(descriptor)
+        return path
+
+    def _to_guest(self, core: CoreFile, task: Task, name: str) -> str:
+        limit = task.signal.rlimits[RLIMIT_CORE][0]
+        opened = open_file(self.kernel, task, name, O_CREAT | O_RDWR | O_NOFOLLOW, 0o600 & ~task.fs.umask)
+        try:
+            node = opened.f_inode
+            if node.i_mode & S_IFMT != S_IFREG or node.i_nlink != 1 or node.i_uid != task.fsuid:
+                raise PermissionError(1, "")
+            node.truncate(0)
+            for position, data in core.pieces():
+                piece = _cut(data, position, limit)
+                while piece:
+                    done = write_bytes(opened, piece, position)
+                    piece, position = piece[done:], position + done
+            node.truncate(min(core.size, limit))
+            return opened.f_path
+        finally:
+            opened.put()
+
+
+def _cut(data: bytes, position: int, limit: int) -> bytes:
+    """What of `data` lies below the limit: a core that is too large ends there."""
+    return data if limit == RLIM_INFINITY else data[: max(0, limit - position)]
