@@ -18,7 +18,7 @@
 
 from __future__ import annotations
 
-from machine.hardware.registers import Field, Reg, RegisterBlock, RegisterError
+from machine.hardware.registers import Field, Reg, RegArray, RegisterBlock, RegisterError
 from machine.testing.buslog import BusLog
 
-__all__ = ["BusLog", "Field", "Reg", "RegisterBlock", "RegisterError"]
+__all__ = ["BusLog", "Field", "Reg", "RegArray", "RegisterBlock", "RegisterError"]

@@ -11,7 +11,8 @@ import pytest
 from guest.toolchain import compile
 from machine import Machine
 from machine.errors import NopageError
-from machine.testing import BusLog, Reg, RegisterBlock
+from machine.testing import BusLog, Reg, RegArray, RegisterBlock
+from tests.conftest import build
 
 pytest_plugins = ["pytester"]
 
@@ -212,3 +213,58 @@ def test_a_block_can_not_be_anywhere(machine_clean: Callable[..., Machine], addr
     machine = machine_clean()
     with pytest.raises((ValueError, NopageError), match=why):
         machine.attach(Counter(), "/dev/mem", address)
+
+
+class Widths(RegisterBlock):
+    """The block of registers/widths.c."""
+
+    bytes = RegArray(0x00, 8, width=1)
+    halves = RegArray(0x08, 4, width=2)
+    words = RegArray(0x10, 4)
+    longs = RegArray(0x20, 2, width=8)
+    flags = Reg(0x30, reset=0x40)
+
+
+def _wide(target: str, write: bool) -> list[tuple[bool, str, int, int]]:
+    """`longs[0]` in C: one access of 8 bytes, or two of 4 by an i386 compiler, in the order that it likes."""
+    if target == "x86_64":
+        return [(write, "longs[0]", 8, 0x8182838485868788)]
+    return [(write, "longs[0]", 4, 0x8586_8788), (write, "longs[0]", 4, 0x8182_8384)]
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_optimized_c_reaches_the_card_whole(machine_clean: Callable[..., Machine], target: str) -> None:
+    """-O2: width, direction, value and instruction of each access, in order."""
+    flags = ["-O2", "-msse2", "-Wno-incompatible-pointer-types"]
+    program = build(Path(__file__).parent / "registers" / "widths.c", target=target, flags=flags)
+    machine, block = machine_clean(), Widths()
+    machine.attach(block, "/dev/mem", 0xFE000000)
+    result = machine.run([str(program)], timeout=60)
+    lines = result.stdout.decode().split("\n")
+    assert lines[:5] == ["81 8182 81828384", "8182838485868788", "145 155", "1 2 3 4", "0"]
+    assert lines[5] == "0", "bytes of no register"
+    got = [(a.write, a.register, a.width, a.value) for a in result.bus]
+    words = [(f"words[{i}]", 16, i + 1) for i in range(4)]
+    if target == "i386":
+        got[6:8], got[8:10] = sorted(got[6:8], reverse=True), sorted(got[8:10], reverse=True)
+    expected = [
+        (True, "bytes[1]", 1, 0x81), (True, "halves[1]", 2, 0x8182), (True, "words[1]", 4, 0x81828384),
+        (False, "bytes[1]", 1, 0x81), (False, "halves[1]", 2, 0x8182), (False, "words[1]", 4, 0x81828384),
+        *_wide(target, True), *_wide(target, False),
+        (True, "longs[1]", 8, 0x1112131415161718),
+        *[(True, *word) for word in words],
+        (False, "flags", 4, 0x40), (True, "flags", 4, 0x44), (False, "flags", 4, 0x44), (True, "flags", 4, 0x45),
+        (False, "flags", 4, 0x45), (True, "flags", 4, 0x145), (False, "flags", 4, 0x145), (True, "flags", 4, 0x155),
+        (False, "flags", 4, 0x155),
+        *[(True, name, 4, value) for name, _, value in words], *[(False, name, 4, value) for name, _, value in words],
+        *[(True, f"bytes[{i}]", 1, 0x5A) for i in range(3)], *[(True, f"halves[{i}]", 2, 0x5B5C) for i in range(2)],
+        (True, "bytes[1]", 2, 0xBB), (True, "bytes[2]", 2, 0xAA),
+        (True, "words[0]", 4, 0xEEFF), (True, "words[1]", 4, 0xCCDD),
+        *[(False, f"bytes[{i}]", 4, 0) for i in (4, 5, 6, 7)],
+        (False, "", 4, 0),
+        (True, "flags", 4, 7),
+    ]  # fmt: skip
+    assert got == expected
+    assert result.bus[-1].rip == int(lines[6], 16) and len({a.pid for a in result.bus}) == 1
+    # `[rdi + 1]` as 16 bits, 0x12 as 32; those two, the SSE store of 16 bytes and the read of four single bytes
+    assert (block.counts.unaligned, block.counts.wide, block.counts.outside, block.stray) == (2, 4, 1, 1)

@@ -9,7 +9,7 @@ import pytest
 from machine.events import RegisterAccess
 from machine.hardware.bus import Bus, BusConflict
 from machine.hardware.ram import MiB, Ram
-from machine.hardware.registers import Field, Reg, RegisterBlock, RegisterError
+from machine.hardware.registers import Field, Reg, RegArray, RegisterBlock, RegisterError
 
 
 class Timer(RegisterBlock):
@@ -191,3 +191,79 @@ def test_conflicts_are_refused() -> None:
     assert made.find(0xFE000000) is None
     with pytest.raises(ValueError, match="not on the bus"):
         made.detach(timer)
+
+
+class Card(RegisterBlock):
+    ctrl = Reg(0x00, widths=(4,))
+    palette = RegArray(0x400, 256, reset=0x10, doc="colours")
+    ports = RegArray(0x900, 4, width=2, access="w1c", stride=8, reset=0xFF, fields={"low": Field(0, 4)})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[int, int]] = []
+
+    def write_palette(self, index: int, value: int) -> None:
+        self.told.append((index, value))
+
+    def read_ports(self, index: int) -> int | None:
+        return 0x1234 if index == 3 else None
+
+
+def test_arrays_of_registers() -> None:
+    card = Card()
+    assert card.write(0x404, 4, 0xABCDEF)[0].name == "palette[1]"
+    card.palette[-1] = 0x1_0000_0007
+    assert (card.palette[0], card.palette[1], card.palette[255]) == (0x10, 0xABCDEF, 7) and len(card.palette) == 256
+    assert card.palette[:3] == [0x10, 0xABCDEF, 0x10] and sum(card.palette) == 0xABCDEF + 7 + 254 * 0x10
+    with pytest.raises(IndexError, match=r"palette\[256\]: there are 256"):
+        card.palette[256] = 1
+    assert card.told == [(1, 0xABCDEF)]
+    assert card.write(0x40A, 4, 0x5566_7788)[1] == ("palette[3]", 0x40C, 2, 0x5566)
+    assert card.told[1:] == [(2, 0x7788_0010), (3, 0x5566)]
+    assert card.read(0x918, 2) == (0x1234, [("ports[3]", 0x918, 2, 0x1234)])
+    card.write(0x908, 2, 0x0F)
+    assert card.ports[1] == 0xF0 and card.read(0x902, 2)[0] == 0
+    assert "0x0404 palette[1]   32 rw  00abcdef colours" in card.describe() and "palette[4]" not in card.describe()
+    card.reset()
+    assert card.palette[1] == 0x10 and card.ports[1] == 0xFF
+
+
+def test_odd_accesses_are_counted() -> None:
+    """Unaligned, over-wide, out of range, forbidden: each follows the declared rule, and is counted."""
+    timer = Timer()
+    counts = timer.counts
+    timer.read(1, 2)
+    assert (counts.unaligned, counts.wide) == (1, 0)
+    timer.read(0, 8)
+    timer.read(0x0C, 4)  # a register of 2 bytes, and 2 beyond it
+    assert (counts.wide, counts.outside, counts.forbidden) == (2, 1, 0)
+    timer.write(4, 4, 1)
+    timer.read(0x10, 1)
+    timer.read(0x800, 4)
+    assert (counts.outside, counts.forbidden, counts.refused, timer.stray) == (2, 2, 0, 4)
+    assert repr(counts) == "<forbidden 2, outside 2, refused 0, unaligned 1, wide 2>"
+
+
+def test_a_strict_device_refuses() -> None:
+    """What it does not take reads as ones, is not written, and runs no hook."""
+
+    class Strict(Card):
+        widths = (4, 8)
+        unaligned = "refuse"
+
+    card = Strict()
+    assert card.read(0x00, 8) == ((1 << 64) - 1, []) and card.read(0x00, 4)[0] == 0, "ctrl's own widths come before"
+    assert card.write(0x400, 2, 1) == [] and card.write(0x402, 4, 1) == [] and card.read(0x800, 1)[0] == 0xFF
+    assert card.counts.refused == 4 and card.told == [] and card.palette[0] == 0x10
+    assert len(card.write(0x400, 8, 0x2_0000_0001)) == 2 and card.told == [(0, 1), (1, 2)]
+    with pytest.raises(RegisterError, match="'split' or 'refuse'"):
+        type("Bad", (RegisterBlock,), {"unaligned": "never"})
+
+
+def test_wrong_arrays() -> None:
+    with pytest.raises(RegisterError, match="0 registers of 4 bytes"):
+        RegArray(0, 0)
+    with pytest.raises(RegisterError, match="2 bytes apart"):
+        RegArray(0, 4, stride=2)
+    with pytest.raises(RegisterError, match=r"registers many \(0x0, 64 bytes\) and one \(0x3c\) overlap"):
+        type("Bad", (RegisterBlock,), {"many": RegArray(0, 16), "one": Reg(0x3C)})
