@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import machine.kernel
 from guest.toolchain import compile
 from machine import Machine
 from machine.errors import NopageError
@@ -74,7 +76,12 @@ class Timer(RegisterBlock):
 
 @pytest.fixture(scope="module")
 def timer_demo() -> bytes:
-    """The program; compiled before `pytester` moves HOME, and the compiler's cache with it."""
+    """The program; compiled before `pytester` moves HOME, and the compiler's cache with it.
+
+    What the kernel imports at its first use is imported now: `pytester` forgets modules that came while it ran.
+    """
+    for each in pkgutil.walk_packages(machine.kernel.__path__, "machine.kernel."):
+        importlib.import_module(each.name)
     return compile(PROGRAM).read_bytes()
 
 
