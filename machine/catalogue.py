@@ -18,7 +18,8 @@ def names() -> list[str]:
 
 def listed() -> list[str]:
     """The lines of ``nopage devices``."""
-    drivers = [_describe(name) for name in names()]
+    with _scratch() as machine:
+        drivers = [_describe(name, machine) for name in names()]
     width = max((len(each.name) for each in drivers), default=0)
     lines = []
     for each in drivers:
@@ -29,7 +30,8 @@ def listed() -> list[str]:
 
 def described(what: str) -> list[str]:
     """The lines of ``nopage devices NAME``, or of a file: all that the driver says, and its nodes.  ConfigError."""
-    each = _describe(what)
+    with _scratch() as machine:
+        each = _describe(what, machine)
     lines = [f"{each.name}: {each.about}", "", *each.documentation.splitlines()]
     if each.parameters:
         lines += ["", "parameters:", *(f"  {_parameter(row)}" for row in each.parameters)]
@@ -40,9 +42,13 @@ def described(what: str) -> list[str]:
     return [*lines, "", f"file {each.path}" + "".join(f"; {text}" for text in about)]
 
 
-def _describe(what: str) -> Description:
+def _scratch() -> Machine:
+    return Machine(ram=16 * MiB)
+
+
+def _describe(what: str, machine: Machine) -> Description:
     try:
-        return describe(what)
+        return describe(what, machine.kernel)
     except ModuleError as error:
         raise ConfigError(str(error)) from None
 

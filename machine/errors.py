@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 
 class NopageError(Exception):
@@ -36,7 +37,9 @@ class NotExecutable(ProgramError):
 class TimeoutExpired(NopageError):
     """The program did not end in time; everything was killed."""
 
-    def __init__(self, program: str, seconds: float) -> None:
-        super().__init__(f"{program}: still running after {seconds:g} seconds; killed")
+    def __init__(self, program: str, seconds: float, tasks: Sequence[str] = ()) -> None:
+        super().__init__("\n".join([f"{program}: still running after {seconds:g} seconds; killed", *tasks]))
         self.program = program
         self.seconds = seconds
+        self.tasks = tuple(tasks)
+        """What each task did when the time was over, a line each."""

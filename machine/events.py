@@ -144,6 +144,16 @@ class Printk:
 
 
 @record(slots=True)
+class Report:
+    """A mistake of a driver's that the kernel noticed: a line that is in its log too."""
+
+    text: str
+    misuse: bool
+    """What would corrupt a real kernel, or a leak; else advice."""
+    time_ns: int = 0
+
+
+@record(slots=True)
 class RegisterAccess:
     """One access to a device register, as the instruction made it."""
 
@@ -173,6 +183,7 @@ class Oops:
 
 KINDS = (
     "fault", "syscall_enter", "syscall_exit", "driver_call", "vma", "signal", "task", "printk", "register", "oops",
+    "report",
 )  # fmt: skip
 
 
@@ -191,6 +202,7 @@ class Events:
     printk: Optional[Callable[[Printk], None]]
     register: Optional[Callable[[RegisterAccess], None]]
     oops: Optional[Callable[[Oops], None]]
+    report: Optional[Callable[[Report], None]]
 
     def __init__(self) -> None:
         self._listeners: dict[str, list[Listener]] = {kind: [] for kind in KINDS}

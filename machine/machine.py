@@ -242,7 +242,7 @@ class Machine:
         if process.error is not None:
             self._raise_spawn_error(process)
         if not finished:
-            raise TimeoutExpired(process.argv0, timeout or 0)
+            raise TimeoutExpired(process.argv0, timeout or 0, process.tasks)
         status = process.status
         signo = status & 0x7F or None
         return Result(

@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 from machine.config import MachineConfig
 from machine.errors import ConfigError, NotExecutable, ProgramNotFound, TimeoutExpired
-from machine.events import Oops, Printk
+from machine.events import Oops, Printk, Report
 from machine.kernel.module import is_from_debugger
 from machine.machine import Machine, Result
 from machine.observe.output import Output
@@ -24,6 +24,8 @@ from machine.observe.output import Output
 TIMED_OUT, STOPPED, NOT_EXECUTABLE, NOT_FOUND = 124, 125, 126, 127
 FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
 """What the host's terminal or user sends to us is for the guest's programs."""
+REPORTS = 20
+"""Mistakes of drivers that are shown one by one."""
 NAMED = 4
 """Changed files that are named in the line about them."""
 STOP_KEY = signal.SIGTSTP
@@ -40,6 +42,7 @@ class Session:
         self.chosen = chosen
         self.outputs: dict[str, Output] = {}
         self.views: list[Any] = []
+        self.reported = 0
         self.deadline = None if chosen.timeout is None else time.monotonic() + chosen.timeout
 
     def run(self, commands: Sequence[Sequence[str]]) -> int:
@@ -83,6 +86,7 @@ class Session:
     def _check_devices(self, machine: Machine) -> None:
         """A --device that did nothing at all is a slip: another file, or a forgotten module_init."""
         kernel = machine.kernel
+        self.loaded = [name for name in kernel.modules if name != "mem"]
         for each in kernel.modules.values():
             if each.init is None and not kernel.chrdevs.has_any(each):
                 raise ConfigError(f"{each.path}: it has no module_init and registers no device: is it a driver?")
@@ -110,7 +114,11 @@ class Session:
         self.fatal = FatalSignals(machine.kernel, machine.read_file)
         events.listen("oops", self._on_oops)
         if self.chosen.verbose:
+            for line in machine.kernel.log.since(0):
+                self._on_printk(Printk(line.level, line.text, line.time_ns))
             events.listen("printk", self._on_printk)
+        else:
+            events.listen("report", self._on_report)
         if self.chosen.strace is not None:
             from machine.observe.strace import Strace
 
@@ -122,6 +130,14 @@ class Session:
 
     def _on_printk(self, line: Printk) -> None:
         self.say.line(f"[{line.time_ns // 10**9:5}.{line.time_ns // 1000 % 10**6:06}] {line.text}")
+
+    def _on_report(self, report: Report) -> None:
+        """What a driver does wrong; with -v it is seen in the log."""
+        self.reported += 1
+        if self.reported <= REPORTS:
+            self.say.line(f"nopage: {' '.join(report.text.split())}")
+        elif self.reported == REPORTS + 1:
+            self.say.line("nopage: more reports are in the kernel's log: -v, or dmesg in the machine")
 
     def _on_oops(self, oops: Oops) -> None:
         who = f"{oops.comm} (pid {oops.pid}), " if oops.comm else ""
@@ -155,12 +171,22 @@ class Session:
                 self.say.line(f"nopage: $ {' '.join(map(shlex.quote, command))}")
             try:
                 status = self._run_one(machine, command) or status
-            except TimeoutExpired:
+            except TimeoutExpired as error:
                 self.say.line(f"nopage: {command[0]}: still running after {self.chosen.timeout:g} seconds; killed")
+                for task in error.tasks:
+                    self.say.line(f"nopage: {task}")
                 return TIMED_OUT
+        self._unload(machine)
         self._report_missing(machine, status)
         self._report_changes(machine)
         return status
+
+    def _unload(self, machine: Machine) -> None:
+        """The drivers of --device go, last first, as `rmmod` would have them: what one leaves behind is reported."""
+        for name in reversed(self.loaded):
+            owner = machine.kernel.modules.get(name)
+            if owner is not None and owner.exit is not None and not owner.refcount:
+                machine.unload(name)
 
     def _run_one(self, machine: Machine, command: Sequence[str]) -> int:
         timeout = None if self.deadline is None else max(0.001, self.deadline - time.monotonic())

@@ -6,6 +6,7 @@ Finding a driver's file and executing it is in modfile.py.
 from __future__ import annotations
 
 import os
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
@@ -104,7 +105,7 @@ def _check_init(kernel: Kernel, new: module, result: Any) -> None:
         refuse(f"{new.name}: its init function failed: {NAMES.get(-result, result)}", -result)
     if result > 0:
         # It counts as success, with a warning (kernel/module.c: do_init_module).
-        kernel.printk(f"{new.name}: init suspiciously returned {result}; it should be 0 or a negative errno", 4)
+        kernel.warn(f"{new.name}: init suspiciously returned {result}; it should be 0 or a negative errno")
 
 
 # -- unloading ---------------------------------------------------------------------------------------------------
@@ -177,16 +178,25 @@ def _list_leaks(kernel: Kernel, old: module) -> list[str]:
     left = leaks(kernel, old)
     kernel.mem.check_poison(old)
     for line in left:
-        kernel.printk(f"{old.name}: not released at unload: {line}", 4)
+        kernel.warn(f"{old.name}: not released at unload: {line}")
     return left
+
+
+def _line(code: CodeType, place: int) -> int:
+    """The source line of a place in a function's code."""
+    return next((line or 0 for start, end, line in code.co_lines() if start <= place < end), 0)
 
 
 def _references(mem: Memory, pfn: int, count: int) -> str:
     """What a list of leaks says of references to a frame that no page-table entry has."""
     if count <= 0:
         return ""
-    code, line = mem.got_at.get(pfn, (None, 0))
-    at = "" if code is None else f", the last at {os.path.basename(code.co_filename)}:{line} in {code.co_name}"
+    code, place = mem.got_at.get(pfn, (None, 0))
+    at = (
+        ""
+        if code is None
+        else f", the last at {os.path.basename(code.co_filename)}:{_line(code, place)} in {code.co_name}"
+    )
     return f": {count} reference{'s' if count != 1 else ''} from get_page without put_page{at}"
 
 

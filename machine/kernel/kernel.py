@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.events import Events, Oops, VmaChange
+from machine.events import Events, Oops, Report, VmaChange
 from machine.hardware.bus import Bus
 from machine.hardware.cards.display import attach_frame_buffer
 from machine.hardware.cpu import RIP, Cpu
@@ -223,7 +223,16 @@ class Kernel:
         if task is not None and task.pid != 1 and self.sched.loaded is task:
             text += f"; {task.comm}[{task.pid}] at {self.cpu.regs[RIP]:#x}"
         self.reports.append(text)
-        self.printk(text, 1)
+        self._tell(text, 1, True)
+
+    def warn(self, text: str, level: int = 4) -> None:
+        """What a driver's author should look at: into the log, and to whoever listens for reports."""
+        self._tell(text, level, False)
+
+    def _tell(self, text: str, level: int, misuse: bool) -> None:
+        self.printk(text, level)
+        if self.events.report is not None:
+            self.events.report(Report(text, misuse, self.clock.monotonic_ns()))
 
     def driver_bug(self, module: Any, text: str) -> None:
         """A driver did what would corrupt a real kernel."""

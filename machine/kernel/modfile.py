@@ -15,7 +15,7 @@ from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 from machine.kernel.abi.errno import EINVAL, ENOENT, ENOEXEC
 from machine.kernel.current import set_current_kernel
@@ -233,8 +233,11 @@ class Description:
         """(name, type, default, description)."""
 
 
-def describe(what: str) -> Description:
-    """A driver by name or path.  ModuleError."""
+def describe(what: str, kernel: Optional[Kernel] = None) -> Description:
+    """A driver by name or path.  ModuleError.
+
+    Its file is executed, on behalf of `kernel` where it makes a semaphore or a wait queue while it is loaded.
+    """
     if "/" in what or what.endswith(".py"):
         path = Path(what).expanduser().absolute()
         if not path.is_file():
@@ -242,7 +245,7 @@ def describe(what: str) -> Description:
     else:
         path = drivers_directory() / f"{what}.py"
     each = module(re.sub(r"\W", "_", path.stem), path)
-    before = set_current_kernel(None)
+    before = set_current_kernel(kernel)
     try:
         execute(each)
     finally:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from machine.kernel.modparam import kernel_param
     from machine.kernel.task.wait import WaitQueue
 
+HANDED_OVER = "handed over by a driver's nopage or fault"
 GIVEN_UP = "given up by a driver, still mapped"
 """Owner of a frame that its driver has freed and a process still maps."""
 SLOT = "__kernel_module__"
@@ -60,6 +61,8 @@ class module:
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
+        self.nopage_name = f"{name}.nopage"
+        """How a report names the method that answered a fault."""
         self.path = path
         self.params: dict[str, kernel_param] = {}
         self.descriptions: dict[str, str] = {}

@@ -45,7 +45,7 @@ class Reloader:
             return
         if why:
             self._answered[owner.name] = stamp, why
-            self.kernel.printk(f"{owner.name}: {owner.path.name} was edited, but {why}: the old one stays", 4)
+            self.kernel.warn(f"{owner.name}: {owner.path.name} was edited, but {why}: the old one stays")
             return
         self._busy = True  # its init may open devices
         try:

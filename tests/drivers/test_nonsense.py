@@ -44,7 +44,7 @@ def only_report(m: Machine, *parts: str) -> None:
         ("page_of_device", ("nopage returned ", "no struct page")),
         ("True", ("nopage returned True",)),
         ("[virt_to_page(page_of_device)]", ("nopage returned [<page ", "no struct page")),
-        ("virt_to_page(freed)", ("nopage returned <page ", "is free", "freed this page")),
+        ("virt_to_page(freed)", ("nopage returned <page ", "is free", "the driver has freed it")),
         ("freed_again()", ("nopage returned <page ", "is free")),
     ],
 )

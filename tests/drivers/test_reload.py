@@ -65,7 +65,8 @@ def edited(tmp_path: Path) -> Edited:
 
 @pytest.fixture
 def m(edited: Edited) -> Iterator[Machine]:
-    with Machine(ram=32 << 20, devices=[f"{edited.path},word=hi"], reload=True, check_invariants=True) as machine:
+    options = {"reload": True, "check_invariants": True, "deterministic": True}
+    with Machine(ram=32 << 20, devices=[f"{edited.path},word=hi"], **options) as machine:
         yield machine
         assert machine.kernel.mem.check_free_lists() == []
 

@@ -68,11 +68,11 @@ def test_misuse_is_reported_and_harmless() -> None:  # B9
 
 def test_reserved_pages_count_up_only() -> None:  # B9
     mem, reports = memory()
-    count = mem.page_count(0xA0)
+    count = mem.count[0xA0]
     mem.get_page(0xA0)
     mem.put_page(0xA0)
     mem.free_pages(0xA0)
-    assert mem.page_count(0xA0) == count + 1
+    assert mem.count[0xA0] == count + 1
     assert reports == []
 
 

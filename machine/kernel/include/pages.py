@@ -139,9 +139,10 @@ def page_count(page: Page) -> int:
 
 def get_page(page: Page) -> None:
     """One more reference to a page.  A `nopage` method calls it for every page that it returns."""
-    page.mem.get_page(page.pfn)
+    mem, pfn = page.mem, page.pfn
+    mem.get_page(pfn)
     caller = sys._getframe(1)
-    page.mem.got_at[page.pfn] = caller.f_code, caller.f_lineno
+    mem.got_at[pfn] = caller.f_code, caller.f_lasti
 
 
 def put_page(page: Page) -> None:

@@ -6,6 +6,7 @@ VM_FAULT_NOPAGE.  `page_mkwrite(vmf)` (2.6.18) hears of the first write to a pag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.paging import RW, A, D
@@ -101,18 +102,22 @@ def do_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, inde
     return MAJOR if outcome == MINOR and bits & VM_FAULT_MAJOR else outcome
 
 
-def ask_driver(kernel: Kernel, owner: Any, name: str, method: Any, *args: Any) -> tuple[Any, set[int]]:
-    """Call a driver's `nopage` or `fault`: its answer, and the frames that were allocated meanwhile.
+def ask_driver(kernel: Kernel, owner: Any, name: str, method: Any, *args: Any) -> tuple[Any, Sequence[int]]:
+    """Call a driver's `nopage` or `fault`: its answer, and the frames that were allocated meanwhile (by
+    others too, if it slept).
 
     A frame among them that it answers with was made for this fault: the method hands its own reference over.
     """
-    fresh: set[int] = set()
     mem = kernel.mem
-    mem.fresh.append(fresh)
+    mem.asking += 1
+    before = len(mem.recent)
     try:
-        return call_driver(kernel, owner, name, method, *args), fresh
+        answer = call_driver(kernel, owner, name, method, *args)
+        return answer, mem.recent[before:] if len(mem.recent) > before else ()
     finally:
-        mem.fresh = [each for each in mem.fresh if each is not fresh]
+        mem.asking -= 1
+        if not mem.asking:
+            mem.recent.clear()
 
 
 def _checked(vma: vm_area_struct, operation: str, method: Any, answer: Any) -> Optional[int]:
@@ -188,10 +193,11 @@ def bad_page_of(mem: Any, page: Page) -> str:
     """Why `page` can't be mapped: it is free, or no frame of this machine.  "" when it can."""
     if page.mem is not mem:
         return f"and {page!r} is of another machine"
-    if not mem.pfn_valid(page.pfn):
-        return f"and frame {page.pfn:#x} has no struct page: map it with remap_pfn_range or vmf_insert_pfn"
-    if not mem.flags[page.pfn] & PG_reserved and (mem.count[page.pfn] <= 0 or mem.owner_of(page.pfn) is None):
-        return f"and frame {page.pfn:#x} is free: the driver has freed this page"
+    pfn = page.pfn
+    if not mem.pfn_valid(pfn):
+        return f"and frame {pfn:#x} has no struct page: map it with remap_pfn_range or vmf_insert_pfn"
+    if not mem.flags[pfn] & PG_reserved and (mem.count[pfn] <= 0 or mem.owner_of(pfn) is None):
+        return f"and frame {pfn:#x} is free: the driver has freed it, or gave its only reference away (no get_page)"
     return ""
 
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from machine.hardware.paging import NX, PF_FETCH, PF_PRESENT, PF_USER, PF_WRITE, RW, US, A, D, P
@@ -14,6 +15,7 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGKILL, SIGSEGV
 from machine.kernel.answers import nonsense
+from machine.kernel.mm.borrow import BORROWED
 from machine.kernel.mm.do_fault import (
     FAULT_FLAG_INSTRUCTION,
     FAULT_FLAG_USER,
@@ -36,7 +38,7 @@ from machine.kernel.mm.page import (
 )
 from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL
 from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct
-from machine.kernel.module import DRIVER_FAILED, module
+from machine.kernel.module import DRIVER_FAILED, GIVEN_UP, HANDED_OVER, module
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -180,14 +182,6 @@ def do_anonymous_page(mm: mm_struct, vma: vm_area_struct, write: bool, index: in
     return VM_FAULT_MINOR
 
 
-def answer_name(vma: vm_area_struct) -> str:
-    """How a report names the method that answers for `vma`: ``scullp.nopage``, ``file``."""
-    ops = vma.vm_ops
-    if ops is None or ops.owner is None:
-        return "file"
-    return f"{ops.owner.name}.nopage"
-
-
 def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index: int) -> int:
     """First touch of a page that the area's `nopage` method provides (mm/memory.c: do_no_page)."""
     kernel, mem, words = mm.kernel, mm.mem, mm.ram.words
@@ -199,8 +193,8 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
         answer, fresh = ask_driver(kernel, ops.owner, "nopage", ops.nopage, vma, page, kind)
     else:
         answer = ops.nopage(vma, page, kind)
-        fresh = set()
-    kernel.fault_answer = answer_name(vma)
+        fresh = ()
+    kernel.fault_answer = ops.owner.nopage_name if driver else "file"
     if not isinstance(answer, Page) or (driver and bad_page_of(mem, answer)):
         return _no_page(vma, answer)
     pfn = answer.pfn
@@ -249,8 +243,12 @@ def _no_page(vma: vm_area_struct, answer: Any) -> int:
     return VM_FAULT_SIGBUS
 
 
+_HELD_BY_NOBODY = ("anonymous", HANDED_OVER, BORROWED, GIVEN_UP)
+"""Owners whose pages have no references but those of their entries and of `get_page`."""
+
+
 def check_reference(
-    kernel: Kernel, vma: vm_area_struct, page: int, pfn: int, fresh: set[int], method: str = "nopage"
+    kernel: Kernel, vma: vm_area_struct, page: int, pfn: int, fresh: Sequence[int], method: str = "nopage"
 ) -> None:
     """Report a `nopage` or `fault` that forgot `get_page` (MECHANISMS B9).
 
@@ -258,19 +256,35 @@ def check_reference(
     allocated and hands over has none of its own.
     """
     mem = kernel.mem
-    if pfn in fresh:
-        if mem.count[pfn] == 1:
-            mem.set_owner(pfn, f"handed over by {method}")
+    count, mapped = mem.count[pfn], mem.mapcount[pfn]
+    if fresh and pfn in fresh:
+        if count == 1:
+            mem.set_owner(pfn, HANDED_OVER)
         return
-    owner = mem.owner_of(pfn)
-    if mem.count[pfn] <= 0 or (isinstance(owner, module) and mem.count[pfn] < mem.mapcount[pfn] + 2):
-        ops = vma.vm_ops
-        name = ops.owner.name if ops is not None and ops.owner is not None else "?"
-        mem.bad_page(
-            pfn,
-            f"{name}.{method} returned it for {page:#x} in {vma.maps_line().rstrip()} without get_page: "
-            "it would be freed at unmap while the driver still uses it",
-        )
+    if count >= mapped + 2 or (count > mapped and mem.owner_of(pfn) in _HELD_BY_NOBODY):
+        return
+    _told_of_missing_get_page(vma, page, pfn, method)
+    mem.count[pfn] += 1  # in the driver's stead: the page stays whole, and the machine with it
+
+
+def _told_of_missing_get_page(vma: vm_area_struct, page: int, pfn: int, method: str) -> None:
+    """Once a driver's method: it does the same for every page."""
+    ops, mem = vma.vm_ops, vma.vm_mm.mem
+    assert ops is not None
+    owner, whose = ops.owner, mem.owner_of(pfn)
+    key = (f"{method} without get_page of {whose}", 0)
+    if key in owner.oopsed:
+        return
+    owner.oopsed.add(key)
+    if whose == HANDED_OVER:
+        before = " again, which it had handed over with the only reference"
+    else:
+        before = "" if isinstance(whose, module) else f", which is {whose} now and not the driver's,"
+    mem.bad_page(
+        pfn,
+        f"{owner.name}.{method} returned it{before} for {page:#x} in {vma.maps_line().rstrip()} without get_page: "
+        "it would be freed at unmap while the driver still uses it; the reference is taken now",
+    )
 
 
 def copy_frame(mm: mm_struct, old: int) -> int:

@@ -36,7 +36,7 @@ def ioremap(kernel: Kernel, physical: int, size: int, owner: Optional[module], w
     for pfn in range(physical >> PAGE_SHIFT, last + 1):
         if mem.pfn_valid(pfn) and not mem.is_reserved(pfn):
             at = f" ({where})" if where else ""
-            kernel.printk(f"ioremap on RAM at {physical:#x} - {physical + size - 1:#x}{at}", 4)
+            kernel.warn(f"ioremap on RAM at {physical:#x} - {physical + size - 1:#x}{at}")
             raise Errno(EINVAL)
     area = kernel.vmalloc.map_io(physical, size, PAGE_KERNEL_NOCACHE, owner, where)
     return area.addr + (physical & (PAGE_SIZE - 1))
@@ -72,7 +72,7 @@ class Regions:
     def release(self, start: int, n: int) -> bool:
         """Give the range back; False, with a line in the log, when nobody has claimed just this."""
         if (start, n) not in self.claimed or not release_region(self.kernel.iomem, start, n):
-            self.kernel.printk(f"Trying to free nonexistent resource <{start:08x}-{start + n - 1:08x}>", 4)
+            self.kernel.warn(f"Trying to free nonexistent resource <{start:08x}-{start + n - 1:08x}>")
             return False
         del self.claimed[start, n]
         return True

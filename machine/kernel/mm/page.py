@@ -97,9 +97,7 @@ class Zone:
     __slots__ = ("first", "free", "last", "name", "present", "remaining")
 
     def __init__(self, name: str, first: int, last: int) -> None:
-        self.name = name
-        self.first = first
-        self.last = last
+        self.name, self.first, self.last = name, first, last
         self.free: list[dict[int, None]] = [{} for _ in range(MAX_ORDER)]
         self.remaining = 0
         """Free frames."""
@@ -113,6 +111,7 @@ class Memory:
         self.ram = ram
         self.report = report
         self.max_pfn = ram.limit >> PAGE_SHIFT
+        self.low_pfn = ram.low_end >> PAGE_SHIFT
         self.count = _array(self.max_pfn, "i", 4)
         """References a frame; 0 for a free one (`page_count`)."""
         self.mapcount = _array(self.max_pfn, "i", 4)
@@ -135,9 +134,11 @@ class Memory:
         self.journals: list[dict[int, int]] = []
         """Of each fault that is watched: frame -> its count before the fault changed it (trace.py)."""
         self.got_at: dict[int, tuple[Any, int]] = {}
-        """Frame -> (code, line) of the driver's last `get_page` of it."""
-        self.fresh: list[set[int]] = []
-        """Of each call of a driver's `nopage` or `fault`: the frames allocated since (one that sleeps is not alone)."""
+        """Frame -> (code, `f_lasti`) of the driver's last `get_page` of it; the line follows from them."""
+        self.asking = 0
+        """How many calls of a driver's `nopage` or `fault` are under way."""
+        self.recent: list[int] = []
+        """The frames that were allocated meanwhile."""
         self.page_wait: Any = None
         """Where those sleep who wait for a locked page; made by the first one."""
         self._reserve_holes()
@@ -196,8 +197,8 @@ class Memory:
                 flags[each] = PG_used
             else:
                 flags[each] |= PG_used
-        for pages in self.fresh:
-            pages.add(pfn)
+        if self.asking:
+            self.recent.append(pfn)
         return pfn
 
     def alloc_zeroed(self, owner: Any) -> int:
@@ -370,14 +371,11 @@ class Memory:
         """Owner of the frame; None for a free one."""
         return self._owner_names[self._owner[pfn]]
 
-    def page_count(self, pfn: int) -> int:
-        return self.count[pfn]
-
     def pfn_valid(self, pfn: int) -> bool:
         """Whether the frame has a `struct page`: below the end of RAM, the ISA hole included, the PCI hole not."""
         if not 0 <= pfn < self.max_pfn:
             return False
-        return pfn < self.ram.pieces[1][1] >> PAGE_SHIFT or self.ram.is_ram(pfn << PAGE_SHIFT)
+        return pfn < self.low_pfn or self.ram.is_ram(pfn << PAGE_SHIFT)
 
     def is_reserved(self, pfn: int) -> bool:
         return bool(self.flags[pfn] & PG_reserved)

@@ -23,20 +23,22 @@ KERN_NOTICE = 5
 def call_mmap(owner: Any, method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """Call a driver's `mmap` method and note whether it called the `open` of the operations that it gave its area.
 
-    Whatever the method raises comes through.
+    Whatever the method raises comes through.  While a profiler runs (cProfile) nothing is noted: it can't be replaced.
     """
+    before = sys.getprofile()
+    if before is not None:
+        return method(*args)
     called: set[CodeType] = set()
 
     def profile(frame: FrameType, event: str, _arg: Any) -> None:
         if event == "call":
             called.add(frame.f_code)
 
-    before = sys.getprofile()
     sys.setprofile(profile)
     try:
         result = method(*args)
     finally:
-        sys.setprofile(before)
+        sys.setprofile(None)
     ops = args[1].vm_ops
     opened = getattr(getattr(ops, "open", None), "__code__", None)
     if opened is not None and opened not in called and getattr(ops, "close", None) is not None:
@@ -54,7 +56,7 @@ def told_at_close(vma: vm_area_struct) -> None:
     ops.owner.uncounted[id(ops)] = ""
     opened = getattr(ops.open, "__name__", "open")
     area = " ".join(vma.maps_line().split())
-    vma.vm_mm.kernel.printk(
+    vma.vm_mm.kernel.warn(
         f"{ops.owner.name}: close{place(ops.close)} of area {area} without a matching open: "
         f"the mmap method{where} did not call {opened}, and the kernel does so only for further areas of a mapping",
         KERN_NOTICE,

@@ -44,6 +44,8 @@ class Spawned:
         """As wait4 gives it, once `ended`."""
         self.ended = False
         self.outputs: dict[int, Any] = {}
+        self.tasks: list[str] = []
+        """When its time was over: what every task did."""
 
     def output(self, fd: int) -> bytes:
         """What was written to descriptor 1 or 2 so far, where it is collected."""
@@ -198,11 +200,18 @@ def wait_status(kernel: Kernel, spawned: Spawned, timeout: Optional[float]) -> b
         sched.run(until)
         if expired or spawned.ended or kernel.halted is not None:
             break
-        kernel.printk(f"{spawned.task.comm}: all tasks sleep and nothing can wake them; killed", 3)
+        from machine.kernel.task.where import what_tasks_do
+
+        kernel.warn(f"{spawned.task.comm}: all tasks sleep and nothing can wake them; killed", 3)
+        for line in what_tasks_do(kernel):
+            kernel.warn(line, 3)
         send_signal(kernel, spawned.task, SIGKILL, None)
     if deadline is not None:
         deadline.cancel()
     if expired and not spawned.ended:
+        from machine.kernel.task.where import what_tasks_do
+
+        spawned.tasks = what_tasks_do(kernel)
         kill_everything(kernel)
         return False
     return True
