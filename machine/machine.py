@@ -19,6 +19,7 @@ from machine.cores import Cores
 from machine.defaults import DEFAULT_RAM, GUEST_PATH, default_environment, demo_programs
 from machine.errors import ConfigError, NopageError, NotExecutable, ProgramNotFound, TimeoutExpired
 from machine.events import Events, RegisterAccess, Signal
+from machine.hardware.board import Board
 from machine.hardware.ram import Ram
 from machine.kernel.abi.errno import ENOENT, ENOTDIR, Errno
 from machine.kernel.current import set_current_kernel
@@ -91,9 +92,9 @@ class Machine:
         self.events = Events()
         try:
             memory = Ram(ram)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-        self.kernel = Kernel(memory, self.events, deterministic=deterministic, check_invariants=check_invariants)
+        except ValueError as why:
+            raise ConfigError(str(why)) from None
+        self.kernel = Kernel(memory, self.events, Board(), deterministic, check_invariants)
         self.kernel.interruptible = interruptible
         self.kernel.coredump = self.cores = Cores(self.kernel, core)
         self.user = user
@@ -180,6 +181,16 @@ class Machine:
             attach_block(self.kernel, block, address)
         except ValueError as error:
             raise ConfigError(str(error)) from None
+
+    def plug(self, card: Any, slot: str) -> None:
+        """Put a card (`machine.testing.PciFunction`) into a slot, ``"00:04.0"`` or ``"0000:01:02.0"``.  ConfigError."""
+        from machine.kernel.pci.setup import plug
+
+        with self._entered():
+            try:
+                plug(self.kernel, card, slot)
+            except ValueError as error:
+                raise ConfigError(f"{slot}: {error}") from None
 
     def raise_irq(self, irq: int) -> None:
         """An edge on interrupt line `irq`, 0 to 223, as a device makes it.

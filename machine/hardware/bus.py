@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from machine.events import Events, RegisterAccess
-from machine.hardware.ram import PAGE_SIZE, Ram
+from machine.hardware.ports import Ports
+from machine.hardware.ram import PAGE_SIZE, PHYSICAL_END, Ram
 from machine.hardware.registers import RegisterBlock, Touch
 
 if TYPE_CHECKING:
@@ -72,12 +73,20 @@ class Bus:
         """What waits for the end of the access: interrupts that the device raised in it."""
         self.blocks: list[Attachment] = []
         self.memories: list[DeviceMemory] = []
+        self.ports = Ports()
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a device has left an address or come to one after start-up (a BAR was moved)."""
+        self.on_dma: Callable[[int, int], None] = lambda physical, count: None
+        """Called after a device has written RAM."""
         self._pages: dict[int, Attachment] = {}
+        self.asleep: Optional[Callable[[], None]] = None
+        """Puts the cards on the bus.  Called when somebody first looks beyond RAM: most programs never do."""
 
     # -- who is there ------------------------------------------------------------------------
 
     def attach(self, block: RegisterBlock, physical: int, recorded: bool = False) -> Attachment:
         """Put `block` at `physical`.  ValueError unless page-aligned and outside RAM; BusConflict when taken."""
+        self.wake()
         self._check(physical, block.size, block.name)
         made = Attachment(block, physical, recorded)
         self.blocks.append(made)
@@ -105,10 +114,21 @@ class Bus:
             self.cpu.map_memory(physical, len(data), ctypes.addressof(ctypes.c_char.from_buffer(buffer)))
         self.memories.append(DeviceMemory(data, physical))
 
+    def detach_memory(self, physical: int) -> None:
+        """Undo `attach_memory`; ValueError when no device memory starts there."""
+        mine = [each for each in self.memories if each.start == physical]
+        if not mine:
+            raise ValueError(f"there is no device memory at {physical:#x}")
+        self.memories.remove(mine[0])
+        if self.cpu is not None:
+            self.cpu.unmap_memory(physical, len(mine[0].data))
+
     def _check(self, physical: int, size: int, name: str) -> None:
         if physical % PAGE_SIZE:
             raise ValueError(f"{name} can't be at {physical:#x}: not the start of a page")
         end = physical + size
+        if end > PHYSICAL_END:
+            raise ValueError(f"{name} can't be at {physical:#x}: beyond the processor's addresses")
         if any(start < end and physical < stop for start, stop in self.ram.pieces):
             raise ValueError(f"{name} can't be at {physical:#x}: there is RAM")
         for each in self.blocks:
@@ -120,7 +140,17 @@ class Bus:
 
     def find(self, physical: int) -> Optional[Attachment]:
         """The register block that answers `physical`, or None."""
-        return self._pages.get(physical & -PAGE_SIZE)
+        found = self._pages.get(physical & -PAGE_SIZE)
+        if found is None and self.asleep is not None:
+            self.wake()
+            found = self._pages.get(physical & -PAGE_SIZE)
+        return found
+
+    def wake(self) -> None:
+        """Have the cards on the bus."""
+        asleep, self.asleep = self.asleep, None
+        if asleep is not None:
+            asleep()
 
     # -- accesses -----------------------------------------------------------------------------
 
@@ -132,8 +162,11 @@ class Bus:
         where = self.find(physical)
         if where is None:
             return int.from_bytes(self._memory_read(physical, width), "little")
+        return self.read_block(where, physical - where.start, width, pid, rip)
+
+    def read_block(self, where: Attachment, offset: int, width: int, pid: int = 0, rip: int = 0) -> int:
+        """`read` of a block that is found already: by its address, or as ports."""
         self.on_access()
-        offset = physical - where.start
         self.inside += 1
         try:
             value, touches = where.block.read(offset, width)
@@ -156,8 +189,11 @@ class Bus:
         if where is None:
             self._memory_write(physical, value.to_bytes(width, "little"))
             return
+        self.write_block(where, physical - where.start, width, value, pid, rip)
+
+    def write_block(self, where: Attachment, offset: int, width: int, value: int, pid: int = 0, rip: int = 0) -> None:
+        """`write` to a block that is found already."""
         self.on_access()
-        offset = physical - where.start
         self.inside += 1
         try:
             touches = where.block.write(offset, width, value)
@@ -197,6 +233,12 @@ class Bus:
             if start <= physical and physical + len(data) <= start + len(memory):
                 memory[physical - start : physical - start + len(data)] = data
                 return
+
+    def answers(self, physical: int) -> bool:
+        """Whether anybody is at the address: RAM, device memory, a register block."""
+        if self._backed(physical) or self.find(physical) is not None:
+            return True
+        return any(start <= physical < start + len(data) for data, start in self.memories)
 
     def _backed(self, physical: int) -> bool:
         """Whether the RAM buffer stands behind the address: RAM, and the ISA hole with its video memory and ROMs."""

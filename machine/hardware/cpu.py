@@ -78,7 +78,8 @@ class Cpu(RegisterImage):
         self.on_exception: Callable[[int], None] = self._unexpected
         self._failure: BaseException | None = None
         self._flush_wanted = self._drop_wanted = False
-        self.running = False
+        self.running = self._stopped = False
+        self._map_changes: list[Callable[[], None]] = []
         self._holes = Holes(self._uc, ram, uc_const.UC_PROT_ALL)
         self.gdt = write_gdt(ram, boot)
         """The descriptor table itself; entries 12 to 14 are a task's TLS descriptors."""
@@ -265,16 +266,42 @@ class Cpu(RegisterImage):
 
         Page-aligned and inside one unclaimed range (a PCI window, or above all RAM).
         """
-        self._holes.map_memory(physical, size, host_address)
+        self._change_map(lambda: self._holes.map_memory(physical, size, host_address))
+
+    def unmap_memory(self, physical: int, size: int) -> None:
+        """Take device memory off again: what is there reads as ones.  Guest tables may still lead there."""
+        self._change_map(lambda: self._holes.unmap_memory(physical, size))
+
+    def _change_map(self, change: Callable[[], None]) -> None:
+        """At once, or in a hook after leaving the engine: changed under it, it can spin for ever
+        (tests/drivers/test_pci.py).  The guest runs no instruction in between."""
+        if not self.running:
+            change()
+            self.flush_tlb()
+            return
+        self._map_changes.append(change)
+        self._uc.emu_stop()
 
     def run(self) -> None:
         """Run the task in `image` until `stop`; its state is in `image` again afterwards."""
+        self._stop_check.arm()
+        self._run_once()
+        while self._map_changes:
+            for change in self._map_changes:
+                change()
+            self._map_changes.clear()
+            self.flush_tlb()
+            if self._stopped:
+                break
+            self._run_once()
+
+    def _run_once(self) -> None:
         self._gather_flags()
         self._restore_raw(self._uch_value, self._ctx_value)
         if self._flush_wanted:
             self._flush_now()
         self.running = True
-        self._stop_check.arm()
+        self._stopped = False
         try:
             status = self._start_raw(self._uch, self.regs[RIP], 0, 0, 0)
         finally:
@@ -288,6 +315,7 @@ class Cpu(RegisterImage):
 
     def stop(self) -> None:
         """Make `run` return.  Only from a handler, inside the engine's hook."""
+        self._stopped = True
         self._uc.emu_stop()
 
     def budget_spent(self) -> bool:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from machine.hardware.ram import ISA_HOLE_END, ISA_HOLE_START, PCI_HOLE_END, PCI_HOLE_START, Ram
+from machine.hardware.ram import ISA_HOLE_END, ISA_HOLE_START, PCI_HOLE_END, PCI_HOLE_START, PHYSICAL_END, Ram
 
-PHYSICAL_END = 1 << 40
-"""Where the highest hole ends."""
 CARD_MEMORY = (0xE800_0000, 0xE900_0000)
 """Where a display card has its memory.  A piece of its own from the start: the engine unmaps page by page, and to
 cut it out of the whole hole later takes 45 ms."""
@@ -48,6 +46,13 @@ class Holes:
             if a < b:
                 self._leave(a, b)
                 self._unclaimed.append((a, b))
+        self._unclaimed.sort()
+
+    def unmap_memory(self, physical: int, size: int) -> None:
+        """Undo `map_memory`: nobody claims these addresses any more."""
+        self._engine.mem_unmap(physical, size)
+        self._leave(physical, physical + size)
+        self._unclaimed.append((physical, physical + size))
         self._unclaimed.sort()
 
 

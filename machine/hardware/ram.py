@@ -22,6 +22,9 @@ ISA_HOLE_END = 0x100000
 PCI_HOLE_START = 0xD7F00000
 PCI_HOLE_END = 4 * GiB
 
+PHYSICAL_END = 1 << 40
+"""One past the processor's highest physical address."""
+
 MIN_RAM = 16 * MiB
 MAX_RAM = 16 * GiB
 

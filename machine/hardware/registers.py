@@ -40,6 +40,7 @@ from machine.hardware.reg import Counts, Field, Reg, RegArray, RegisterError, To
 
 if TYPE_CHECKING:
     from machine.hardware.bus import Bus
+    from machine.hardware.pci import PciFunction
 
 __all__ = ["Counts", "Field", "Reg", "RegArray", "RegisterBlock", "RegisterError", "Touch"]
 
@@ -64,6 +65,8 @@ class RegisterBlock:
     """The interrupt line that the device is wired to; -1: none."""
     bus: Optional[Bus] = None
     """The bus that it is on; None while it is on none."""
+    function: Optional[PciFunction] = None
+    """The PCI function whose BAR it is behind: its interrupts are the block's."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -103,21 +106,30 @@ class RegisterBlock:
 
         In the middle of an access to its registers the interrupt comes right after that.  Any thread may call this.
         """
-        if self.bus is not None:
+        if self.function is not None:
+            self.function.raise_irq()
+        elif self.bus is not None:
             self.bus.raise_irq(self._line())
 
     def hold_irq(self) -> None:
         """Pull the line, as a PCI device does: the handlers run again and again until `lower_irq`."""
-        if self.bus is not None:
+        if self.function is not None:
+            self.function.hold_irq()
+        elif self.bus is not None:
             self.bus.set_irq(self._line(), True)
 
     def lower_irq(self) -> None:
         """Let the line go."""
-        if self.bus is not None:
+        if self.function is not None:
+            self.function.lower_irq()
+        elif self.bus is not None:
             self.bus.set_irq(self._line(), False)
 
     def call_later(self, delay_ns: int, callback: Callable[[], None]) -> None:
         """Have `callback` called after a delay in nanoseconds on the machine's clock: the end of a DMA, a tick."""
+        if self.function is not None:
+            self.function.call_later(delay_ns, callback)
+            return
         if self.bus is None:
             raise RegisterError(f"{self.name} is on no bus: there is no clock")
         self.bus.call_later(delay_ns, callback)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.events import Events, Oops, Report, VmaChange
 from machine.hardware.bus import Bus
-from machine.hardware.cards.display import attach_frame_buffer
 from machine.hardware.cpu import RIP, Cpu
-from machine.hardware.iomem import default_pc
 from machine.hardware.paging import RW, A, D, P, PageTables
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE, Ram
 from machine.kernel.abi.errno import EAGAIN, Errno
@@ -38,9 +37,13 @@ from machine.kernel.task.sched import Scheduler
 from machine.kernel.workqueue import Workqueue
 
 if TYPE_CHECKING:
+    from machine.hardware.board import Board
+    from machine.hardware.iomem import Resource
+    from machine.hardware.pci_bus import PciHost
     from machine.kernel.fs.file import dentry, file
     from machine.kernel.mm.space import mm_struct
     from machine.kernel.mm.vma import vm_area_struct
+    from machine.kernel.pci.dev import PciCore
     from machine.kernel.task.siginfo import siginfo
     from machine.kernel.task.task import Task
 
@@ -61,8 +64,11 @@ class Kernel:
     """One machine's kernel.  Made once a machine; `close` gives everything back."""
 
     def __init__(
-        self, ram: Ram, events: Events, *, deterministic: bool = False, check_invariants: bool = False
+        self, ram: Ram, events: Events, board: Board, deterministic: bool = False, check_invariants: bool = False
     ) -> None:
+        self.board = board
+        self.pci_host: PciHost
+        """The PCI buses; there when `bus` is awake."""
         self.ram = ram
         self.events = events
         self.deterministic = deterministic
@@ -156,9 +162,8 @@ class Kernel:
         mem.on_exec_freed = self.cpu.drop_code
         mem.whose_line = calling_line
         self.sched = Scheduler(self)
-        self.iomem = default_pc(ram, KERNEL_CODE, KERNEL_DATA)
         self.bus = Bus(self.cpu, ram)
-        attach_frame_buffer(self.bus)
+        self.bus.asleep = self._power_cards
         self.vmalloc = Vmalloc(self)
         self.regions = Regions(self)
         self.irq = Interrupts(self)
@@ -167,6 +172,36 @@ class Kernel:
 
         self.mmio = MmioTrap(self)
         self.entry = Entry(self)
+
+    def _power_cards(self) -> None:
+        """Put the board's cards on the bus, as the firmware left them."""
+        self.pci_host = self.board.wire(self.bus)
+        self.bus.on_change = self.mmio.follow_bus
+        self.bus.on_dma = self.mmio.dma_written
+
+    @cached_property
+    def pci(self) -> PciCore:
+        """Buses, devices and drivers of PCI."""
+        _ = self.iomem
+        core: PciCore = self.__dict__["pci"]
+        return core
+
+    @cached_property
+    def iomem(self) -> Resource:
+        """The tree of physical addresses, as /proc/iomem shows it."""
+        from machine.kernel.pci.setup import start_pci
+        from machine.kernel.setup import memory_map
+
+        tree = self.__dict__["iomem"] = memory_map(self, KERNEL_CODE, KERNEL_DATA)
+        self.__dict__["pci"] = start_pci(self)  # it enters its windows and BARs
+        return tree
+
+    @cached_property
+    def ioport(self) -> Resource:
+        """The same of I/O ports (/proc/ioports)."""
+        from machine.kernel.setup import port_map
+
+        return port_map()
 
     def _table_frame(self) -> int:
         return self.mem.alloc_pages(GFP_KERNEL | GFP_ZERO, 0, "kernel page table") << PAGE_SHIFT

@@ -80,7 +80,10 @@ from machine.kernel.printk import (
 SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
 
 if TYPE_CHECKING:
-    from machine.kernel.include import completion as _completion, fasync as _fasync, interrupt, spinlock, timer, wait
+    from machine.kernel.include import (
+        completion as _completion, dma as _dma, fasync as _fasync, interrupt, pci as _pci, pio as _pio, spinlock, timer,
+        wait,
+    )  # fmt: skip
     from machine.kernel.include.class_device import (
         ERR_PTR, IS_ERR, PTR_ERR, class_create, class_destroy, dev_get_drvdata, device, device_class, device_create,
         device_destroy, err_ptr, proc_create_single, proc_create_single_data, seq_file, seq_printf, seq_putc, seq_puts,
@@ -109,8 +112,11 @@ if TYPE_CHECKING:
         vfree, vmalloc, vmalloc_32, vmalloc_to_page, vmalloc_to_pfn, vmalloc_user, vzalloc,
     )  # fmt: skip
     from machine.kernel.include.completion import *  # noqa: F403
+    from machine.kernel.include.dma import *  # noqa: F403
     from machine.kernel.include.fasync import *  # noqa: F403
     from machine.kernel.include.interrupt import *  # noqa: F403
+    from machine.kernel.include.pci import *  # noqa: F403
+    from machine.kernel.include.pio import *  # noqa: F403
     from machine.kernel.include.spinlock import *  # noqa: F403
     from machine.kernel.include.timer import *  # noqa: F403
     from machine.kernel.include.wait import *  # noqa: F403
@@ -127,7 +133,7 @@ if TYPE_CHECKING:
 else:
     _HEADERS = (
         "vmalloc", "io", "structs", "wait", "spinlock", "interrupt", "timer", "ioctl", "uaccess_ret", "fault",
-        "insert", "class_device", "completion", "fasync",
+        "insert", "class_device", "completion", "fasync", "pio", "pci", "dma",
     )  # fmt: skip
     """What most drivers do without: a module of `machine.kernel.include` each, imported when a name is looked for."""
 
@@ -221,7 +227,7 @@ __all__ = [
     "_IOC_NONE", "_IOC_NR", "_IOC_READ", "_IOC_SIZE", "_IOC_TYPE", "_IOC_WRITE", "_IOR", "_IOW", "_IOWR",
 ]  # fmt: skip
 if TYPE_CHECKING:
-    for _header in (_completion, _fasync, interrupt, spinlock, timer, wait):
+    for _header in (_completion, _dma, _fasync, interrupt, _pci, _pio, spinlock, timer, wait):
         __all__ += _header.__all__
 __all__ += list(_errno.NAMES.values())
 if not TYPE_CHECKING:

@@ -18,7 +18,8 @@
 
 from __future__ import annotations
 
+from machine.hardware.pci import Bar, Capability, PciFunction
 from machine.hardware.registers import Field, Reg, RegArray, RegisterBlock, RegisterError
 from machine.testing.buslog import BusLog
 
-__all__ = ["BusLog", "Field", "Reg", "RegArray", "RegisterBlock", "RegisterError"]
+__all__ = ["Bar", "BusLog", "Capability", "Field", "PciFunction", "Reg", "RegArray", "RegisterBlock", "RegisterError"]

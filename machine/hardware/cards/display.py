@@ -1,23 +1,23 @@
-"""The display card behind the default PC's PCI bus: for now its memory, without the controller.
+"""The display controller: for now its memory, without the registers.
 
-The prefetchable BAR at 0xe8000000 is 128 MiB wide; the first 16 MiB have memory, the rest reads as ones.
+The prefetchable BAR is 128 MiB wide; the first 16 MiB have memory, the rest reads as ones.
 """
 
 from __future__ import annotations
 
-import mmap
-from typing import TYPE_CHECKING
-
-from machine.hardware.iomem import DISPLAY_FRAME_BUFFER
+from machine.hardware.pci import Bar, PciFunction
 from machine.hardware.ram import MiB
-
-if TYPE_CHECKING:
-    from machine.hardware.bus import Bus
 
 FRAME_BUFFER_SIZE = 16 * MiB
 
 
-def attach_frame_buffer(bus: Bus) -> None:
-    """Put the card's memory on the bus, zeroed.  The host commits its pages when they are touched."""
-    memory = mmap.mmap(-1, FRAME_BUFFER_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    bus.attach_memory(memory, DISPLAY_FRAME_BUFFER[0])
+class Display(PciFunction):
+    """A VGA compatible controller."""
+
+    vendor, device = 0x1234, 0x1111
+    class_code, revision = 0x030000, 0x11
+    subsystem_vendor, subsystem = 0x1234, 0x1100
+    irq_pin = 1
+
+    def __init__(self) -> None:
+        super().__init__(bars=[Bar(128 * MiB, memory=FRAME_BUFFER_SIZE, prefetchable=True), Bar(0x10000)])

@@ -57,24 +57,31 @@ class Regions:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.claimed: dict[tuple[int, int], tuple[Resource, Optional[module], str]] = {}
-        """(start, bytes) -> the resource, who claimed it, and where in its source."""
+        self.claimed: dict[tuple[int, int, bool], tuple[Resource, Optional[module], str]] = {}
+        """(start, bytes, whether ports) -> the resource, who claimed it, and where in its source."""
         kernel.leak_checks.append(self.held_by)
 
-    def request(self, start: int, n: int, name: str, owner: Optional[module], where: str) -> Resource:
-        """Claim `n` bytes from `start` on.  Errno(ENOMEM) when somebody has one of them: C has NULL only."""
-        made = request_region(self.kernel.iomem, start, n, name) if n > 0 else None
+    def request(
+        self, start: int, n: int, name: str, owner: Optional[module], where: str, ports: bool = False
+    ) -> Resource:
+        """Claim `n` bytes (`ports`: I/O ports) from `start` on.
+
+        Errno(ENOMEM) when somebody has one of them: C has NULL only.
+        """
+        kernel = self.kernel
+        made = request_region(kernel.ioport if ports else kernel.iomem, start, n, name) if n > 0 else None
         if made is None:
             raise Errno(ENOMEM)
-        self.claimed[start, n] = (made, owner, where)
+        self.claimed[start, n, ports] = (made, owner, where)
         return made
 
-    def release(self, start: int, n: int) -> bool:
+    def release(self, start: int, n: int, ports: bool = False) -> bool:
         """Give the range back; False, with a line in the log, when nobody has claimed just this."""
-        if (start, n) not in self.claimed or not release_region(self.kernel.iomem, start, n):
+        tree = self.kernel.ioport if ports else self.kernel.iomem
+        if (start, n, ports) not in self.claimed or not release_region(tree, start, n):
             self.kernel.warn(f"Trying to free nonexistent resource <{start:08x}-{start + n - 1:08x}>")
             return False
-        del self.claimed[start, n]
+        del self.claimed[start, n, ports]
         return True
 
     def held_by(self, owner: module) -> list[str]:

@@ -26,18 +26,21 @@ from machine.hardware.paging import NX, PCD, PF_FETCH, PF_WRITE, RW, US, A, D, P
 from machine.hardware.ram import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.signal import SIGKILL
 from machine.kernel.mm.decode import Decoder
-from machine.kernel.mm.page import GFP_KERNEL
-from machine.kernel.mm.vma import VM_SHARED, VM_WRITE
+from machine.kernel.mm.page import GFP_KERNEL, PG_exec
+from machine.kernel.mm.space import DEVICE, PROTNONE
+from machine.kernel.mm.vma import VM_EXEC, VM_IO, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE
 
 if TYPE_CHECKING:
     from machine.hardware.registers import RegisterBlock
     from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.space import mm_struct
     from machine.kernel.mm.vma import vm_area_struct
     from machine.kernel.task.task import Task
 
 TF = 0x100
 MAX_INSTRUCTION = 15
 _PAGE_FAULT = 14
+_ACCESS = VM_READ | VM_WRITE | VM_EXEC
 _PTE_ADDRESS = 0x000F_FFFF_FFFF_F000
 
 
@@ -205,6 +208,42 @@ class MmioTrap:
         for physical, size, value in writes:
             self.bus.write(physical, size, value, task.pid, step.rip)
         return not step.guest_tf
+
+    # -- devices come and go -----------------------------------------------------------------------
+
+    def follow_bus(self) -> None:
+        """A device has left an address or come to one: entries that lead to registers fault, others don't.
+
+        The entries keep their addresses, as on a PC when somebody moves a BAR under a mapping.
+        """
+        kernel = self.kernel
+        for mm in kernel.mms:
+            for vma in mm.each_vma():
+                if vma.vm_flags & (VM_IO | VM_PFNMAP):
+                    self._follow_area(mm, vma)
+        self.cpu.flush_tlb()
+
+    def _follow_area(self, mm: mm_struct, vma: vm_area_struct) -> None:
+        words, mem, bus = mm.ram.words, mm.mem, self.bus
+        for address in range(vma.vm_start, vma.vm_end, PAGE_SIZE):
+            if not mm.tables.get(address):
+                continue
+            index = mm.tables.leaf(address)
+            entry = words[index]
+            physical = entry & _PTE_ADDRESS
+            if mem.pfn_valid(physical >> PAGE_SHIFT):
+                continue
+            if bus.find(physical) is not None:
+                words[index] = entry & ~(P | PROTNONE) | DEVICE
+            elif entry & DEVICE and not entry & P:
+                words[index] = entry & ~DEVICE | (P if vma.vm_flags & _ACCESS else PROTNONE)
+
+    def dma_written(self, physical: int, count: int) -> None:
+        """A device has written RAM: code that was translated from there is dropped."""
+        mem = self.kernel.mem
+        for pfn in range(physical >> PAGE_SHIFT, (physical + count - 1 >> PAGE_SHIFT) + 1):
+            if mem.pfn_valid(pfn) and mem.flags[pfn] & PG_exec:
+                self.cpu.drop_code()
 
     def _bytes(self, window: _Window, span: _Span) -> int:
         start = (window.pfn << PAGE_SHIFT) + span.offset
