@@ -210,6 +210,8 @@ class Entry:
         """On the kernel stack, before user code goes on: deliver signals, restart calls."""
         from machine.kernel.task.deliver import do_signal
 
+        if not task.sigpending and task.orig_ax < 0:  # a page fault, mostly
+            return
         if task in self.kernel.mmio.steps:  # one instruction on a device's registers first
             return
         result = self.cpu.regs[RAX]

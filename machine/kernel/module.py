@@ -159,23 +159,62 @@ def call_driver(
     count, disabled = irq.preempt_count, irq.disabled
     try:
         result = function(*args) if operation != "mmap" else _call_mmap(owner, function, args)
-    except macro_return as way_out:
-        result = way_out.value
-    except (Exception, SystemExit) as failure:
-        result = DRIVER_FAILED
-        if is_from_debugger(failure):
-            kernel.halt(failure)
-        else:
-            _driver_oops(kernel, owner, operation, failure)
+    except (Exception, SystemExit, macro_return) as failure:
+        result = driver_raised(kernel, owner, operation, failure)
     task = kernel.current
     if irq.preempt_count != count or irq.disabled != disabled or (task is not None and task.state and not count):
         _left_in_state(kernel, owner, operation, count, disabled)
     if operation == "mmap" and not _adopt_area(owner, function, args):
         result = DRIVER_FAILED
     if kernel.events.driver_call is not None:
-        pid = 0 if kernel.current is None else kernel.current.pid
-        kernel.events.driver_call(DriverCall(pid, owner.name, operation, args, result, kernel.clock.monotonic_ns()))
+        _show_call(kernel, owner, operation, args, result)
     return result
+
+
+def call_for_page(kernel: Kernel, owner: module, operation: str, method: Callable[..., Any], *args: Any) -> Any:
+    """`call_driver` for `nopage` and `fault`, in one piece: every page fault of a driver's comes here.
+
+    The answer, and the frames that were allocated meanwhile, by others too if it slept.
+
+    A frame among them that it answers with was made for this fault: the method hands its own reference over.
+    """
+    irq, mem = kernel.irq, kernel.mem
+    count, disabled = irq.preempt_count, irq.disabled
+    recent = mem.recent
+    mem.asking += 1
+    before = len(recent)
+    try:
+        answer = method(*args)
+    except (Exception, SystemExit, macro_return) as failure:
+        answer = driver_raised(kernel, owner, operation, failure)
+    finally:
+        mem.asking -= 1
+        fresh = recent[before:] if len(recent) > before else ()
+        if not mem.asking:
+            recent.clear()
+    task = kernel.current
+    if irq.preempt_count != count or irq.disabled != disabled or (task is not None and task.state and not count):
+        _left_in_state(kernel, owner, operation, count, disabled)
+    if kernel.events.driver_call is not None:
+        _show_call(kernel, owner, operation, args, answer)
+    return answer, fresh
+
+
+def _show_call(kernel: Kernel, owner: module, operation: str, args: tuple[Any, ...], result: Any) -> None:
+    pid = 0 if kernel.current is None else kernel.current.pid
+    assert kernel.events.driver_call is not None
+    kernel.events.driver_call(DriverCall(pid, owner.name, operation, args, result, kernel.clock.monotonic_ns()))
+
+
+def driver_raised(kernel: Kernel, owner: module, operation: str, failure: BaseException) -> Any:
+    """A method of a driver ended with an exception: what counts as its result."""
+    if isinstance(failure, macro_return):
+        return failure.value
+    if is_from_debugger(failure):
+        kernel.halt(failure)
+    else:
+        _driver_oops(kernel, owner, operation, failure)
+    return DRIVER_FAILED
 
 
 def _call_mmap(owner: module, method: Callable[..., Any], args: tuple[Any, ...]) -> Any:

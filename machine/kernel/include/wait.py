@@ -237,11 +237,19 @@ def _down(sem: semaphore, interruptible: bool, what: str) -> int:
 
 def down(sem: semaphore) -> None:
     """Take the semaphore; sleeps, whatever signals come, until it is free."""
+    irq = current_kernel().irq
+    if sem.count > 0 and not irq.preempt_count and not irq.disabled:
+        sem.count -= 1
+        return
     _down(sem, False, "down")
 
 
 def down_interruptible(sem: semaphore) -> int:
     """Take the semaphore: 0, or -EINTR when a signal came first (drivers then return -ERESTARTSYS)."""
+    irq = current_kernel().irq
+    if sem.count > 0 and not irq.preempt_count and not irq.disabled:
+        sem.count -= 1
+        return 0
     return _down(sem, True, "down_interruptible")
 
 

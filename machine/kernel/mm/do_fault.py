@@ -6,7 +6,6 @@ VM_FAULT_NOPAGE.  `page_mkwrite(vmf)` (2.6.18) hears of the first write to a pag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.paging import RW, A, D
@@ -19,10 +18,9 @@ from machine.kernel.mm.page import VM_FAULT_OOM as OOM
 from machine.kernel.mm.page import VM_FAULT_SIGBUS as SIGBUS
 from machine.kernel.mm.space import PTE_PFN
 from machine.kernel.mm.vma import VM_EXEC, VM_SHARED, vm_area_struct
-from machine.kernel.module import DRIVER_FAILED, call_driver
+from machine.kernel.module import DRIVER_FAILED, call_driver, call_for_page
 
 if TYPE_CHECKING:
-    from machine.kernel.kernel import Kernel
     from machine.kernel.mm.space import mm_struct
 
 # What a method of today returns (include/linux/mm_types.h of 6.1: enum vm_fault_reason).
@@ -76,7 +74,7 @@ def do_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, inde
         kernel.fault_answer = "no fault method"
         return SIGBUS
     vmf = vm_fault(vma, address, flags | (FAULT_FLAG_WRITE if write else 0))
-    answer, fresh = ask_driver(kernel, ops.owner, "fault", ops.fault, vmf)
+    answer, fresh = call_for_page(kernel, ops.owner, "fault", ops.fault, vmf)
     kernel.fault_answer = f"{ops.owner.name}.fault"
     bits = _checked(vma, "fault", ops.fault, answer)
     if bits is None:
@@ -100,24 +98,6 @@ def do_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, inde
     outcome = _finish(mm, vma, vmf, index, pfn)
     _unlock(vma, "fault", ops.fault, bits, pfn)
     return MAJOR if outcome == MINOR and bits & VM_FAULT_MAJOR else outcome
-
-
-def ask_driver(kernel: Kernel, owner: Any, name: str, method: Any, *args: Any) -> tuple[Any, Sequence[int]]:
-    """Call a driver's `nopage` or `fault`: its answer, and the frames that were allocated meanwhile (by
-    others too, if it slept).
-
-    A frame among them that it answers with was made for this fault: the method hands its own reference over.
-    """
-    mem = kernel.mem
-    mem.asking += 1
-    before = len(mem.recent)
-    try:
-        answer = call_driver(kernel, owner, name, method, *args)
-        return answer, mem.recent[before:] if len(mem.recent) > before else ()
-    finally:
-        mem.asking -= 1
-        if not mem.asking:
-            mem.recent.clear()
 
 
 def _checked(vma: vm_area_struct, operation: str, method: Any, answer: Any) -> Optional[int]:
@@ -194,6 +174,8 @@ def bad_page_of(mem: Any, page: Page) -> str:
     if page.mem is not mem:
         return f"and {page!r} is of another machine"
     pfn = page.pfn
+    if 0 <= pfn < mem.low_pfn and mem.count[pfn] > 0 and mem._owner[pfn]:
+        return ""
     if not mem.pfn_valid(pfn):
         return f"and frame {pfn:#x} has no struct page: map it with remap_pfn_range or vmf_insert_pfn"
     if not mem.flags[pfn] & PG_reserved and (mem.count[pfn] <= 0 or mem.owner_of(pfn) is None):

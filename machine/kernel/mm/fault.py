@@ -19,7 +19,6 @@ from machine.kernel.mm.borrow import BORROWED
 from machine.kernel.mm.do_fault import (
     FAULT_FLAG_INSTRUCTION,
     FAULT_FLAG_USER,
-    ask_driver,
     bad_page_of,
     do_fault,
     write_shared,
@@ -38,7 +37,7 @@ from machine.kernel.mm.page import (
 )
 from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL
 from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct
-from machine.kernel.module import DRIVER_FAILED, GIVEN_UP, HANDED_OVER, module
+from machine.kernel.module import DRIVER_FAILED, GIVEN_UP, HANDED_OVER, call_for_page, module
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -190,16 +189,15 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
     driver = ops.owner is not None
     kind = [VM_FAULT_MINOR]
     if driver:
-        answer, fresh = ask_driver(kernel, ops.owner, "nopage", ops.nopage, vma, page, kind)
+        answer, fresh = call_for_page(kernel, ops.owner, "nopage", ops.nopage, vma, page, kind)
     else:
         answer = ops.nopage(vma, page, kind)
         fresh = ()
     kernel.fault_answer = ops.owner.nopage_name if driver else "file"
     if not isinstance(answer, Page) or (driver and bad_page_of(mem, answer)):
         return _no_page(vma, answer)
-    pfn = answer.pfn
-    kernel.fault_pfn = pfn
-    if driver and not mem.flags[pfn] & PG_reserved:
+    kernel.fault_pfn = pfn = answer.pfn
+    if driver and (mem.count[pfn] < mem.mapcount[pfn] + 2 or fresh) and not mem.flags[pfn] & PG_reserved:
         check_reference(kernel, vma, page, pfn, fresh)
     if words[index]:  # somebody else mapped it while the method slept
         mem.put_page(pfn)

@@ -129,7 +129,12 @@ class Scheduler:
         """Run `function` on the current task's kernel stack, then whatever must run before user code."""
         task = self.current
         assert task is not None
-        self._run_kernel(task, (function, args))
+        stack = task.kstack
+        if stack is None:
+            self._run_kernel(task, (function, args))
+        else:
+            task.work = True
+            stack.switch((function, args))
         if self.current is not task or task.work or task.state or self.need_resched or self._async:
             self.reschedule()
 
