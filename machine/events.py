@@ -179,6 +179,9 @@ class Oops:
     rip: int
     in_driver: bool
     time_ns: int = 0
+    context: str = ""
+    """``in a timer function (tick, bad.py:12)`` where it was in no process: `comm` only ran just then, and `rip` has
+    nothing to do with it."""
 
 
 KINDS = (

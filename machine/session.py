@@ -142,7 +142,10 @@ class Session:
     def _on_oops(self, oops: Oops) -> None:
         who = f"{oops.comm} (pid {oops.pid}), " if oops.comm else ""
         what = f"{oops.where} raised" if oops.in_driver else f"internal error in {oops.where or 'the kernel'}"
-        self.say.line(f"nopage: {who}{what}; user instruction at {oops.rip:#x}\n{oops.traceback.rstrip()}")
+        where = f"user instruction at {oops.rip:#x}"
+        if oops.context:
+            who, where = "", oops.context + (f", while {oops.comm} ran" if oops.pid else "")
+        self.say.line(f"nopage: {who}{what}; {where}\n{oops.traceback.rstrip()}")
 
     # -- signals from outside --------------------------------------------------------------------------
 

@@ -54,8 +54,15 @@ def _why(irq: Interrupts) -> str:
     if irq.preempt_count & PREEMPT_MASK:
         return f"with a spinlock held (taken at {irq.held[-1][1]})" if irq.held else "with a spinlock held"
     if irq.preempt_count & SOFTIRQ_MASK:
-        return "in a softirq (a timer or tasklet), or with them off"
+        return f"in {irq.softirqs.running}" if irq.softirqs.running else "with softirqs off (spin_lock_bh)"
     return "with interrupts off"
+
+
+def interrupt_context(irq: Interrupts) -> str:
+    """``in a timer function (tick, bad.py:12)``: what runs that is no process's own work; "" for a process."""
+    if irq.preempt_count & HARDIRQ_MASK:
+        return "in an interrupt handler"
+    return f"in {irq.softirqs.running}" if irq.preempt_count & SOFTIRQ_MASK and irq.softirqs.running else ""
 
 
 def switch_atomic(kernel: Kernel) -> None:

@@ -17,6 +17,7 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE, Ram
 from machine.kernel.abi.errno import EAGAIN, Errno
 from machine.kernel.abi.resource import RLIM_INFINITY
 from machine.kernel.clock import Clock, VirtualClock
+from machine.kernel.context import interrupt_context
 from machine.kernel.current import set_current_kernel
 from machine.kernel.entry import Entry
 from machine.kernel.fs.chrdev import Chrdevs
@@ -256,7 +257,12 @@ class Kernel:
         """
         task = self.current
         if task is not None and task.pid != 1 and self.sched.loaded is task:
-            text += f"; {task.comm}[{task.pid}] at {self.cpu.regs[RIP]:#x}"
+            where = interrupt_context(self.irq)
+            who = f"{task.comm}[{task.pid}]"
+            if where:
+                text += f"; while {who} ran" if where in text else f"; {where}, while {who} ran"
+            else:
+                text += f"; {who} at {self.cpu.regs[RIP]:#x}"
         self.reports.append(text)
         self._tell(text, 1, True)
 

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.events import DriverCall, Oops
-from machine.hardware.cpu import RIP
+from machine.events import DriverCall
 from machine.hardware.ram import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -160,7 +159,7 @@ def call_driver(
     try:
         result = function(*args) if operation != "mmap" else _call_mmap(owner, function, args)
     except (Exception, SystemExit, macro_return) as failure:
-        result = driver_raised(kernel, owner, operation, failure)
+        result = driver_raised(kernel, owner, operation, failure, function, args)
     task = kernel.current
     if irq.preempt_count != count or irq.disabled != disabled or (task is not None and task.state and not count):
         _left_in_state(kernel, owner, operation, count, disabled)
@@ -186,7 +185,7 @@ def call_for_page(kernel: Kernel, owner: module, operation: str, method: Callabl
     try:
         answer = method(*args)
     except (Exception, SystemExit, macro_return) as failure:
-        answer = driver_raised(kernel, owner, operation, failure)
+        answer = driver_raised(kernel, owner, operation, failure, method, args)
     finally:
         mem.asking -= 1
         fresh = recent[before:] if len(recent) > before else ()
@@ -206,14 +205,14 @@ def _show_call(kernel: Kernel, owner: module, operation: str, args: tuple[Any, .
     kernel.events.driver_call(DriverCall(pid, owner.name, operation, args, result, kernel.clock.monotonic_ns()))
 
 
-def driver_raised(kernel: Kernel, owner: module, operation: str, failure: BaseException) -> Any:
-    """A method of a driver ended with an exception: what counts as its result."""
+def driver_raised(kernel: Kernel, owner: module, operation: str, failure: BaseException, *call: Any) -> Any:
+    """A method of a driver, `call`, ended with an exception: what counts as its result."""
     if isinstance(failure, macro_return):
         return failure.value
     if is_from_debugger(failure):
         kernel.halt(failure)
     else:
-        _driver_oops(kernel, owner, operation, failure)
+        _driver_oops(kernel, owner, operation, failure, *call)
     return DRIVER_FAILED
 
 
@@ -229,38 +228,17 @@ def _left_in_state(kernel: Kernel, owner: module, operation: str, count: int, di
     left_in_state(kernel, owner, operation, count, disabled)
 
 
+def _driver_oops(kernel: Kernel, owner: module, operation: str, failure: BaseException, *call: Any) -> None:
+    from machine.kernel.driver_oops import driver_oops
+
+    driver_oops(kernel, owner, operation, failure, *call)
+
+
 def _adopt_area(owner: module, method: Any, args: tuple[Any, ...]) -> bool:
     """Operations that a driver gave its area in its `mmap` method are the driver's too; False when they are none."""
     from machine.kernel.mm.adopt import adopt_area
 
     return args[1].vm_file is not args[0] or adopt_area(owner, method, args[1])
-
-
-def _driver_oops(kernel: Kernel, owner: module, operation: str, failure: BaseException) -> None:
-    """Report what a driver raised: the event with the driver's own frames, and lines in the log once a place."""
-    import traceback
-
-    frames = traceback.extract_tb(failure.__traceback__)
-    own = [frame for frame in frames if frame.filename == str(owner.path)]
-    where = own[-1] if own else frames[-1]
-    head = "Traceback (most recent call last):\n" if own else ""
-    text = head + "".join(traceback.format_list(own)) + "".join(traceback.format_exception_only(type(failure), failure))
-    task = kernel.current
-    place = f"{owner.name}.{operation}"
-    record = Oops(
-        0 if task is None else task.pid, "" if task is None else task.comm, place, text, kernel.cpu.regs[RIP], True,
-        kernel.clock.monotonic_ns(),
-    )  # fmt: skip
-    kernel.oopses.append(record)
-    key = (where.filename, where.lineno or 0)
-    if key not in owner.oopsed:
-        owner.oopsed.add(key)
-        line = f"{os.path.basename(where.filename)}:{where.lineno} in {where.name}"
-        kernel.printk(f"BUG: {owner.name}: {type(failure).__name__}: {failure} at {line} ({operation})", 1)
-        if task is not None:
-            kernel.printk(f"Process {task.comm} (pid: {task.pid})", 1)
-    if kernel.events.oops is not None:
-        kernel.events.oops(record)
 
 
 def is_from_debugger(failure: BaseException) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.kernel.answers import place
 from machine.kernel.context import IN_INTERRUPT, SOFTIRQ_OFFSET
 from machine.kernel.module import call_driver
 
@@ -69,6 +70,8 @@ class Softirqs:
         """Scheduled, and disabled when their turn came."""
         self.timers: dict[timer_list, None] = {}
         """Pending timers, those that are due included."""
+        self.running = ""
+        """``a timer function (tick, bad.py:12)``: what runs now."""
         self._daemon_woken = False
 
     def waiting(self) -> bool:
@@ -98,7 +101,7 @@ class Softirqs:
             if timer in self.timers and timer._handle is None:
                 del self.timers[timer]
                 argument = timer if timer.today else timer.data
-                call_driver(self.kernel, timer.owner, "timer", timer.function, argument)  # type: ignore[arg-type]
+                self.call("timer", timer.owner, timer.function, argument)
         tasklets, self.tasklets = self.tasklets, []
         for tasklet in tasklets:
             self._run_tasklet(tasklet)
@@ -111,7 +114,13 @@ class Softirqs:
             return
         tasklet.scheduled = False
         argument = tasklet if tasklet.today else tasklet.data
-        call_driver(self.kernel, tasklet.owner, "tasklet", tasklet.func, argument)  # type: ignore[arg-type]
+        self.call("tasklet", tasklet.owner, tasklet.func, argument)
+
+    def call(self, kind: str, owner: Any, function: Any, argument: Any) -> None:
+        """Run a driver's function of this kind; what goes wrong in it is said to be there, not in a process."""
+        self.running = f"a {'timer function' if kind == 'timer' else kind}{place(function)}"
+        call_driver(self.kernel, owner, kind, function, argument)
+        self.running = ""
 
     def wake_daemon(self, delay_ns: int = 0) -> None:
         """Have them run soon where no handler is about to end (wakeup_softirqd)."""

@@ -74,7 +74,7 @@ request_irq(5, handler, 0, "bad", None)
 """
 CONTEXTS = {
     "a handler": ("kernel_raise_irq(5)", "in an interrupt handler, in_atomic():1, irqs_disabled():0"),
-    "a timer": ("mod_timer(late, jiffies + 1); mdelay(3)", "in a softirq (a timer or tasklet), or with them off, in_"),
+    "a timer": ("mod_timer(late, jiffies + 1); mdelay(3)", "in a timer function (<lambda>, bad.py:44), in_atomic():1"),
     "a spinlock": ("spin_lock(lock); call(); spin_unlock(lock)", "with a spinlock held (taken at bad.py:5 in ioctl)"),
     "no interrupts": ("local_irq_disable(); call(); local_irq_enable()", "with interrupts off, in_atomic():0, irqs_d"),
     "spin_lock_irqsave": (

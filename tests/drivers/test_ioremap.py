@@ -11,6 +11,7 @@ from machine import Machine
 from machine.hardware.paging import NX, PCD, RW, US, P, walk
 from machine.kernel.current import set_current_kernel
 from machine.kernel.linux import ioremap, iounmap, kernel_memory, readw
+from machine.kernel.mm.vmalloc import BadKernelAddress
 from machine.testing import Reg, RegisterBlock
 from tests.drivers.by_program import ByProgram
 
@@ -283,7 +284,7 @@ def test_a_machine_with_ram_on_both_sides_of_the_pci_hole(run_c: Run) -> None:
         try:
             window = ioremap(0xE8000000, 4096)
             assert window and readw(window) == 0x6261
-            with pytest.raises(IndexError):
+            with pytest.raises(BadKernelAddress):
                 kernel_memory(0xFFFF_8880_E800_0000, 1)
             kernel_memory(0xFFFF_8881_0000_0000, 1)[0] = 7  # RAM above 4 GiB
             iounmap(window)

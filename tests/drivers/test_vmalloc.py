@@ -227,13 +227,14 @@ def test_kernel_memory_over_pieces(m: Machine, driver: Load, run_c: Run) -> None
                           lambda: kernel_memory(0, 1), lambda: kernel_memory(a, -1)):
                 try:
                     wrong()
-                except IndexError as error:
+                except (BadKernelAddress, IndexError) as error:
                     texts.append(str(error))
             try:
                 whole[0:5] = b"four"
             except ValueError as error:
                 texts.append(str(error))
             vfree(a)
+        from machine.kernel.mm.vmalloc import BadKernelAddress
         texts = []
     """,
     )

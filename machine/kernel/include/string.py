@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Union, overload
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.current import current_kernel
 from machine.kernel.mm.page import PG_exec
-from machine.kernel.mm.vmalloc import PAGE_OFFSET, VMALLOC_END, VMALLOC_START
+from machine.kernel.mm.vmalloc import PAGE_OFFSET, VMALLOC_END, VMALLOC_START, BadKernelAddress
 
 if TYPE_CHECKING:
     from machine.kernel.include.structs import struct
@@ -107,8 +107,8 @@ def kernel_memory(address: int, length: int) -> KernelMemory:
     """The `length` bytes at a kernel address, readable and writable: what C reaches through a pointer.
 
     In the direct map (kmalloc, get_free_page), and in a vmalloc area where the bytes lie in one piece of RAM, a
-    memoryview; else a `scattered_memory`, which is used in the same way.  IndexError where nothing is mapped, and for
-    an ioremap address (readl and memcpy_fromio reach that): a wild pointer in a driver is an oops.
+    memoryview; else a `scattered_memory`, which is used in the same way.  BadKernelAddress where nothing is mapped, and
+    for an ioremap address (readl and memcpy_fromio reach that): a wild pointer in a driver is an oops.
     """
     kernel = current_kernel()
     physical = address - PAGE_OFFSET
@@ -118,7 +118,7 @@ def kernel_memory(address: int, length: int) -> KernelMemory:
         pieces = kernel.vmalloc.pieces(address, length)
         views = [kernel.ram.view[start : start + count] for start, count in pieces]
         return views[0] if len(views) == 1 else scattered_memory(views)
-    raise IndexError(f"unable to handle kernel paging request at virtual address {address & (1 << 64) - 1:016x}")
+    raise BadKernelAddress(f"unable to handle kernel paging request at virtual address {address & (1 << 64) - 1:016x}")
 
 
 def as_data(what: Union[int, Data, struct], n: int) -> Union[bytes, memoryview]:
@@ -131,7 +131,7 @@ def as_data(what: Union[int, Data, struct], n: int) -> Union[bytes, memoryview]:
 
 
 def _runs(address: int, n: int) -> list[tuple[int, int]]:
-    """(physical address, bytes) of each piece behind a kernel address; IndexError as `kernel_memory`."""
+    """(physical address, bytes) of each piece behind a kernel address; BadKernelAddress as `kernel_memory`."""
     kernel = current_kernel()
     if VMALLOC_START <= address < VMALLOC_END:
         return kernel.vmalloc.pieces(address, n)

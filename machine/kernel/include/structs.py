@@ -263,9 +263,23 @@ class struct:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def sizeof(what: Union[struct, type[struct], field[Any]]) -> int:
-    """Bytes of a structure (the type or one of it) or of a member (``sizeof(iomap_area.name)``)."""
-    return what.size if isinstance(what, field) else what._size
+_NUMBERS = {"int": 4, "uint": 4, "short": 2, "ushort": 2, "byte": 1, "long": 8, "ulong": 8}
+"""Bytes of the types that have other uses in Python: `int`, and the types of `module_param`."""
+
+
+def sizeof(what: Any) -> int:
+    """Bytes of a structure (the type or one of it), a member (``sizeof(iomap_area.name)``) or a number's type: u32,
+    `int` (4), `long` (8; 4 in a 32-bit program)."""
+    if isinstance(what, field):
+        return what.size
+    if isinstance(what, struct) or (isinstance(what, type) and issubclass(what, struct)):
+        return what._size
+    if isinstance(what, type) and issubclass(what, _integer):
+        return what._bytes
+    size = _NUMBERS.get("int" if what is int else str(what))
+    if size is None:
+        raise TypeError(f"sizeof({what!r}): it takes a struct, a member, u8 to s64, int, long, short or byte")
+    return size
 
 
 def offsetof(kind: type[struct], name: str) -> int:

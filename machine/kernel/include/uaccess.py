@@ -9,6 +9,7 @@ check the range first.
 from __future__ import annotations
 
 import sys
+from operator import index
 from typing import Optional, Union
 
 from machine.kernel.abi.errno import EFAULT
@@ -80,6 +81,8 @@ def __copy_to_user(to: int, from_: Buffer, n: int) -> int:
     if mm is None or n == 0:
         return n  # no byte is copied, so neither address is looked at
     data = as_data(from_, n)
+    if len(data) < n:
+        raise ValueError(f"copy_to_user of {n} bytes from a buffer of {len(data)}")
     # A fault on the way may run another driver, which may change what is copied: the process sees either.
     return n - mm.write_some(to, data)
 
@@ -105,6 +108,8 @@ def _store(to: Target, data: bytes, n: int) -> None:
     data = data.ljust(n, b"\0")
     if isinstance(to, int):
         memcpy(to, data, n)
+    elif len(to) < n:
+        raise ValueError(f"copy_from_user of {n} bytes to a buffer of {len(to)}")
     elif isinstance(to, struct):
         to.store(0, data)
     elif isinstance(to, scattered_memory):
@@ -148,7 +153,10 @@ def __get_user(x: list[int], ptr: int, size: int = 4) -> int:
 
 
 def put_user(x: int, ptr: int, size: int = 4) -> int:
-    """Write the number `x` as `size` bytes at user address `ptr`: 0 or -EFAULT."""
+    """Write the number `x` as `size` bytes (4 by default, an int) at user address `ptr`: 0 or -EFAULT.
+
+    C takes the size from the pointer's type.  A number that does not fit is reported, and its low bytes are written.
+    """
     mm = _mm()
     if mm is None or not _in_range(mm, ptr, size):
         return -EFAULT
@@ -160,6 +168,9 @@ def __put_user(x: int, ptr: int, size: int = 4) -> int:
     mm = _mm()
     if mm is None:
         return -EFAULT
+    x = index(x)
+    if not -(1 << 8 * size - 1) <= x < 1 << 8 * size:
+        BUG_report(f"put_user: {x:#x} does not fit in {size} bytes: put_user(x, ptr, size) has the size in bytes")
     before = mm.read_some(ptr, size)
     done = mm.write_some(ptr, (x & (1 << 8 * size) - 1).to_bytes(size, "little"))
     if 0 < done < size:  # it is one store: nothing of it may stay on the first page when the second faults

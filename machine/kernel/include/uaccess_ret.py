@@ -33,7 +33,8 @@ def get_user_ret(x: list[int], ptr: int, ret: Any, size: int = 4) -> None:
 
 
 def put_user_ret(x: int, ptr: int, ret: Any, size: int = 4) -> None:
-    """`put_user(x, ptr, size)`: the number `x` to user address `ptr`; on a fault the method returns `ret`."""
+    """`put_user(x, ptr, size)`: the number `x` in `size` bytes to user address `ptr`; on a fault the method returns
+    `ret`."""
     if put_user(x, ptr, size):
         _leave("put_user_ret", ret)
 

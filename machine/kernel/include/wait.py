@@ -74,6 +74,8 @@ def _wait_until(
     queue: WaitQueue, condition: Callable[[], Any], timeout: Optional[int], interruptible: bool, what: str
 ) -> int:
     """The loop of the wait_event family: the jiffies that are left, at least 1; 0 at the timeout; -ERESTARTSYS."""
+    if not callable(condition):
+        raise TypeError(f"{what}(queue, {condition!r}): the condition is a function, lambda: ..., that is asked again")
     kernel = current_kernel()
     may = might_sleep_here(kernel, what)
     end = None if timeout is None else kernel.clock.monotonic_ns() + timeout * NS_PER_TICK

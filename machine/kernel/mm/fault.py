@@ -14,7 +14,7 @@ from machine.hardware.paging import NX, PF_FETCH, PF_PRESENT, PF_USER, PF_WRITE,
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGKILL, SIGSEGV
-from machine.kernel.answers import nonsense
+from machine.kernel.answers import nonsense, place
 from machine.kernel.mm.borrow import BORROWED
 from machine.kernel.mm.do_fault import (
     FAULT_FLAG_INSTRUCTION,
@@ -278,10 +278,11 @@ def _told_of_missing_get_page(vma: vm_area_struct, page: int, pfn: int, method: 
         before = " again, which it had handed over with the only reference"
     else:
         before = "" if isinstance(whose, module) else f", which is {whose} now and not the driver's,"
+    at, area = place(getattr(ops, method, None)), " ".join(vma.maps_line().split())
     mem.bad_page(
         pfn,
-        f"{owner.name}.{method} returned it{before} for {page:#x} in {vma.maps_line().rstrip()} without get_page: "
-        "it would be freed at unmap while the driver still uses it; the reference is taken now",
+        f"{owner.name}.{method} returned it{before} without get_page{at}: unmap would free it, so the reference is "
+        f"taken now; {page:#x} in {area}",
     )
 
 

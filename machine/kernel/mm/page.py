@@ -350,9 +350,10 @@ class Memory:
 
     def bad_page(self, pfn: int, why: str) -> None:
         """Report as `Bad page state` does (mm/page_alloc.c: bad_page)."""
+        owner = self.owner_of(pfn)
         self.report(
             f"Bad page state: frame {pfn:#x} count:{self.count[pfn]} mapcount:{self.mapcount[pfn]} "
-            f"flags:{self.flags[pfn]:#04x} owner:{self.owner_of(pfn)}: {why}"
+            f"owner:{getattr(owner, 'name', owner)}: {why}"
         )
 
     # -- questions ---------------------------------------------------------------------------------

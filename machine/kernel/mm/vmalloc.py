@@ -39,6 +39,10 @@ POISON_INUSE = 0x5A
 _POISONED = bytes([POISON_INUSE]) * PAGE_SIZE
 
 
+class BadKernelAddress(Exception):
+    """Nothing is mapped at a kernel address that a driver used: "unable to handle kernel paging request", an oops."""
+
+
 class vm_struct:
     """`struct vm_struct`: one area, [addr, end) and a guard page."""
 
@@ -189,11 +193,11 @@ class Vmalloc:
     def pieces(self, address: int, length: int) -> list[tuple[int, int]]:
         """(physical address, bytes) of each contiguous run behind `length` bytes at a vmalloc address.
 
-        IndexError where they are not all mapped, and for an ioremap area.
+        BadKernelAddress where they are not all mapped, and for an ioremap area.
         """
         area = self.find(address)
         if area is None or address + length > area.end or area.flags & VM_IOREMAP:
-            raise IndexError(self._fault(address, length, area))
+            raise BadKernelAddress(self._fault(address, length, area))
         runs: list[tuple[int, int]] = []
         while length > 0:
             offset = address - area.addr

@@ -1,0 +1,250 @@
+"""What a newcomer gets wrong is said in words that lead on, with the driver's line (D7, D9; LDD3 ch. 3, 6, 7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from machine import Machine
+from machine.errors import ConfigError
+from tests.drivers.test_timers import device
+
+Run = Callable[..., Any]
+Load = Callable[..., dict[str, Any]]
+OPEN = 'int fd = must_open("/dev/bad", O_RDWR);'
+
+
+def line_of(text: str, what: str) -> int:
+    """Number of the line of `what` in the driver's file: the fixture puts an import on line 1."""
+    return next(number for number, line in enumerate(text.splitlines(), 2) if what in line)
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (
+            "wait_event_interruptible(queue, bool(ready))",
+            "TypeError: wait_event_interruptible(queue, False): the condition is a function, lambda: ...,",
+        ),
+        ("wait_event(queue, 1)", r"TypeError: wait_event(queue, 1): the condition is a function"),
+        ("wait_event_timeout(queue, None, 1)", r"wait_event_timeout(queue, None): the condition is a function"),
+        (
+            "copy_to_user(arg, 7, 4)",
+            "BadKernelAddress: unable to handle kernel paging request at virtual address 0000000000000007",
+        ),
+        ("copy_to_user(arg, b'ab', 4)", "ValueError: copy_to_user of 4 bytes from a buffer of 2"),
+        ("copy_from_user(bytearray(2), arg, 4)", "ValueError: copy_from_user of 4 bytes to a buffer of 2"),
+        ("copy_from_user(pair(), arg, 4)", "ValueError: copy_from_user of 4 bytes to a buffer of 2"),
+    ],
+)  # fmt: skip
+def test_calls_that_mean_something_else(m: Machine, driver: Load, run_c: Run, call: str, said: str) -> None:
+    text = device(f"""
+        class pair(struct):
+            value = u16()
+        queue, ready = DECLARE_WAIT_QUEUE_HEAD(), []
+        def ioctl(inode, filp, cmd, arg):
+            return {call}
+    """)
+    driver(text)
+    run_c(m, OPEN + 'int n = 7; ERRNO("ioctl", ioctl(fd, 1, &n), EIO); EQUAL("untouched", n, 7);')
+    (oops,) = m.kernel.oopses
+    assert said in oops.traceback
+    bug = next(line for line in m.dmesg if line.startswith("BUG: bad: "))
+    assert said in bug and bug.endswith(f" at bad.py:{line_of(text, call)} in ioctl (ioctl)")
+
+
+@pytest.mark.parametrize("number, size, fits", [
+    (0xFFFF_FFFF, 4, True), (-1, 4, True), (1 << 32, 4, False), (-(1 << 31) - 1, 4, False), (255, 1, True),
+    (256, 1, False), (1 << 63, 8, True), (1 << 64, 8, False),
+])  # fmt: skip
+def test_a_number_that_does_not_fit(m: Machine, driver: Load, run_c: Run, number: int, size: int, fits: bool) -> None:
+    """put_user writes its low bytes, as C does, and says so.  # D7"""
+    text = device(f"""
+        def ioctl(inode, filp, cmd, arg):
+            return put_user({number}, arg, {size})
+    """)
+    driver(text)
+    low = number & (1 << 8 * size) - 1
+    run_c(m, OPEN + f"""
+        unsigned long long n = 0;
+        EQUAL("put_user", ioctl(fd, 1, &n), 0);
+        CHECK("low bytes", n == {low}ULL);
+    """)  # fmt: skip
+    if fits:
+        assert m.kernel.reports == []
+        return
+    (report,) = m.kernel.reports
+    assert report.startswith(f"BUG: bad: put_user: {number:#x} does not fit in {size} bytes")
+    assert f"(bad.py:{line_of(text, 'put_user')} in ioctl)" in report
+
+
+def test_put_user_takes_jiffies(m: Machine, driver: Load, run_c: Run) -> None:
+    """The variable is live, and a number wherever one is wanted."""
+    driver(
+        device("""
+        def ioctl(inode, filp, cmd, arg):
+            return put_user(jiffies, arg, 8)
+    """)
+    )
+    run_c(m, OPEN + 'unsigned long long n = ~0ULL; EQUAL("ok", ioctl(fd, 1, &n), 0); CHECK("n", n < 1000000);')
+
+
+def test_a_timer_that_raises_is_in_no_process(m: Machine, driver: Load, run_c: Run) -> None:
+    """The program only ran just then: its instruction has nothing to do with it."""
+    text = device("""
+        def tick(data):
+            [][data]
+        timer = TIMER_INITIALIZER(tick, 0, 7)
+        def ioctl(inode, filp, cmd, arg):
+            mod_timer(timer, jiffies + 1)
+            mdelay(5)
+            return 0
+    """)
+    driver(text)
+    run_c(m, OPEN + 'EQUAL("fine", ioctl(fd, 1, 0), 0);')
+    (oops,) = m.kernel.oopses
+    place = f"(tick, bad.py:{line_of(text, 'def tick')})"
+    assert (oops.where, oops.context) == ("bad.timer", f"in a timer function {place}")
+    bug = next(i for i, line in enumerate(m.dmesg) if line.startswith("BUG: bad: IndexError"))
+    assert re.fullmatch(
+        re.escape(f"In a timer function {place}, while ") + r"program \(pid: \d+\) ran", m.dmesg[bug + 1]
+    )
+    assert not any(line.startswith("Process ") for line in m.dmesg)
+
+
+def test_work_that_raises_is_in_its_kernel_thread(m: Machine, driver: Load, run_c: Run) -> None:
+    driver(
+        device("""
+        work = DECLARE_WORK(lambda data: 1 // 0)
+        def ioctl(inode, filp, cmd, arg):
+            schedule_work(work)
+            flush_scheduled_work()
+            return 0
+    """)
+    )
+    run_c(m, OPEN + 'EQUAL("fine", ioctl(fd, 1, 0), 0);')
+    assert m.kernel.oopses[0].context == "in the kernel thread events/0"
+    assert "In the kernel thread events/0" in m.dmesg
+
+
+def test_sleeping_in_a_tasklet(m: Machine, driver: Load, run_c: Run) -> None:
+    """The report says which of the softirqs it was.  # D2"""
+    text = device("""
+        def late(data):
+            msleep(1)
+        tasklet = DECLARE_TASKLET(late)
+        lock = spinlock_t()
+        def ioctl(inode, filp, cmd, arg):
+            if cmd == 1:
+                tasklet_schedule(tasklet)
+                mdelay(1)
+            else:
+                spin_lock_bh(lock)
+                spin_unlock_bh(lock)
+                local_bh_disable()
+                msleep(2)
+                local_bh_enable()
+            return 0
+    """)
+    driver(text)
+    run_c(m, OPEN + 'EQUAL("fine", ioctl(fd, 1, 0), 0); EQUAL("fine", ioctl(fd, 2, 0), 0);')
+    first, second = m.kernel.reports
+    assert f"bad.py:{line_of(text, 'msleep(1)')} in late: msleep in a tasklet (late, bad.py:" in first
+    assert re.search(r"; while program\[\d+\] ran$", first)
+    assert "msleep with softirqs off" in second and re.search(r"; program\[\d+\] at 0x", second)
+
+
+@pytest.mark.parametrize("methods, called, definition, taken", [
+    ("def ioctl(filp, cmd, arg):\n    return 0", "4 arguments: (inode, filp, cmd, arg)", "def ioctl", "filp, cmd, arg"),
+    ("class device:\n    def ioctl(self, filp):\n        return 0\nioctl = device().ioctl",
+     "4 arguments: (inode, filp, cmd, arg)", "def ioctl", "self, filp"),
+    ("def tick():\n    0\nt = TIMER_INITIALIZER(tick, 0, 0)\ndef ioctl(*_):\n    mod_timer(t, 1)\n    mdelay(3)\n    return -EIO",
+     "1 argument", "def tick", ""),
+])  # fmt: skip
+def test_a_method_with_other_arguments(
+    m: Machine, driver: Load, run_c: Run, methods: str, called: str, definition: str, taken: str
+) -> None:
+    """Python names no place when a call does not fit; the report does, and says what the kernel calls it with."""
+    text = device(methods)
+    driver(text)
+    run_c(m, OPEN + 'ERRNO("ioctl", ioctl(fd, 1, 0), EIO);')
+    (oops,) = m.kernel.oopses
+    name, number = definition.removeprefix("def "), line_of(text, definition)
+    assert f"TypeError: {name}({taken}) is called with {called}\n" in oops.traceback
+    assert re.search(rf'bad.py", line {number}, in {name}', oops.traceback)
+    assert any(f"at bad.py:{number} in {name}" in line for line in m.dmesg)
+
+
+def test_a_type_error_inside_a_method_is_its_own(m: Machine, driver: Load, run_c: Run) -> None:
+    text = device("""
+        def helper(one):
+            return one
+        def ioctl(inode, filp, cmd, arg):
+            return helper()
+    """)
+    driver(text)
+    run_c(m, OPEN + 'ERRNO("ioctl", ioctl(fd, 1, 0), EIO);')
+    assert "helper() missing 1 required positional argument" in m.kernel.oopses[0].traceback
+    assert any(f"at bad.py:{line_of(text, 'return helper')} in ioctl" in line for line in m.dmesg)
+
+
+# -- numbers of ioctl commands ------------------------------------------------------------------------------------
+
+IOCTLS = """
+class sample(struct):
+    when = u64()
+    value = u32()
+    pad = u32()
+commands = [
+    _IO("r", 0), _IOR("r", 1, int), _IOW("r", 2, sample), _IOWR("r", 3, u16), _IOR("r", 4, 12), _IOW("r", 5, char(16)),
+    _IOR("r", 6, elements(u8(), 3)), _IOR("r", 7, uint), _IOR("r", 8, sample.value), _IOR(0x72, 9, short),
+    _IOR("r", 10, s64()),
+]
+def ioctl(inode, filp, cmd, arg):
+    return commands.index(cmd) if cmd in commands else -ENOTTY
+"""
+
+
+def test_commands_are_the_compilers(m: Machine, driver: Load, run_c: Run) -> None:
+    """`_IOR("r", 1, int)` is what the header of a C program says."""
+    driver(device(IOCTLS))
+    run_c(m, OPEN + """
+        struct sample { unsigned long long when; unsigned value, pad; };
+        typedef char name[16]; typedef unsigned char three[3]; typedef char twelve[12];
+        unsigned long commands[] = {
+            _IO('r', 0), _IOR('r', 1, int), _IOW('r', 2, struct sample), _IOWR('r', 3, unsigned short),
+            _IOR('r', 4, twelve), _IOW('r', 5, name), _IOR('r', 6, three), _IOR('r', 7, unsigned), _IOR('r', 8, int),
+            _IOR('r', 9, short), _IOR('r', 10, long long),
+        };
+        int i;
+        for (i = 0; i < 11; i++)
+            EQUAL("command", ioctl(fd, commands[i], 0), i);
+    """)  # fmt: skip
+
+
+@pytest.mark.parametrize("call, said", [
+    ('_IOR("r", 1, float)', "TypeError: _IOR(type, nr, <class 'float'>): the third is what the argument points to"),
+    ('_IOW("r", 1, "int*")', "TypeError: _IOW(type, nr, 'int*'): the third is"),
+    ('_IOWR("ring", 1, int)', "TypeError: an ioctl's magic is one letter, not 'ring'"),
+    ('_IO("r", 256)', "ValueError: an ioctl's number is 0 to 255, not 256"),
+    ('_IOR("r", 1, 1 << 14)', "ValueError: an ioctl's size is 0 to 16383, not 16384"),
+    ("sizeof(float)", "TypeError: sizeof(<class 'float'>): it takes a struct, a member, u8 to s64"),
+])  # fmt: skip
+def test_no_command(driver: Load, call: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        driver(f"number = {call}")
+    assert re.search(r"bad\.py \(line 2\): ", str(refused.value)) and said in str(refused.value)
+
+
+def test_sizes(driver: Load) -> None:
+    d = driver("""
+        class sample(struct):
+            when = u64()
+            value = u32()
+        kinds = sample, sample(), sample.value, u8, s64, u16(), int, uint, short, byte, ulong
+        sizes = [sizeof(each) for each in kinds]
+    """)
+    assert d["sizes"] == [16, 16, 4, 1, 8, 2, 4, 4, 2, 1, 8]
