@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from traceback import FrameSummary
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from machine.events import Oops
 from machine.hardware.cpu import RIP
@@ -25,7 +25,7 @@ ARGUMENTS = {
     "nopage": "vma, address, type", "fault": "vmf", "page_mkwrite": "vmf", "pfn_mkwrite": "vmf",
     "read_proc": "data", "show": "m, v", "devnode": "dev, mode",
 }  # fmt: skip
-"""What the kernel calls a method with, in the names of the books; `vma_ops` of areas have theirs from the call."""
+"""What the kernel calls a method with, in the names of the books."""
 
 
 def driver_oops(
@@ -42,8 +42,10 @@ def driver_oops(
     if not own and isinstance(failure, TypeError):
         own, failure = _wrong_call(operation, failure, function, args)
     where = own[-1] if own else frames[-1]
+    if isinstance(failure, NameError):
+        from machine.kernel.include.missing import hint_for
     head = "Traceback (most recent call last):\n" if own else ""
-    hint = _hint(failure)
+    hint = hint_for(failure) if isinstance(failure, NameError) else None
     what = traceback.format_exception_only(type(failure), failure)
     text = head + "".join(traceback.format_list(own)) + "".join(what) + (f"({hint})\n" if hint else "")
     task = kernel.current
@@ -93,8 +95,3 @@ def _fits(function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _hint(failure: BaseException) -> Optional[str]:
-    """What to use in place of a name of the kernel's that is not there, for a NameError."""
-    return None

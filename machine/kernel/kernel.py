@@ -102,9 +102,11 @@ class Kernel:
         self.proc_entries: dict[str, Callable[[], str | bytes]] = {}
         """Files that drivers made in /proc, by their path there."""
         self.sysfs_entries: dict[str, Any] = {}
+        """The same in /sys (fs/sysfs.py)."""
         self.device_classes: dict[str, Any] = {}
         """Name -> what `class_create` made (include/class_device.py)."""
-        """The same in /sys (fs/sysfs.py)."""
+        self.misc_devices: list[Any] = []
+        """What `misc_register` made, the newest first (include/miscdevice.py)."""
         self.sysctl: dict[str, int] = {}
         """Settings of /proc/sys that were changed (fs/proc_sysctl.py: sysctl)."""
         self.modules: dict[str, Any] = {}

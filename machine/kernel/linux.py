@@ -81,8 +81,8 @@ SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
 
 if TYPE_CHECKING:
     from machine.kernel.include import (
-        completion as _completion, dma as _dma, fasync as _fasync, interrupt, pci as _pci, pio as _pio, spinlock, timer,
-        wait,
+        completion as _completion, dma as _dma, fasync as _fasync, interrupt, miscdevice as _misc, pci as _pci, pio as _pio,
+        printk as _printk, seek as _seek, spinlock, timekeeping as _time, timer, wait,
     )  # fmt: skip
     from machine.kernel.include.class_device import (
         ERR_PTR, IS_ERR, PTR_ERR, class_create, class_destroy, dev_get_drvdata, device, device_class, device_create,
@@ -115,9 +115,13 @@ if TYPE_CHECKING:
     from machine.kernel.include.dma import *  # noqa: F403
     from machine.kernel.include.fasync import *  # noqa: F403
     from machine.kernel.include.interrupt import *  # noqa: F403
+    from machine.kernel.include.miscdevice import *  # noqa: F403
     from machine.kernel.include.pci import *  # noqa: F403
     from machine.kernel.include.pio import *  # noqa: F403
+    from machine.kernel.include.printk import *  # noqa: F403
+    from machine.kernel.include.seek import *  # noqa: F403
     from machine.kernel.include.spinlock import *  # noqa: F403
+    from machine.kernel.include.timekeeping import *  # noqa: F403
     from machine.kernel.include.timer import *  # noqa: F403
     from machine.kernel.include.wait import *  # noqa: F403
 
@@ -132,8 +136,8 @@ if TYPE_CHECKING:
     """Kernel address one past the last byte of RAM; `__pa(high_memory)` is where RAM ends."""
 else:
     _HEADERS = (
-        "vmalloc", "io", "structs", "wait", "spinlock", "interrupt", "timer", "ioctl", "uaccess_ret", "fault",
-        "insert", "class_device", "completion", "fasync", "pio", "pci", "dma",
+        "printk", "vmalloc", "io", "structs", "wait", "spinlock", "interrupt", "timer", "ioctl", "uaccess_ret", "fault",
+        "insert", "class_device", "completion", "fasync", "pio", "pci", "dma", "seek", "miscdevice", "timekeeping",
     )  # fmt: skip
     """What most drivers do without: a module of `machine.kernel.include` each, imported when a name is looked for."""
 
@@ -158,7 +162,11 @@ else:
                 if name in found.__all__:
                     globals()[name] = value = getattr(found, name)
                     return value
-        raise AttributeError(f"<linux/...> has no name '{name}' (or this kernel does not have it)")
+        if name.startswith("__"):  # what Python itself asks for
+            raise AttributeError(name)
+        from machine.kernel.include.missing import explain
+
+        raise AttributeError(explain(name))
 
     def _include(header: str) -> Any:
         return import_module(f"machine.kernel.include.{header}")
@@ -227,7 +235,9 @@ __all__ = [
     "_IOC_NONE", "_IOC_NR", "_IOC_READ", "_IOC_SIZE", "_IOC_TYPE", "_IOC_WRITE", "_IOR", "_IOW", "_IOWR",
 ]  # fmt: skip
 if TYPE_CHECKING:
-    for _header in (_completion, _dma, _fasync, interrupt, _pci, _pio, spinlock, timer, wait):
+    for _header in (
+        _completion, _dma, _fasync, interrupt, _misc, _pci, _pio, _printk, _seek, spinlock, _time, timer, wait,
+    ):  # fmt: skip
         __all__ += _header.__all__
 __all__ += list(_errno.NAMES.values())
 if not TYPE_CHECKING:

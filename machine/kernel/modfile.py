@@ -136,9 +136,25 @@ def _execute(new: module, to_code: Callable[[module], CodeType]) -> None:
     except Exception as failure:
         import traceback
 
+        _refuse_missing(new, failure)
         frames = [f for f in traceback.extract_tb(failure.__traceback__) if f.filename == str(new.path)]
         line = f" (line {frames[-1].lineno})" if frames else ""
         refuse(f"{new.path}{line}: {type(failure).__name__}: {failure}", ENOEXEC)
+
+
+def _refuse_missing(new: module, failure: Exception) -> None:
+    """Say it in words of the kernel when what the file lacks is one of its names."""
+    if isinstance(failure, ImportError) and failure.name == "machine.kernel.linux":
+        from machine.kernel.include.missing import missing_imports
+
+        lines = missing_imports(new.path, importlib.util.decode_source(new.source))
+        if lines:
+            refuse("\n".join(lines), ENOEXEC)
+    if isinstance(failure, NameError):
+        from machine.kernel.include.missing import hint_for
+
+        hint = hint_for(failure)
+        failure.args = (f"{failure} ({hint})",) if hint else failure.args
 
 
 def _kernel_of(new: module) -> dict[str, tuple[int, ...]]:

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define SCULLP_IOCRESET _IO('K', 0)
 #define SCULLP_IOCSORDER _IOW('K', 1, int)

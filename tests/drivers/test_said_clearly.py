@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from machine import Machine
 from machine.errors import ConfigError
+from machine.kernel import linux
+from machine.kernel.include.missing import instead_of
 from tests.drivers.test_timers import device
 
 Run = Callable[..., Any]
@@ -161,7 +164,7 @@ def test_sleeping_in_a_tasklet(m: Machine, driver: Load, run_c: Run) -> None:
     ("def ioctl(filp, cmd, arg):\n    return 0", "4 arguments: (inode, filp, cmd, arg)", "def ioctl", "filp, cmd, arg"),
     ("class device:\n    def ioctl(self, filp):\n        return 0\nioctl = device().ioctl",
      "4 arguments: (inode, filp, cmd, arg)", "def ioctl", "self, filp"),
-    ("def tick():\n    0\nt = TIMER_INITIALIZER(tick, 0, 0)\ndef ioctl(*_):\n    mod_timer(t, 1)\n    mdelay(3)\n    return -EIO",
+    ("def tick():\n    0\nt = DEFINE_TIMER(tick)\ndef ioctl(*_):\n    mod_timer(t, 1)\n    mdelay(3)\n    return -EIO",
      "1 argument", "def tick", ""),
 ])  # fmt: skip
 def test_a_method_with_other_arguments(
@@ -248,3 +251,57 @@ def test_sizes(driver: Load) -> None:
         sizes = [sizeof(each) for each in kinds]
     """)
     assert d["sizes"] == [16, 16, 4, 1, 8, 2, 4, 4, 2, 1, 8]
+
+
+# -- names that are not there ---------------------------------------------------------------------------------------
+
+
+def refused(m: Machine, path: Path, text: str) -> str:
+    path.write_text(text)
+    with pytest.raises(ConfigError) as failure:
+        m.load(str(path))
+    return str(failure.value)
+
+
+def test_an_import_of_what_is_not_there(m: Machine, tmp_path: Path) -> None:
+    """Every such name at once, each with its line, a near match or what Python has instead, and where the list is."""
+    path = tmp_path / "bad.py"
+    names = "    kmalloc, kzaloc,\n    container_of,\n    qwertz,\n"
+    first, second, third = refused(m, path, f'"""bad"""\nfrom machine.kernel.linux import (\n{names})\n').splitlines()
+    there = "(docs/driver-interface.md lists what there is)"
+    assert first.startswith(f"{path}:3: <linux/...> has no 'kzaloc'; is it kzalloc") and first.endswith(f"? {there}")
+    instead = "in its place: keep a reference to the object itself, for instance in filp.private_data"
+    assert second == f"{path}:4: <linux/...> has no 'container_of'; {instead} {there}"
+    assert third == f"{path}:5: <linux/...> has no 'qwertz' {there}"
+
+
+INSTEAD = r"<linux/...> has no '%s'; in its place: "
+
+
+@pytest.mark.parametrize("text, said", [
+    ("from machine.kernel.linux import *\natomic_set(1, 2)\n",
+     r"bad\.py \(line 2\): NameError: name 'atomic_set' is not defined \(" + INSTEAD % "atomic_set" + r"an int: .*\)"),
+    ("x = printk('a')\n", r"'printk' is not defined \(it is there: from machine\.kernel\.linux import printk\)"),
+    ("x = something_of_mine\n", r"NameError: name 'something_of_mine' is not defined$"),
+    ("from machine.kernel import linux\nlinux.hrtimer_start(1)\n", INSTEAD % "hrtimer_start" + "a timer_list"),
+])  # fmt: skip
+def test_a_name_that_is_used_and_not_there(m: Machine, tmp_path: Path, text: str, said: str) -> None:
+    assert re.search(said, refused(m, tmp_path / "bad.py", text))
+
+
+def test_a_name_that_a_method_misses(m: Machine, driver: Load, run_c: Run) -> None:
+    """At run time it is an oops with the same hint."""
+    driver(
+        device("""
+        def ioctl(inode, filp, cmd, arg):
+            return list_empty(arg)
+    """)
+    )
+    run_c(m, OPEN + 'ERRNO("ioctl", ioctl(fd, 1, 0), EIO);')
+    assert "in its place: a Python list" in m.kernel.oopses[0].traceback
+    assert any("NameError: name 'list_empty' is not defined (<linux/...> has no" in line for line in m.dmesg)
+
+
+def test_no_hint_stands_for_a_name_that_is_there() -> None:
+    """Or it would never be shown."""
+    assert [name for name in linux.__all__ if instead_of(name)] == []

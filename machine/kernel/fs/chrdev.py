@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.kernel.abi.errno import EBUSY, EINVAL, EIO, ENXIO
+from machine.kernel.abi.errno import EBUSY, EINVAL, EIO, ENODEV, ENXIO
 from machine.kernel.answers import nonsense, wrong_count
 from machine.kernel.current import current_kernel
 from machine.kernel.fs.file import MAJOR, MINOR, MKDEV, S_IFCHR, file, file_operations, inode
@@ -18,12 +18,14 @@ CHRDEV_MAJOR_MAX = 511
 DYNAMIC_FROM, DYNAMIC_DOWN_TO = 254, 234
 """Majors that are given out when none is asked for, from above (2.6.10: any unused one below 255)."""
 MINORMASK = (1 << 20) - 1
+MISC_MAJOR = 10
+"""Of the devices that `misc_register` makes (include/miscdevice.py)."""
 
 
 class cdev:
     """`struct cdev`: the operations behind a range of device numbers."""
 
-    __slots__ = ("count", "dev", "ops", "owner")
+    __slots__ = ("count", "dev", "ops", "owner", "private_data")
 
     def __init__(self, ops: Optional[file_operations] = None, owner: Optional[module] = None) -> None:
         self.ops = ops
@@ -31,6 +33,8 @@ class cdev:
         self.dev = 0
         self.count = 0
         """Number of minors from `dev` on; 0 while it is not added."""
+        self.private_data: Any = None
+        """What an open file has in its own before the driver's `open` is called."""
 
 
 class _Region:
@@ -50,8 +54,9 @@ class Chrdevs:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.regions: list[_Region] = []
+        self.regions = [_Region(MKDEV(MISC_MAJOR, 0), 256, "misc", None)]
         self.cdevs: list[cdev] = []
+        self.add(cdev(file_operations(open=_no_misc_device)), MKDEV(MISC_MAJOR, 0), 256)
         self.nodes: dict[str, tuple[Any, Optional[module]]] = {}
         """Name below /dev -> ((mode, dev) of a node or the target of a link, the driver)."""
 
@@ -165,7 +170,8 @@ class Chrdevs:
 
     def has_any(self, owner: module) -> bool:
         """Whether the driver has registered numbers or a device."""
-        return any(each.owner is owner for each in self.regions) or any(each.owner is owner for each in self.cdevs)
+        devices = [owner_of for each in self.cdevs for owner_of in (each.owner, getattr(each.ops, "owner", None))]
+        return owner in devices or any(each.owner is owner for each in self.regions)
 
     # -- unload --------------------------------------------------------------------------------------
 
@@ -182,6 +188,11 @@ class Chrdevs:
             self.remove_node(name)
             left.append(f"/dev/{name}")
         return left
+
+
+def _no_misc_device(node: inode, filp: file) -> int:
+    """Behind the minors of major 10 that nobody has (drivers/char/misc.c: misc_open)."""
+    return -ENODEV
 
 
 # -- opening a node ----------------------------------------------------------------------------------------
@@ -207,6 +218,8 @@ def chrdev_open(node: inode, filp: file) -> int:
         return -ENXIO  # it is being unloaded
     node.i_cdev = device
     filp.f_op = device.ops
+    if device.private_data is not None:
+        filp.private_data = device.private_data
     result: Any = 0
     if device.ops.open is not None:
         result = call_driver(kernel, owner, "open", device.ops.open, node, filp)

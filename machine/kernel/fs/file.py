@@ -33,6 +33,8 @@ O_DIRECT, O_LARGEFILE, O_DIRECTORY, O_NOFOLLOW = 0o40000, 0o100000, 0o200000, 0o
 O_NOATIME, O_CLOEXEC, O_SYNC, O_PATH, O_TMPFILE = 0o1000000, 0o2000000, 0o4010000, 0o10000000, 0o20200000
 
 FMODE_READ, FMODE_WRITE = 1, 2
+FMODE_STREAM = 0x20_0000
+"""It has no positions (`nonseekable_open`)."""
 
 Ptr = list[int]
 """A C pointer to one integer, as the book's drivers use it: ``*f_pos`` is ``f_pos[0]``; NULL is None."""

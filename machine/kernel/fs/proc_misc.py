@@ -41,6 +41,11 @@ def _devices(kernel: Kernel) -> Text:
     return "".join(lines) + "\nBlock devices:\n"
 
 
+def _misc(kernel: Kernel) -> Text:
+    """Minors of major 10 and their names (drivers/char/misc.c: misc_seq_show)."""
+    return "".join(f"{each.minor:3d} {each.name}\n" for each in kernel.misc_devices)
+
+
 def _modules(kernel: Kernel) -> Text:
     """name size uses dependants state address (kernel/module/procfs.c: m_show)."""
     return "".join(each.proc_line() + "\n" for each in reversed(list(kernel.modules.values())))
@@ -212,6 +217,7 @@ TREE: Tree = {
     "cmdline": Entry(0o444, _cmdline),
     "cpuinfo": Entry(0o444, _cpuinfo),
     "devices": Entry(0o444, _devices),
+    "misc": Entry(0o444, _misc),
     "diskstats": Entry(0o444, _diskstats),
     "filesystems": Entry(0o444, _filesystems),
     "interrupts": Entry(0o444, _interrupts),

@@ -17,6 +17,7 @@ from machine.kernel.abi.signal import SIGXFSZ
 from machine.kernel.answers import nonsense, wrong_count
 from machine.kernel.fs.file import (
     FMODE_READ,
+    FMODE_STREAM,
     FMODE_WRITE,
     O_APPEND,
     S_IFDIR,
@@ -40,7 +41,7 @@ Vectors = list[tuple[int, int]]
 def is_stream(filp: file) -> bool:
     """Whether it has no positions: a pipe, socket, terminal, eventfd."""
     node = filp.f_inode
-    if node.i_mode & S_IFMT in (S_IFIFO, S_IFSOCK) or getattr(filp.f_op, "stream", False):
+    if node.i_mode & S_IFMT in (S_IFIFO, S_IFSOCK) or getattr(filp.f_op, "stream", False) or filp.f_mode & FMODE_STREAM:
         return True
     return getattr(node, "fd", None) is not None and node.i_mode & S_IFMT != S_IFREG
 

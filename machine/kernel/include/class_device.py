@@ -125,7 +125,6 @@ def device_create(
     """
     kernel = current_kernel()
     made = device(cls, devt, drvdata, format_c(fmt, args))
-    path = f"devices/virtual/{cls.name}/{made.name}"
     if f"class/{cls.name}/{made.name}" in kernel.sysfs_entries:
         return err_ptr(-EEXIST)
     mode = [0]
@@ -136,14 +135,28 @@ def device_create(
     if made.node in kernel.chrdevs.nodes:
         return err_ptr(-EEXIST)
     kernel.chrdevs.mk_node(made.node, mode[0] or 0o600, devt, calling_module(2))
-    number = f"{MAJOR(devt)}:{MINOR(devt)}\n"
-    event = f"MAJOR={MAJOR(devt)}\nMINOR={MINOR(devt)}\nDEVNAME={made.node}\n"
-    kernel.sysfs_entries[f"{path}/dev"] = SysEntry(0o444, lambda _: number)
-    kernel.sysfs_entries[f"{path}/uevent"] = SysEntry(0o644, lambda _: event)
-    kernel.sysfs_entries[f"{path}/subsystem"] = f"../../../../class/{cls.name}"
-    kernel.sysfs_entries[f"class/{cls.name}/{made.name}"] = f"../../{path}"
+    publish_device(kernel, cls.name, made.name, made.node, devt)
     cls.devices.append(made)
     return made
+
+
+def publish_device(kernel: Kernel, cls: str, name: str, node: str, devt: int) -> None:
+    """/sys/class/`cls`/`name` and what is in it."""
+    path = f"devices/virtual/{cls}/{name}"
+    number = f"{MAJOR(devt)}:{MINOR(devt)}\n"
+    event = f"MAJOR={MAJOR(devt)}\nMINOR={MINOR(devt)}\nDEVNAME={node}\n"
+    kernel.sysfs_entries[f"{path}/dev"] = SysEntry(0o444, lambda _: number)
+    kernel.sysfs_entries[f"{path}/uevent"] = SysEntry(0o644, lambda _: event)
+    kernel.sysfs_entries[f"{path}/subsystem"] = f"../../../../class/{cls}"
+    kernel.sysfs_entries[f"class/{cls}/{name}"] = f"../../{path}"
+
+
+def withdraw_device(kernel: Kernel, cls: str, name: str) -> None:
+    """Undo `publish_device`."""
+    below = f"devices/virtual/{cls}/{name}/"
+    for path in [each for each in kernel.sysfs_entries if each.startswith(below)]:
+        del kernel.sysfs_entries[path]
+    kernel.sysfs_entries.pop(f"class/{cls}/{name}", None)
 
 
 def device_destroy(cls: device_class, devt: int) -> None:
@@ -159,10 +172,7 @@ def _remove_device(gone: device) -> None:
     kernel = gone.cls.kernel
     gone.cls.devices.remove(gone)
     kernel.chrdevs.remove_node(gone.node)
-    below = f"devices/virtual/{gone.cls.name}/{gone.name}/"
-    for path in [each for each in kernel.sysfs_entries if each.startswith(below)]:
-        del kernel.sysfs_entries[path]
-    kernel.sysfs_entries.pop(f"class/{gone.cls.name}/{gone.name}", None)
+    withdraw_device(kernel, gone.cls.name, gone.name)
 
 
 def dev_get_drvdata(dev: device) -> Any:

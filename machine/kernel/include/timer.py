@@ -76,6 +76,16 @@ def time_before(a: Any, b: Any) -> bool:
     return int(a) < int(b)
 
 
+def time_after_eq(a: Any, b: Any) -> bool:
+    """Whether jiffies `a` are `b` or come after them."""
+    return int(a) >= int(b)
+
+
+def time_before_eq(a: Any, b: Any) -> bool:
+    """Whether jiffies `a` are `b` or come before them."""
+    return int(a) <= int(b)
+
+
 def msecs_to_jiffies(m: int) -> int:
     """Jiffies in `m` milliseconds, rounded up."""
     return (m * HZ + 999) // 1000
@@ -108,6 +118,12 @@ def timer_setup(timer: timer_list, callback: Callable[[timer_list], None], flags
     """`init_timer` of today: ``callback(timer)`` will run (since Linux 4.15).  `flags` make no difference."""
     init_timer(timer)
     timer.function, timer.today = callback, True
+
+
+def setup_timer(timer: timer_list, function: Callable[[Any], None], data: Any) -> None:
+    """`init_timer` with ``function(data)`` (2.6.16 to 4.14; `timer_setup` followed it)."""
+    init_timer(timer)
+    timer.function, timer.data = function, data
 
 
 def DEFINE_TIMER(function: Callable[[Any], None], expires: Any = 0, data: Any = 0) -> timer_list:
@@ -311,6 +327,6 @@ __all__ = [
     "TIMER_INITIALIZER", "__set_current_state", "add_timer", "cpu_relax", "del_timer", "del_timer_sync", "init_timer",
     "jiffies", "jiffies_to_msecs", "mdelay", "mod_timer", "msecs_to_jiffies", "msleep", "msleep_interruptible",
     "ndelay", "schedule", "schedule_timeout", "schedule_timeout_interruptible", "schedule_timeout_uninterruptible",
-    "set_current_state", "signal_pending", "ssleep", "time_after", "time_before", "timer_list", "timer_pending",
-    "timer_setup", "udelay",
+    "set_current_state", "setup_timer", "signal_pending", "ssleep", "time_after", "time_after_eq", "time_before",
+    "time_before_eq", "timer_list", "timer_pending", "timer_setup", "udelay",
 ]  # fmt: skip
