@@ -35,7 +35,7 @@ MODULE_DESCRIPTION("pages of RAM to read, write and map")
 module_param("@_pages", int, 0o444)
 MODULE_PARM_DESC("@_pages", "size of the device in pages")
 
-@_IOCSIZE = _IOR("@0", 1, 4)  # ioctl: store the size in bytes in an int of the caller's
+@_IOCSIZE = _IOR("@0", 1, int)  # ioctl: store the size in bytes in an int of the caller's
 
 pages: list[int] = []  # kernel address of each page; a driver's globals are its state on one machine
 first = [0]  # device number: a one-element list where C has a pointer to an integer

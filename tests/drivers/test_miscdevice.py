@@ -214,3 +214,37 @@ module_exit(lambda: misc_deregister(misc))
             CHECK("two milliseconds", after - before >= 2000000);
         """)  # fmt: skip
         assert m.unload("clock") == [] and m.kernel.reports == [] and not m.kernel.oopses
+
+
+# -- flush ---------------------------------------------------------------------------------------------------------
+
+
+def test_flush_is_called_at_each_close(m: Machine, driver: Load, run_c: Run) -> None:
+    """close gives what it returns, EIO for what raises or means nothing; `release` comes once, after the last."""
+    d = driver("""
+        order, answers = [], [0, -ENOSPC, None, "raises", 0]
+        def bad_flush(filp):
+            order.append("flush")
+            answer = answers.pop(0)
+            return 1 // 0 if answer == "raises" else answer
+        def bad_release(inode, filp):
+            order.append("release")
+            return 0
+        misc = miscdevice(name="bad", fops=file_operations(flush=bad_flush, release=bad_release))
+        misc_register(misc)
+        module_exit(lambda: misc_deregister(misc))
+    """)
+    run_c(m, """
+        int i, fds[5];
+        fds[0] = must_open("/dev/bad", O_RDWR);
+        for (i = 1; i < 5; i++) fds[i] = dup(fds[0]);
+        EQUAL("0", close(fds[0]), 0);
+        ERRNO("ENOSPC", close(fds[1]), ENOSPC);
+        ERRNO("None", close(fds[2]), EIO);
+        ERRNO("raises", close(fds[3]), EIO);
+        EQUAL("0", close(fds[4]), 0);
+    """)  # fmt: skip
+    assert d["order"] == ["flush"] * 5 + ["release"]
+    assert "flush returned None, not a number (bad_flush, bad.py:4)" in m.kernel.reports[0]
+    assert "ZeroDivisionError" in m.kernel.oopses[0].traceback and len(m.kernel.oopses) == 1
+    assert m.unload("bad") == []

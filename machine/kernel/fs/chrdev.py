@@ -19,13 +19,13 @@ DYNAMIC_FROM, DYNAMIC_DOWN_TO = 254, 234
 """Majors that are given out when none is asked for, from above (2.6.10: any unused one below 255)."""
 MINORMASK = (1 << 20) - 1
 MISC_MAJOR = 10
-"""Of the devices that `misc_register` makes (include/miscdevice.py)."""
+"""The major number of all devices that `misc_register` makes."""
 
 
 class cdev:
     """`struct cdev`: the operations behind a range of device numbers."""
 
-    __slots__ = ("count", "dev", "ops", "owner", "private_data")
+    __slots__ = ("count", "dev", "ops", "owner", "private")
 
     def __init__(self, ops: Optional[file_operations] = None, owner: Optional[module] = None) -> None:
         self.ops = ops
@@ -33,8 +33,8 @@ class cdev:
         self.dev = 0
         self.count = 0
         """Number of minors from `dev` on; 0 while it is not added."""
-        self.private_data: Any = None
-        """What an open file has in its own before the driver's `open` is called."""
+        self.private: Any = None
+        """What an open file has in `private_data` before the driver's `open` is called."""
 
 
 class _Region:
@@ -218,8 +218,8 @@ def chrdev_open(node: inode, filp: file) -> int:
         return -ENXIO  # it is being unloaded
     node.i_cdev = device
     filp.f_op = device.ops
-    if device.private_data is not None:
-        filp.private_data = device.private_data
+    if device.private is not None:
+        filp.private_data = device.private
     result: Any = 0
     if device.ops.open is not None:
         result = call_driver(kernel, owner, "open", device.ops.open, node, filp)

@@ -141,13 +141,21 @@ def filp_close(kernel: Kernel, filp: file, owner: files_struct) -> int:
     """Close one descriptor's reference: flush, record locks of the process, then `fput`."""
     result = 0
     if filp.f_op.flush is not None:
-        result = filp.f_op.flush(filp)
+        result = filp.f_op.flush(filp) if filp.f_op.owner is None else _flush_driver(kernel, filp)
     node = filp.f_inode
     locks = getattr(node, "i_flock", None)
     if locks:
         locks.remove_posix(owner)
     fput(filp)
-    return result if isinstance(result, int) else 0
+    return result
+
+
+def _flush_driver(kernel: Kernel, filp: file) -> int:
+    from machine.kernel.fs.read_write import driver_result
+    from machine.kernel.module import call_driver
+
+    assert filp.f_op.flush is not None
+    return driver_result(filp, "flush", call_driver(kernel, filp.f_op.owner, "flush", filp.f_op.flush, filp), 0)
 
 
 def fput(filp: file) -> None:

@@ -54,6 +54,7 @@ class file_operations:
     read: Optional[Callable[[file, int, int, Ptr], int]] = None
     """(filp, user address, count, f_pos) -> bytes read, 0 at the end, or -errno."""
     write: Optional[Callable[[file, int, int, Ptr], int]] = None
+    """(filp, user address, count, f_pos) -> bytes written or -errno."""
     read_iter: Optional[Callable[[file, int, int], bytes]] = None
     """(filp, count, position) -> bytes, b"" at the end; raises Errno.  Streams ignore the position."""
     write_iter: Optional[Callable[[file, bytes, int], int]] = None
@@ -67,12 +68,17 @@ class file_operations:
     unlocked_ioctl: Optional[Callable[[file, int, int], int]] = None
     """(filp, cmd, arg): today's `ioctl`.  A 32-bit program's call goes to `compat_ioctl`, ENOTTY without one."""
     compat_ioctl: Optional[Callable[[file, int, int], int]] = None
+    """(filp, cmd, arg): `unlocked_ioctl` of a 32-bit program."""
     mmap: Optional[Callable[[file, vm_area_struct], int]] = None
+    """(filp, vma) -> 0 or -errno.  None: ENODEV."""
     open: Optional[Callable[[inode, file], int]] = None
+    """(inode, filp) -> 0 or -errno.  None: it can always be opened."""
     flush: Optional[Callable[[file], int]] = None
+    """(filp) -> 0 or -errno: a descriptor of the open file is being closed."""
     release: Optional[Callable[[inode, file], int]] = None
-    """The last reference to the open file is gone."""
+    """(inode, filp): the last reference to the open file is gone."""
     fsync: Optional[Callable[[file, int], int]] = None
+    """(filp, datasync) -> 0 or -errno."""
     fasync: Optional[Callable[[int, file, int], int]] = None
     """(fd, filp, on) -> what `fasync_helper` gives: O_ASYNC of the file was switched."""
 
@@ -318,7 +324,9 @@ class vm_operations_struct:
 
     owner: Any = None
     open: Optional[Callable[[vm_area_struct], None]] = None
+    """(vma): there is one more area, by fork or a split; not called for the first `mmap`."""
     close: Optional[Callable[[vm_area_struct], None]] = None
+    """(vma): an area is gone."""
     nopage: Optional[Callable[[vm_area_struct, int, Optional[Ptr]], Any]] = None
     """(vma, page address, type) -> a `Page` with its count raised, NOPAGE_SIGBUS or NOPAGE_OOM.  Up to Linux 2.6.25."""
     fault: Optional[Callable[[vm_fault], int]] = None
@@ -342,10 +350,12 @@ def MKDEV(major: int, minor: int) -> int:
 
 
 def MAJOR(dev: int) -> int:
+    """The major number of a `dev_t`."""
     return dev >> 8 & 0xFFF
 
 
 def MINOR(dev: int) -> int:
+    """The minor number of a `dev_t`."""
     return (dev & 0xFF) | (dev >> 12 & 0xFFF00)
 
 

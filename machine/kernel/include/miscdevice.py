@@ -86,7 +86,7 @@ def misc_register(misc: miscdevice) -> int:
         misc.fops.owner = owner
     devt = MKDEV(MISC_MAJOR, minor)
     misc._cdev = cdev(misc.fops)
-    misc._cdev.private_data = misc if is_today(owner) else None
+    misc._cdev.private = misc if is_today(owner) else None
     kernel.chrdevs.add(misc._cdev, devt, 1)
     kernel.chrdevs.mk_node(node, misc.mode or (0o600 if is_today(owner) else 0o640), devt)
     kernel.sysfs_entries["class/misc/"] = ""
