@@ -81,8 +81,8 @@ SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
 
 if TYPE_CHECKING:
     from machine.kernel.include import (
-        completion as _completion, dma as _dma, fasync as _fasync, interrupt, miscdevice as _misc, pci as _pci, pio as _pio,
-        printk as _printk, seek as _seek, spinlock, timekeeping as _time, timer, wait,
+        completion as _completion, dma as _dma, fasync as _fasync, interrupt, miscdevice as _misc, pci as _pci,
+        pio as _pio, printk as _printk, seek as _seek, spinlock, timekeeping as _time, timer, wait,
     )  # fmt: skip
     from machine.kernel.include.class_device import (
         ERR_PTR, IS_ERR, PTR_ERR, class_create, class_destroy, dev_get_drvdata, device, device_class, device_create,

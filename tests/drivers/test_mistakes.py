@@ -122,7 +122,9 @@ def test_a_page_that_was_handed_over_is_used_again(m: Machine, driver: Load, run
     m.run(["mapper", "/dev/bad", "0", "4"])  # whatever has become of the frame meanwhile
     (report,) = m.kernel.reports
     free = "is free: the driver has freed it, or gave its only reference away (no get_page)"
-    assert free in report or re.search(r"which is (anonymous|page \w+) now and not the driver's, for", report), report
+    assert free in report or re.search(r"which is (anonymous|page \w+) now and not the driver's, without", report), (
+        report
+    )
     m.kernel.reports.clear()
 
 
