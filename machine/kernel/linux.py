@@ -14,6 +14,7 @@ What reads differently from C, because it is Python:
 Behaviour is that of Linux 2.6.10; names of 2.2 and 2.4 (`remap_page_range`, `MAP_NR`) do what they did.  A driver that
 says ``KERNEL = (6, 1)``, above or below its imports, is one of today: `fault` instead of `nopage`, and today's
 VM_FAULT_ numbers (docs/two-dialects.md).
+docs/driver-interface.md lists the names; one that is not there gives an error that says what to write in its place.
 A driver's file is executed once for each machine that loads it, so its globals are the state of that machine.
 """
 
