@@ -134,6 +134,10 @@ class RegisterBlock:
             raise RegisterError(f"{self.name} is on no bus: there is no clock")
         self.bus.call_later(delay_ns, callback)
 
+    def now(self) -> int:
+        """The machine's time in nanoseconds; 0 while the device is on no bus."""
+        return 0 if self.bus is None else self.bus.clock()
+
     def _line(self) -> int:
         if self.irq < 0:
             raise RegisterError(f"{self.name} is wired to no interrupt line: set its irq")
