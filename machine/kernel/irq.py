@@ -53,7 +53,7 @@ class irqaction(NamedTuple):
 class irq_desc:
     """One line."""
 
-    __slots__ = ("actions", "count", "depth", "level", "pending", "repeats", "seen", "told", "unhandled")
+    __slots__ = ("actions", "count", "depth", "edge", "level", "pending", "repeats", "seen", "told", "unhandled")
 
     def __init__(self) -> None:
         self.actions: list[irqaction] = []
@@ -62,6 +62,8 @@ class irq_desc:
         self.level = False
         """A device holds the line."""
         self.pending = False
+        self.edge = False
+        """What is pending is an edge, which is kept; a level that goes is forgotten."""
         self.count = 0
         """Interrupts since boot, for /proc/interrupts."""
         self.seen = self.unhandled = 0
@@ -157,7 +159,9 @@ class Interrupts:
         if self._elsewhere():
             self.kernel.sched.interrupt(lambda: self.raise_irq(irq))
             return
-        self._mark(irq, self.line(irq))
+        desc = self.line(irq)
+        self._mark(irq, desc)
+        desc.edge = desc.pending
         self.run_pending()
 
     def set_level(self, irq: int, high: bool) -> None:
@@ -166,10 +170,13 @@ class Interrupts:
             self.kernel.sched.interrupt(lambda: self.set_level(irq, high))
             return
         desc = self.line(irq)
-        desc.level = high
+        let_go, desc.level = desc.level and not high, high
         if high:
             self._mark(irq, desc)
             self.run_pending()
+        elif let_go and not desc.edge:  # what it waited for is over: an interrupt that came now would be nobody's
+            desc.pending = False
+            self.pending = [each for each in self.pending if each != irq]
 
     def _elsewhere(self) -> bool:
         """Whether the machine runs, in another thread than this one."""
@@ -216,7 +223,7 @@ class Interrupts:
 
     def _do_irq(self, irq: int, desc: irq_desc) -> None:
         """One interrupt (kernel/irq/handle.c: __do_IRQ)."""
-        desc.pending = False
+        desc.pending = desc.edge = False
         desc.count += 1
         self.enter()
         self.disabled = bool(desc.actions and desc.actions[0].flags & SA_INTERRUPT)

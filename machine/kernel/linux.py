@@ -82,6 +82,7 @@ SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
 
 if TYPE_CHECKING:
     from machine.kernel.include import (
+        sysfs as _sysfs,
         completion as _completion, dma as _dma, fasync as _fasync, interrupt, miscdevice as _misc, pci as _pci,
         pio as _pio, printk as _printk, seek as _seek, spinlock, timekeeping as _time, timer, wait,
     )  # fmt: skip
@@ -123,6 +124,7 @@ if TYPE_CHECKING:
     from machine.kernel.include.seek import *  # noqa: F403
     from machine.kernel.include.spinlock import *  # noqa: F403
     from machine.kernel.include.timekeeping import *  # noqa: F403
+    from machine.kernel.include.sysfs import *  # noqa: F403
     from machine.kernel.include.timer import *  # noqa: F403
     from machine.kernel.include.wait import *  # noqa: F403
 
@@ -138,7 +140,7 @@ if TYPE_CHECKING:
 else:
     _HEADERS = (
         "printk", "vmalloc", "io", "structs", "wait", "spinlock", "interrupt", "timer", "ioctl", "uaccess_ret", "fault",
-        "insert", "class_device", "completion", "fasync", "pio", "pci", "dma", "seek", "miscdevice", "timekeeping",
+        "insert", "class_device", "completion", "fasync", "pio", "pci", "dma", "seek", "miscdevice", "timekeeping", "sysfs",
     )  # fmt: skip
     """What most drivers do without: a module of `machine.kernel.include` each, imported when a name is looked for."""
 
@@ -237,7 +239,7 @@ __all__ = [
 ]  # fmt: skip
 if TYPE_CHECKING:
     for _header in (
-        _completion, _dma, _fasync, interrupt, _misc, _pci, _pio, _printk, _seek, spinlock, _time, timer, wait,
+        _completion, _sysfs, _dma, _fasync, interrupt, _misc, _pci, _pio, _printk, _seek, spinlock, _time, timer, wait,
     ):  # fmt: skip
         __all__ += _header.__all__
 __all__ += list(_errno.NAMES.values())

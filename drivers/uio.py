@@ -1,0 +1,332 @@
+"""uio: one device's memory and interrupt for a program to drive (drivers/uio/uio.c, uio_pdrv_genirq.c of Linux 6.1).
+
+/dev/uio0, with /sys/class/uio/uio0/{name,version,event} and maps/mapM/{name,addr,offset,size}.  Nobody probes: the
+parameters say where the device is, as a board file does.
+
+* mmap at offset M * page size shows map M from its start, uncached; EINVAL for a map that is not there or is shorter.
+  uio_ram adds a map of ordinary memory.
+* read wants 4 bytes: it waits for an interrupt after the last that this open file has seen, and gives the number of
+  interrupts so far.  EAGAIN with O_NONBLOCK.  poll and select know it too.
+* The driver doesn't know the device: its interrupt stays off from one interrupt until a write of 4 bytes, 1 to switch
+  it on again, 0 off.
+* Without uio_irq, read, write and poll give EIO.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from machine.kernel.linux import (  # isort: skip
+    DECLARE_WAIT_QUEUE_HEAD, DEVICE_ATTR, EAGAIN, EFAULT, EINVAL, EIO, ENOMEM, ERESTARTSYS, IRQ_HANDLED, KERN_ERR,
+    MAJOR, MKDEV, MODULE_AUTHOR, MODULE_DESCRIPTION, MODULE_LICENSE, MODULE_PARM_DESC, O_NONBLOCK, PAGE_ALIGN,
+    PAGE_MASK, PAGE_SHIFT, POLLERR, POLLIN, POLLRDNORM, PTR_ERR, THIS_MODULE, VM_DONTDUMP, VM_DONTEXPAND,
+    VM_FAULT_SIGBUS, alloc_chrdev_region, cdev, cdev_add, cdev_del, cdev_init, charp, class_create, class_destroy,
+    copy_from_user, copy_to_user, dev_get_drvdata, device, device_attribute, device_class, device_create,
+    device_create_file, device_destroy, disable_irq_nosync, enable_irq, err_ptr, file, file_operations, free_irq,
+    get_page, inode, kobject, kobject_create_and_add, module_exit, module_init, module_param, module_param_array,
+    pgprot_noncached, poll_wait, printk, Ptr, remap_pfn_range, request_irq, spin_lock_irqsave,
+    spin_unlock_irqrestore, spinlock_t, sysfs_buf, sysfs_create_file, sysfs_emit, uint, ulong,
+    unregister_chrdev_region, vfree, vm_area_struct, vm_fault, vm_flags_set, vm_operations_struct, vmalloc_to_page,
+    vzalloc, wait_event_interruptible, wake_up_interruptible,
+)  # fmt: skip
+
+KERNEL = (6, 1)
+
+MODULE_LICENSE("GPL")
+MODULE_AUTHOR("the nopage authors")
+MODULE_DESCRIPTION("a device's memory and interrupt for a program to drive (UIO)")
+
+uio_start: list[int] = []
+uio_size: list[int] = []
+uio_ram = 0
+uio_irq = 0
+uio_name = "uio"
+module_param_array("uio_start", ulong, 0)
+MODULE_PARM_DESC("uio_start", "physical address of each map, up to five")
+module_param_array("uio_size", ulong, 0)
+MODULE_PARM_DESC("uio_size", "bytes of each map")
+module_param("uio_ram", uint, 0)
+MODULE_PARM_DESC("uio_ram", "bytes of memory to get and to show as a further map")
+module_param("uio_irq", int, 0)
+MODULE_PARM_DESC("uio_irq", "interrupt line; 0 for a device without")
+module_param("uio_name", charp, 0)
+MODULE_PARM_DESC("uio_name", "what the device is called in /sys/class/uio/uio0/name")
+
+UIO_VERSION = "devicetree"
+"""What every device of uio_pdrv_genirq says."""
+MAX_UIO_MAPS = 5
+
+
+class uio_mem:
+    """One map."""
+
+    def __init__(self, name: str, addr: int, offs: int, size: int, virtual: bool) -> None:
+        self.name = name
+        self.addr = addr
+        """Physical address of its first page; a kernel address when `virtual`."""
+        self.offs = offs
+        """Where the device begins in that page."""
+        self.size = size
+        self.virtual = virtual
+
+
+class uio_device:
+    """The device, and what the interrupt handler and those who wait share."""
+
+    def __init__(self) -> None:
+        self.mem: list[uio_mem] = []
+        self.event = 0
+        """Interrupts so far."""
+        self.wait = DECLARE_WAIT_QUEUE_HEAD()
+        self.lock = spinlock_t()
+        self.irq_off = False
+
+
+class uio_listener:
+    """One open file."""
+
+    def __init__(self, event_count: int) -> None:
+        self.event_count = event_count
+
+
+idev: uio_device
+uio_cdev = cdev()
+uio_devt = 0
+uio_class: Optional[device_class] = None
+
+
+# -- the interrupt -------------------------------------------------------------------------------------------
+
+
+def uio_interrupt(irq: int, dev_id: uio_device) -> int:
+    """Off until the program has seen to its device: a line that is held would interrupt without end."""
+    if not dev_id.irq_off:
+        dev_id.irq_off = True
+        disable_irq_nosync(irq)
+    dev_id.event += 1
+    wake_up_interruptible(dev_id.wait)
+    return IRQ_HANDLED
+
+
+def uio_irqcontrol(irq_on: int) -> int:
+    flags = spin_lock_irqsave(idev.lock)
+    switch = bool(irq_on) == idev.irq_off
+    if switch:
+        idev.irq_off = not irq_on
+    spin_unlock_irqrestore(idev.lock, flags)
+    if switch:
+        (enable_irq if irq_on else disable_irq_nosync)(uio_irq)
+    return 0
+
+
+# -- file operations -------------------------------------------------------------------------------------------
+
+
+def uio_open(inode: inode, filp: file) -> int:
+    filp.private_data = uio_listener(idev.event)
+    return 0
+
+
+def uio_read(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
+    listener: uio_listener = filp.private_data
+    if not uio_irq:
+        return -EIO
+    if count != 4:
+        return -EINVAL
+    if listener.event_count == idev.event and filp.f_flags & O_NONBLOCK:
+        return -EAGAIN
+    if wait_event_interruptible(idev.wait, lambda: listener.event_count != idev.event):
+        return -ERESTARTSYS
+    event = idev.event
+    if copy_to_user(buf, (event & 0xFFFFFFFF).to_bytes(4, "little"), 4):
+        return -EFAULT
+    listener.event_count = event
+    return 4
+
+
+def uio_write(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
+    irq_on = bytearray(4)
+    if count != 4:
+        return -EINVAL
+    if copy_from_user(irq_on, buf, 4):
+        return -EFAULT
+    if not uio_irq:
+        return -EIO
+    return uio_irqcontrol(int.from_bytes(irq_on, "little")) or 4
+
+
+def uio_poll(filp: file, wait: Any) -> int:
+    listener: uio_listener = filp.private_data
+    if not uio_irq:
+        return POLLERR
+    poll_wait(filp, idev.wait, wait)
+    return POLLIN | POLLRDNORM if listener.event_count != idev.event else 0
+
+
+def uio_llseek(filp: file, offset: int, whence: int) -> int:
+    """There is no position to move (noop_llseek)."""
+    return filp.f_pos
+
+
+# -- mmap ------------------------------------------------------------------------------------------------------
+
+
+def uio_vma_fault(vmf: vm_fault) -> int:
+    """Memory of the driver's own, a page at a time."""
+    mi: int = vmf.vma.vm_private_data
+    offset = vmf.pgoff - mi << PAGE_SHIFT
+    if offset >= PAGE_ALIGN(idev.mem[mi].size):
+        return VM_FAULT_SIGBUS
+    page = vmalloc_to_page(idev.mem[mi].addr + offset)
+    get_page(page)
+    vmf.page = page
+    return 0
+
+
+uio_virtual_vm_ops = vm_operations_struct(fault=uio_vma_fault)
+uio_physical_vm_ops = vm_operations_struct()
+
+
+def uio_mmap(filp: file, vma: vm_area_struct) -> int:
+    """The offset is no position: page M of it means map M."""
+    mi = vma.vm_pgoff
+    if mi >= len(idev.mem):
+        return -EINVAL
+    mem = idev.mem[mi]
+    if vma.vm_end - vma.vm_start > PAGE_ALIGN(mem.size):
+        return -EINVAL
+    if mem.virtual:
+        vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP)
+        vma.vm_private_data = mi
+        vma.vm_ops = uio_virtual_vm_ops
+        return 0
+    vma.vm_ops = uio_physical_vm_ops
+    vma.vm_page_prot = pgprot_noncached(vma.vm_page_prot)
+    return remap_pfn_range(vma, vma.vm_start, mem.addr >> PAGE_SHIFT, vma.vm_end - vma.vm_start, vma.vm_page_prot)
+
+
+uio_fops = file_operations(
+    owner=THIS_MODULE,
+    open=uio_open,
+    read=uio_read,
+    write=uio_write,
+    poll=uio_poll,
+    mmap=uio_mmap,
+    llseek=uio_llseek,
+)
+
+
+# -- /sys/class/uio/uio0 -----------------------------------------------------------------------------------------
+
+
+def name_show(dev: device, attr: device_attribute, buf: sysfs_buf) -> int:
+    return sysfs_emit(buf, "%s\n", uio_name)
+
+
+def version_show(dev: device, attr: device_attribute, buf: sysfs_buf) -> int:
+    return sysfs_emit(buf, "%s\n", UIO_VERSION)
+
+
+def event_show(dev: device, attr: device_attribute, buf: sysfs_buf) -> int:
+    return sysfs_emit(buf, "%u\n", dev_get_drvdata(dev).event)
+
+
+def map_show(kobj: kobject, attr: device_attribute, buf: sysfs_buf) -> int:
+    """Addresses and sizes as %pa has them, 16 digits."""
+    mem = idev.mem[int(kobj.name[3:])]
+    if attr.name == "name":
+        return sysfs_emit(buf, "%s\n", mem.name)
+    if attr.name == "offset":
+        return sysfs_emit(buf, "0x%llx\n", mem.offs)
+    return sysfs_emit(buf, "0x%016llx\n", mem.addr if attr.name == "addr" else mem.size)
+
+
+def uio_dev_add_attributes(dev: device) -> None:
+    """The driver's methods and its device's maps, each a directory."""
+    for name, show in (("name", name_show), ("version", version_show), ("event", event_show)):
+        device_create_file(dev, DEVICE_ATTR(name, 0o444, show))
+    maps = kobject_create_and_add("maps", dev)
+    for mi in range(len(idev.mem)):
+        each = kobject_create_and_add(f"map{mi}", maps)
+        for name in ("name", "addr", "size", "offset"):
+            sysfs_create_file(each, DEVICE_ATTR(name, 0o444, map_show))
+
+
+# -- loading and unloading ---------------------------------------------------------------------------------------
+
+
+def uio_find_maps() -> int:
+    """What the parameters say; 0, -EINVAL or -ENOMEM."""
+    maps = len(uio_start) + bool(uio_ram)
+    if len(uio_start) != len(uio_size) or not 1 <= maps <= MAX_UIO_MAPS or 0 in uio_size:
+        printk(KERN_ERR + "uio: %d addresses and %d sizes; it takes one to %d pairs\n", len(uio_start), len(uio_size),
+               MAX_UIO_MAPS)  # fmt: skip
+        return -EINVAL
+    for start, size in zip(uio_start, uio_size, strict=True):
+        offs = start & ~PAGE_MASK
+        idev.mem.append(uio_mem(f"{start:x}", start & PAGE_MASK, offs, PAGE_ALIGN(offs + size), False))
+    if uio_ram:
+        addr = vzalloc(PAGE_ALIGN(uio_ram))
+        if not addr:
+            return -ENOMEM
+        idev.mem.append(uio_mem("ram", addr, 0, PAGE_ALIGN(uio_ram), True))
+    return 0
+
+
+def uio_free_maps() -> None:
+    if idev.mem and idev.mem[-1].virtual:
+        vfree(idev.mem[-1].addr)
+
+
+def uio_init() -> int:
+    global idev, uio_devt, uio_class
+    idev = uio_device()
+    result = uio_find_maps()
+    if result:
+        return result
+    dev = [0]
+    result = alloc_chrdev_region(dev, 0, 1, "uio")
+    if result:
+        uio_free_maps()
+        return result
+    uio_devt = MKDEV(MAJOR(dev[0]), 0)
+    cls = class_create(THIS_MODULE, "uio")
+    if isinstance(cls, err_ptr):
+        unregister_chrdev_region(uio_devt, 1)
+        uio_free_maps()
+        return PTR_ERR(cls)
+    uio_class = cls
+    cdev_init(uio_cdev, uio_fops)
+    cdev_add(uio_cdev, uio_devt, 1)
+    made = device_create(cls, None, uio_devt, idev, "uio%d", 0)
+    if isinstance(made, err_ptr):
+        result = PTR_ERR(made)
+    else:
+        uio_dev_add_attributes(made)
+        result = request_irq(uio_irq, uio_interrupt, 0, uio_name, idev) if uio_irq else 0
+        if result:
+            printk(KERN_ERR + "uio: can't have interrupt %d\n", uio_irq)
+            device_destroy(cls, uio_devt)
+    if result:
+        cdev_del(uio_cdev)
+        class_destroy(cls)
+        unregister_chrdev_region(uio_devt, 1)
+        uio_free_maps()
+    return result
+
+
+def uio_exit() -> None:
+    if uio_irq:
+        if idev.irq_off:
+            uio_irqcontrol(1)
+        free_irq(uio_irq, idev)
+    assert uio_class is not None
+    device_destroy(uio_class, uio_devt)
+    cdev_del(uio_cdev)
+    class_destroy(uio_class)
+    unregister_chrdev_region(uio_devt, 1)
+    uio_free_maps()
+
+
+module_init(uio_init)
+module_exit(uio_exit)
