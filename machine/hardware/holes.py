@@ -6,7 +6,7 @@ from typing import Any
 
 from machine.hardware.ram import ISA_HOLE_END, ISA_HOLE_START, PCI_HOLE_END, PCI_HOLE_START, PHYSICAL_END, Ram
 
-CARD_MEMORY = (0xE800_0000, 0xE900_0000)
+CARD_MEMORY = (0xE800_0000, 0xEC00_0000)
 """Where a display card has its memory.  A piece of its own from the start: the engine unmaps page by page, and to
 cut it out of the whole hole later takes 45 ms."""
 

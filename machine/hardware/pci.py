@@ -328,6 +328,10 @@ class PciFunction:
         """Have `callback` called after a delay in nanoseconds on the machine's clock."""
         self._host().bus.call_later(delay_ns, callback)
 
+    def now(self) -> int:
+        """The machine's time in nanoseconds; 0 while the card is in none."""
+        return 0 if self.host is None else self.host.bus.clock()
+
     def _host(self) -> PciHost:
         if self.host is None:
             raise PciError(f"{type(self).__name__} is in no machine")

@@ -135,7 +135,9 @@ class RegisterBlock:
         self.bus.call_later(delay_ns, callback)
 
     def now(self) -> int:
-        """The machine's time in nanoseconds; 0 while the device is on no bus."""
+        """The machine's time in nanoseconds; 0 while the device is in no machine."""
+        if self.function is not None:
+            return self.function.now()
         return 0 if self.bus is None else self.bus.clock()
 
     def _line(self) -> int:

@@ -11,7 +11,6 @@ from guest import INCLUDE
 from machine import Machine
 from machine.errors import ConfigError
 from machine.hardware.paging import PCD
-from machine.testing import Reg, RegisterBlock
 
 Run = Callable[..., Any]
 Make = Callable[..., Machine]
@@ -155,33 +154,52 @@ def test_mmap(machine_clean: Make, run_iomap: Run) -> None:
     assert m.unload("iomap") == [] and m.kernel.reports == []
 
 
-def test_registers(machine_clean: Make, run_iomap: Run) -> None:
-    """A block of registers: words of 4 for read and write, single accesses through the mapping.  # C7, D8"""
-
-    class Gauge(RegisterBlock):
-        name = "gauge"
-        level = Reg(0x00, reset=0x12345678)
-        limit = Reg(0x04)
-
+def test_the_display_controllers_registers(machine_clean: Make, run_iomap: Run) -> None:
+    """Words of 4 for read and write, single accesses through the mapping.  # C7, D8, A1"""
     m = machine_clean(devices=["iomap"])
-    m.kernel.bus.attach(Gauge(), 0xFCC00000, recorded=True)
+    accesses: list[Any] = []
+    m.events.listen("register", accesses.append)
     run_iomap(
         m,
         """
         unsigned value = 0;
-        struct iomap_area area = {0xfcc00000, 0x1000};
+        struct iomap_area area = {0xfcc00000, 0x10000};
         int fd = must_open("/dev/iomap3", O_RDWR);
         EQUAL("set", ioctl(fd, IOMAP_SET, &area), 0);
         EQUAL("read", pread(fd, &value, 4, 0), 4);
-        EQUAL("level", value, 0x12345678);
-        EQUAL("write", pwrite(fd, &value, 4, 4), 4);
-        volatile unsigned *p = map(fd, 0, PAGE, RW, MAP_SHARED);
-        EQUAL("limit", p[1], 0x12345678);
+        CHECK("id", !memcmp(&value, "nopg", 4));
+        EQUAL("write", pwrite(fd, &value, 4, 0x410), 4);
+        volatile unsigned *p = map(fd, 0, 0x10000, RW, MAP_SHARED);
+        CHECK("palette", p[0x104] == value);
+        p[5] = 640;
     """,
     )
-    assert [(a.register, a.width, a.write, a.value) for a in m.kernel.bus.record] == [
-        ("level", 4, False, 0x12345678), ("limit", 4, True, 0x12345678), ("limit", 4, False, 0x12345678),
+    nopg = int.from_bytes(b"nopg", "little")
+    assert [(a.register, a.width, a.write, a.value) for a in accesses] == [
+        ("id", 4, False, nopg), ("palette[4]", 4, True, nopg), ("palette[4]", 4, False, nopg), ("width", 4, True, 640),
     ]  # fmt: skip
+    assert {a.device for a in accesses} == {"display"}
+    assert m.unload("iomap") == []
+
+
+def test_the_frame_buffer_is_what_the_controller_shows(machine_clean: Make, run_iomap: Run) -> None:
+    """A mode by one device, pixels by the other, through their mappings; the controller's picture has them.  # C7"""
+    m = machine_clean(devices=["iomap,iomap_base=0xe8000000,iomap_size=0x4000000"])
+    run_iomap(
+        m,
+        """
+        struct iomap_area area = {0xfcc00000, 0x10000};
+        int fd = must_open("/dev/iomap0", O_RDWR), regs = must_open("/dev/iomap1", O_RDWR);
+        EQUAL("set", ioctl(regs, IOMAP_SET, &area), 0);
+        volatile unsigned *r = map(regs, 0, PAGE, RW, MAP_SHARED), *v = map(fd, 0, 4 * PAGE, RW, MAP_SHARED);
+        r[5] = 4, r[6] = 2, r[7] = 32, r[8] = 0x1000, r[9] = 0x1000, r[4] = 1;
+        EQUAL("it can be shown", r[12] & 4, 4);
+        for (int i = 0; i < 4; i++)
+            v[0x400 + i] = 0x010203 * (i + 1), v[0x800 + i] = 0xff0000;
+    """,
+    )
+    display = next(each for each in m.kernel.pci_host.functions() if each.name == "0000:01:00.0")
+    assert display.picture() == (4, 2, bytes.fromhex("010203 020406 030609 04080c" + "ff0000" * 4))
 
 
 def test_set_by_parameters(machine_clean: Make) -> None:

@@ -113,3 +113,32 @@ def test_parameters(machine_clean: Make, run_c: Run) -> None:
         with pytest.raises(ConfigError, match="EINVAL"):
             m.load(f"simple_region,{wrong}")
     assert any("simple_region: 0xd000 bytes at 0xc0010 can't be mapped" in line for line in m.dmesg)
+
+
+def test_a_devices_registers_as_the_region(machine_clean: Make, run_c: Run) -> None:
+    """The register BAR of the display controller, 16 pages: each access is seen, nothing beyond can be mapped, and a
+    mapping that mremap makes longer reads zeros, or is SIGBUS.  # C3, B8, B11, B13, A1"""
+    m = machine_clean(devices=["simple_region,simple_region_start=0xfcc00000,simple_region_size=0x10000"])
+    accesses: list[Any] = []
+    m.events.listen("register", accesses.append)
+    run_c(m, """
+        for (int i = 0; i < 2; i++) {
+            int fd = must_open(i ? "/dev/simple_region_sigbus" : "/dev/simple_region", O_RDWR);
+            char *room = hole(64);
+            volatile unsigned *regs = mmap(room, 16 * PAGE, RW, MAP_SHARED | MAP_FIXED, fd, 0), *last;
+            CHECK("id", regs[0] == 0x67706f6e);
+            regs[0x100] = 0x123456;
+            last = map(fd, 15 * PAGE, PAGE, RW, MAP_SHARED);
+            EQUAL("no register", last[1], 0);
+            ERRNO("past the end", (long)map(fd, 0, 17 * PAGE, RW, MAP_SHARED), EINVAL);
+            CHECK("grow", mremap(room, 16 * PAGE, 17 * PAGE, 0) == room);
+            catch_faults();
+            if (i)
+                NO_READ("beyond", room + 16 * PAGE, SIGBUS, BUS_ADRERR);
+            else
+                EQUAL("zeros beyond", room[16 * PAGE], 0);
+        }
+    """)  # fmt: skip
+    seen = [(a.register, a.offset, a.write, a.value) for a in accesses]
+    one = [("id", 0, False, 0x67706F6E), ("palette[0]", 0x400, True, 0x123456), ("", 0xF004, False, 0)]
+    assert seen == one * 2

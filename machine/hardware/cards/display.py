@@ -1,14 +1,17 @@
-"""The display controller: for now its memory, without the registers.
+"""The display controller: its frame buffer memory and its registers (display_regs.py says what they do).
 
-The prefetchable BAR is 128 MiB wide; the first 16 MiB have memory, the rest reads as ones.
+BAR 0 is prefetchable and 128 MiB wide; the first 64 MiB have memory, the rest reads as ones.  BAR 1 is 64 KiB of
+registers.
 """
 
 from __future__ import annotations
 
+from typing import Optional
+
 from machine.hardware.pci import Bar, PciFunction
 from machine.hardware.ram import MiB
 
-FRAME_BUFFER_SIZE = 16 * MiB
+FRAME_BUFFER_SIZE = 64 * MiB
 
 
 class Display(PciFunction):
@@ -20,4 +23,12 @@ class Display(PciFunction):
     irq_pin = 1
 
     def __init__(self) -> None:
-        super().__init__(bars=[Bar(128 * MiB, memory=FRAME_BUFFER_SIZE, prefetchable=True), Bar(0x10000)])
+        from machine.hardware.cards.display_regs import DisplayRegisters
+
+        memory = Bar(128 * MiB, memory=FRAME_BUFFER_SIZE, prefetchable=True)
+        self.registers = DisplayRegisters(memory.buffer)
+        super().__init__(bars=[memory, Bar(block=self.registers)])
+
+    def picture(self) -> Optional[tuple[int, int, bytes]]:
+        """What is on the screen: (width, height, red, green and blue bytes), or None (`DisplayRegisters.picture`)."""
+        return self.registers.picture()
