@@ -264,9 +264,9 @@ class PciFunction:
 
     def hold_irq(self) -> None:
         """Pull the pin until `lower_irq`: the handlers run again and again.  With MSI: one message."""
-        if self.msi_enabled and not self.irq_held:
+        held, self.irq_held = self.irq_held, True  # before the message: its handler may let go
+        if self.msi_enabled and not held:
             self._send_message()
-        self.irq_held = True
         self._drive()
 
     def lower_irq(self) -> None:

@@ -103,6 +103,8 @@ class Kernel:
         """Files that drivers made in /proc, by their path there."""
         self.sysfs_entries: dict[str, Any] = {}
         """The same in /sys (fs/sysfs.py)."""
+        self.framebuffers: Any = None
+        """What `register_framebuffer` has (include/fbmem.py); None without any."""
         self.device_classes: dict[str, Any] = {}
         """Name -> what `class_create` made (include/class_device.py)."""
         self.misc_devices: list[Any] = []
