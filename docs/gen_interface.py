@@ -43,6 +43,8 @@ LAZY = {
     "dma": "linux/dma-mapping.h",
     "pio": "asm/io.h, linux/ioport.h: ports",
     "miscdevice": "linux/miscdevice.h",
+    "sysfs": "linux/device.h, linux/kobject.h, linux/sysfs.h",
+    "fb": "linux/fb.h",
     "seek": "linux/fs.h: devices without positions",
     "fasync": "linux/fs.h: SIGIO",
 }

@@ -71,7 +71,7 @@ def test_the_frame_buffer_is_one_memory(m: Machine, driver: Load, run_c: Run) ->
     """,
     )
     seen = m.kernel.bus.memories[0].data
-    assert bytes(seen[0xFFE : 0xFFE + 6000]) == b"d" * 6000 and len(seen) == 16 << 20
+    assert bytes(seen[0xFFE : 0xFFE + 6000]) == b"d" * 6000 and len(seen) == 64 << 20
     steps = walk(m.kernel.ram, m.kernel.kernel_tables.cr3, d["window"])
     assert len(steps) == 4
     entry = steps[-1][1]
