@@ -6,12 +6,22 @@ import fcntl
 import os
 import stat
 import termios
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from machine.kernel.abi.errno import EFAULT, EINVAL, ENOTTY, EPIPE, ESPIPE, Errno
-from machine.kernel.abi.signal import SIGPIPE
+from machine.kernel.abi.signal import SIGPIPE, SIGTTIN, SIGTTOU
 from machine.kernel.fs.anon import anon_inode
-from machine.kernel.fs.file import O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFIFO, file, file_operations, inode
+from machine.kernel.fs.file import (
+    FMODE_READ,
+    O_APPEND,
+    O_NONBLOCK,
+    O_RDONLY,
+    O_WRONLY,
+    S_IFIFO,
+    file,
+    file_operations,
+    inode,
+)
 from machine.kernel.fs.hostfs import host_error
 from machine.kernel.fs.namei import Dentry
 from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, poll_table
@@ -19,10 +29,28 @@ from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
-TCGETS, TCSETS, TCSETSW, TCSETSF = 0x5401, 0x5402, 0x5403, 0x5404
-TIOCGPGRP, TIOCSPGRP, TIOCGWINSZ, TIOCSWINSZ, TIOCGSID = 0x540F, 0x5410, 0x5413, 0x5414, 0x5429
-FIONREAD = 0x541B
-_TERMIOS, _WINSIZE = 36, 8
+TCGETS, TCSETS, TCGETA, TCSETA, TCSBRK, TCXONC, TCFLSH, TIOCOUTQ, TIOCGWINSZ, TIOCSWINSZ, FIONREAD, TCSBRKP = (
+    0x5401, 0x5402, 0x5405, 0x5406, 0x5409, 0x540A, 0x540B, 0x5411, 0x5413, 0x5414, 0x541B, 0x5425,
+)  # fmt: skip
+TCGETS2, TCSETS2, TIOCGETD = 0x802C542A, 0x402C542B, 0x5424
+TIOCSCTTY, TIOCGPGRP, TIOCSPGRP, TIOCNOTTY, TIOCGSID = 0x540E, 0x540F, 0x5410, 0x5422, 0x5429
+_TERMIOS, _TERMIOS2, _TERMIO, _WINSIZE = 36, 44, 18, 8
+_QUESTIONS = {
+    TCGETS: _TERMIOS, TCGETS2: _TERMIOS2, TCGETA: _TERMIO, TIOCGWINSZ: _WINSIZE, TIOCOUTQ: 4, TIOCGETD: 4,
+}  # fmt: skip
+"""What is asked of the host's terminal: command -> bytes of the answer."""
+_SETTINGS = {
+    **{TCSETS + when: _TERMIOS for when in (0, 1, 2)},
+    **{TCSETS2 + when: _TERMIOS2 for when in (0, 1, 2)},
+    **{TCSETA + when: _TERMIO for when in (0, 1, 2)},
+    TIOCSWINSZ: _WINSIZE,
+}
+_WAYS = frozenset((TCSBRK, TCSBRKP, TCXONC, TCFLSH))
+"""Commands whose argument is a number."""
+JOB_CONTROL = frozenset((TIOCSCTTY, TIOCGPGRP, TIOCSPGRP, TIOCNOTTY, TIOCGSID))
+TOSTOP = 0x100
+_TTY_PIECE = 2048
+"""Bytes that are written to a terminal at once when it says that it has room."""
 _EAGAIN_LATER = 1_000_000
 """A descriptor that says EAGAIN and is not pollable is tried again after a millisecond."""
 
@@ -35,6 +63,7 @@ class HostDescriptor(anon_inode):
         super().__init__(kernel, info.st_mode, host_operations, "hostio")
         self.kernel = kernel
         self.fd = fd
+        self.is_tty = os.isatty(fd)
         self.pushed = b""
         """Bytes that were read and could not be delivered."""
         self.getattr()
@@ -62,6 +91,8 @@ class HostOperations(file_operations):
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         node: Any = filp.f_inode
+        if node.is_tty:
+            _check_background(node, SIGTTIN)
         if node.pushed:
             data, node.pushed = node.pushed[:count], node.pushed[count:]
             return bytes(data)
@@ -87,8 +118,18 @@ class HostOperations(file_operations):
         node: Any = filp.f_inode
         positioned = stat.S_ISREG(node.i_mode) and position != filp.f_pos and not filp.f_flags & O_APPEND
         done = 0
+        if node.is_tty:
+            _check_background(node, SIGTTOU)
         while done < len(data):
             piece = data[done : done + (1 << 20)]
+            if node.is_tty:  # after Ctrl-S it would hold the whole machine
+                piece = piece[:_TTY_PIECE]
+                try:
+                    self._ready(node, filp, True)
+                except Errno:
+                    if done:
+                        break
+                    raise
             try:
                 if positioned:
                     done += os.pwrite(node.fd, piece, position + done)
@@ -149,22 +190,20 @@ class HostOperations(file_operations):
         task = kernel.current
         if cmd == FIONREAD and not stat.S_ISREG(node.i_mode):
             data = _host_ioctl(host.fd, cmd, bytes(4))
-        elif not os.isatty(host.fd):
+        elif not host.is_tty:
             return -ENOTTY
-        elif cmd in (TCGETS, TIOCGWINSZ):
-            data = _host_ioctl(host.fd, cmd, bytes(_TERMIOS if cmd == TCGETS else _WINSIZE))
-        elif cmd in (TCSETS, TCSETSW, TCSETSF):
-            _host_ioctl(host.fd, cmd, task.mm.copy_from_user(arg, _TERMIOS))
+        elif cmd in _QUESTIONS:
+            data = _host_ioctl(host.fd, cmd, bytes(_QUESTIONS[cmd]))
+        elif cmd in _SETTINGS or cmd in _WAYS:
+            if cmd != TIOCSWINSZ:
+                _check_background(host, SIGTTOU, setting=True)
+            _host_ioctl(host.fd, cmd, task.mm.copy_from_user(arg, _SETTINGS[cmd]) if cmd in _SETTINGS else arg)
             return 0
-        elif cmd == TIOCSWINSZ:
-            _host_ioctl(host.fd, cmd, task.mm.copy_from_user(arg, _WINSIZE))
-            return 0
-        elif cmd in (TIOCGPGRP, TIOCGSID):
-            number = host.kernel.vfs.foreground or task.signal.pgrp if cmd == TIOCGPGRP else task.signal.session
-            data = number.to_bytes(4, "little")
-        elif cmd == TIOCSPGRP:
-            host.kernel.vfs.foreground = task.mm.get_u32(arg)
-            return 0
+        elif cmd in JOB_CONTROL:
+            from machine.kernel.tty.tty_jobctrl import jobctrl_ioctl
+
+            terminal = kernel.vfs.host_tty
+            return jobctrl_ioctl(terminal, terminal, cmd, arg, bool(filp.f_mode & FMODE_READ))
         else:
             return -ENOTTY
         task.mm.copy_to_user(arg, data)
@@ -174,10 +213,24 @@ class HostOperations(file_operations):
 host_operations = HostOperations()
 
 
-def _host_ioctl(fd: int, cmd: int, data: bytes) -> bytes:
+def _check_background(node: HostDescriptor, signo: int, setting: bool = False) -> None:
+    """Job control on the host's terminal: a background job's read and settings, and with TOSTOP its writing."""
+    vfs = node.kernel.vfs
+    task = node.kernel.current
+    if not vfs.foreground or task is None or task.signal.pgrp == vfs.foreground or task.signal.tty is not vfs.host_tty:
+        return
+    if signo == SIGTTOU and not setting and not termios.tcgetattr(node.fd)[3] & TOSTOP:
+        return
+    from machine.kernel.tty.tty_jobctrl import tty_check_change
+
+    tty_check_change(vfs.host_tty, signo)
+
+
+def _host_ioctl(fd: int, cmd: int, data: Union[bytes, int]) -> bytes:
     """An ioctl of the host on one of the descriptors that the user gave us."""
     try:
-        return fcntl.ioctl(fd, cmd, data)
+        answer = fcntl.ioctl(fd, cmd, data)
+        return answer if isinstance(answer, bytes) else b""
     except (OSError, termios.error) as failure:
         raise Errno(failure.errno if isinstance(failure, OSError) and failure.errno else EFAULT) from None
 

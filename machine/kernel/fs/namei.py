@@ -350,10 +350,11 @@ def dentry_open(kernel: Kernel, task: task_struct, where: dentry, flags: int, cr
         filp.f_mode = 0
         return filp
     _may_open(task, node, flags, created)
-    filp = file(where, flags & ~_OPEN_ONLY, node.i_fop, where.path())
+    filp = file(where, flags, node.i_fop, where.path())
     result = _call_open(kernel, node, filp)
     if result < 0:
         raise Errno(-result)
+    filp.f_flags &= ~_OPEN_ONLY  # `open` methods see them, fcntl does not
     if flags & O_TRUNC and not created and node.i_mode & S_IFMT == S_IFREG:
         try:
             node.truncate(0)

@@ -101,7 +101,10 @@ def _tty_nr(task: task_struct) -> int:
 
 def _tpgid(task: task_struct) -> int:
     """The terminal's foreground group; -1 without a terminal."""
-    return (task.kernel.vfs.foreground or task.signal.pgrp) if _tty_nr(task) else -1
+    tty = task.signal.tty
+    if tty is None:
+        return -1
+    return tty.pgrp or (task.signal.pgrp if tty.is_host else -1)
 
 
 def _memory_fields(task: task_struct, mm: Any) -> list[int]:

@@ -77,6 +77,12 @@ class Vfs:
         self.host_descriptors: list[Any] = []
         self.foreground = 0
         """Process group that the host's terminal belongs to, as far as the guest knows."""
+        self.host_tty: Any = None
+        """The host's terminal as a controlling terminal (fs/tty.py), once a program was started on one."""
+        self.ptys: dict[int, Any] = {}
+        """Number -> slave `tty_struct` of the pseudo terminals whose master is open."""
+        self.devpts: Any = None
+        """The root of /dev/pts."""
         self.supers: list[memory_super] = []
         self.lock_waiters: dict[Any, Any] = {}
         """Owner of a record lock that somebody waits for: waiter -> holder."""
@@ -275,7 +281,7 @@ def _default_root(kernel: Kernel, sb: overlay_super, view: RootView) -> overlay_
 def _mount_virtual(kernel: Kernel) -> None:
     from machine.kernel.fs.proc import procfs_root
     from machine.kernel.fs.sysfs import sysfs_root
-    from machine.kernel.fs.tty import tty_init
+    from machine.kernel.fs.tty import devpts_root, tty_init
 
     vfs = kernel.vfs
     mount(kernel, "/proc", procfs_root(kernel), "proc")
@@ -289,6 +295,8 @@ def _mount_virtual(kernel: Kernel) -> None:
     mount(kernel, "/dev", dev, "devtmpfs", "devtmpfs")
     tty_init(kernel)
     kernel.chrdevs.publish_all()
+    vfs.devpts = devpts_root(kernel)
+    mount(kernel, "/dev/pts", vfs.devpts, "devpts", "devpts")
     mount(kernel, "/dev/shm", tmpfs_root(kernel, vfs.new_dev()), "tmpfs")
     mount(kernel, "/tmp", tmpfs_root(kernel, vfs.new_dev()), "tmpfs")
     mount(kernel, "/run", tmpfs_root(kernel, vfs.new_dev(), 0o755), "tmpfs")

@@ -280,4 +280,5 @@ def sys_setsid(task: Task) -> int:
         raise Errno(EPERM)
     signal.session = signal.pgrp = pid
     signal.session_leader = True
+    signal.tty = None
     return pid

@@ -19,7 +19,7 @@ from machine.kernel.abi.signal import (
 )
 from machine.kernel.ipc.sem import exit_sem
 from machine.kernel.task.futex import exit_robust_list, futex_wake_address
-from machine.kernel.task.sighand import SIGNAL_FATAL_SEEN, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, signal_struct
+from machine.kernel.task.sighand import SIGNAL_FATAL_SEEN, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED
 from machine.kernel.task.siginfo import siginfo
 from machine.kernel.task.signal import (
     fatal_signal_pending,
@@ -237,8 +237,10 @@ def do_exit(kernel: Kernel, task: task_struct, code: int) -> NoReturn:
         for timer in (*signal.itimers.values(), *signal.posix_timers.values()):
             timer.cancel()
         signal.maxrss = max(signal.maxrss, max(task.mm.hiwater_rss, task.mm.rss()) * 4)
-        if signal.session_leader and signal.session in kernel.spawned:
-            _disassociate_ctty(kernel, signal)
+        if signal.session_leader and signal.tty is not None:
+            from machine.kernel.tty.tty_jobctrl import disassociate_ctty
+
+            disassociate_ctty(kernel, task, True)
     mm_release(kernel, task)
     task.mm.put()
     exit_sem(kernel, task)
@@ -249,15 +251,6 @@ def do_exit(kernel: Kernel, task: task_struct, code: int) -> NoReturn:
         kernel.events.task(TaskEvent(task.pid, task.comm, "exit", detail, code, kernel.clock.monotonic_ns()))
     _exit_notify(kernel, task)
     raise TaskExit
-
-
-def _disassociate_ctty(kernel: Kernel, signal: signal_struct) -> None:
-    """A session leader with a terminal exits: the foreground group gets SIGHUP and SIGCONT
-    (drivers/tty/tty_jobctrl.c).  The terminal is the host's and belongs to the sessions that the user started."""
-    foreground, kernel.vfs.foreground = kernel.vfs.foreground, 0
-    if foreground:
-        kill_pgrp(kernel, foreground, SIGHUP)
-        kill_pgrp(kernel, foreground, SIGCONT)
 
 
 def do_group_exit(kernel: Kernel, task: task_struct, code: int) -> NoReturn:

@@ -139,7 +139,7 @@ def _copy_signals(parent: task_struct, child: task_struct, flags: int) -> None:
         return
     old = parent.signal
     new = child.signal = signal_struct(child)
-    new.pgrp, new.session = old.pgrp, old.session
+    new.pgrp, new.session, new.tty = old.pgrp, old.session, old.tty
     new.rlimits = list(old.rlimits)
     arm_cpu_limit(child)
     new.oom_score_adj = old.oom_score_adj

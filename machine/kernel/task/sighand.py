@@ -78,7 +78,7 @@ class signal_struct:
         "cmaj_flt", "cmaxrss", "cmin_flt", "cnivcsw", "cnvcsw", "cstime", "cutime", "did_exec", "flags",
         "group_exec_task", "group_exit_code", "group_stop_count", "has_child_subreaper", "is_child_subreaper",
         "itimers", "leader", "maj_flt", "maxrss", "min_flt", "nivcsw", "notify", "nvcsw", "oom_score_adj", "pgrp",
-        "posix_timers", "rlimits", "session", "session_leader", "shared_pending", "stime", "threads", "utime",
+        "posix_timers", "rlimits", "session", "session_leader", "shared_pending", "stime", "threads", "tty", "utime",
         "wait_chldexit",
     )  # fmt: skip
 
@@ -105,6 +105,8 @@ class signal_struct:
         self.pgrp = leader.pid
         self.session = leader.pid
         self.session_leader = False
+        self.tty: Any = None
+        """The controlling terminal: a `tty_struct`, `HostTerminal` (fs/tty.py), or None."""
         self.rlimits: list[tuple[int, int]] = list(DEFAULT_RLIMITS)
         """(soft, hard) by RLIMIT_* number."""
         self.oom_score_adj = 0

@@ -14,6 +14,7 @@ from machine.kernel.fs.hostbind import bind_root
 from machine.kernel.fs.hostio import buffer_input, buffer_output, host_file
 from machine.kernel.fs.namei import lookup, open_file
 from machine.kernel.fs.rootfs import mount
+from machine.kernel.fs.tty import take_host_terminal
 from machine.kernel.mm.space import mm_struct
 from machine.kernel.task.exec import load_program
 from machine.kernel.task.exit import do_exit
@@ -103,6 +104,7 @@ def spawn(
     spawned = Spawned(task, os.fsdecode(argv[0]))
     kernel.spawned[pid] = spawned
     _standard_files(kernel, task, spawned, stdin, stdout, stderr)
+    take_host_terminal(kernel, task)
     show_program(kernel, task, os.fsdecode(argv[0]))
     task.start = (_start, (kernel, task, spawned, argv, envp, cwd, path))
     kernel.sched.add(task)
