@@ -71,6 +71,7 @@ class Session:
             self.output("-").line("nopage: the debugger was left; the machine is stopped")
             return STOPPED
         finally:
+            breakpoints.restore_terminal()
             breakpoints.remove()
             for output in self.outputs.values():
                 output.close()
@@ -248,7 +249,8 @@ class _Breakpoints:
     def __init__(self) -> None:
         self._before = sys.breakpointhook
         self._ours: Any = None
-        self._terminal = termios.tcgetattr(0) if os.isatty(0) else None
+        self._fd = next((fd for fd in (0, 1, 2) if os.isatty(fd)), -1)
+        self._terminal = termios.tcgetattr(self._fd) if self._fd >= 0 else None
         """The user's settings, before the guest changes them."""
         # A hook that somebody else has set, and PYTHONBREAKPOINT, stay.
         if self._before is sys.__breakpointhook__ and "PYTHONBREAKPOINT" not in os.environ:
@@ -262,9 +264,14 @@ class _Breakpoints:
         self._ours.set_trace(sys._getframe(1))
 
     def restore_terminal(self) -> None:
-        """The user's settings: the guest that has changed them will not change them back."""
-        if self._terminal is not None:
-            termios.tcsetattr(0, termios.TCSADRAIN, self._terminal)
+        """The user's settings, where the guest has left others: it will not change them back."""
+        try:
+            if self._terminal is None or termios.tcgetattr(self._fd) == self._terminal:
+                return
+            if os.tcgetpgrp(self._fd) == os.getpgrp():  # in the background it would stop us
+                termios.tcsetattr(self._fd, termios.TCSADRAIN, self._terminal)
+        except (OSError, termios.error):  # the terminal has gone
+            return
 
     def remove(self) -> None:
         """The hook of before."""
