@@ -56,6 +56,7 @@ WORKLOADS = (
         "ns/page",
         "anonymous",
         ("8192",),
+        target=Target(0.8, "qemu", "batches of 64"),
     ),
     Workload(
         "device-touch",

@@ -155,6 +155,7 @@ def _config(chosen: argparse.Namespace) -> MachineConfig:
         modules=chosen.modules or [],
         reload=chosen.reload,
         deterministic=chosen.deterministic,
+        batch_faults=not chosen.single_faults,
         env=chosen.env or [],
         export=chosen.export,
         core=chosen.core,

@@ -104,6 +104,7 @@ class MachineConfig:
     """Drivers that the guest may load, by path."""
     reload: bool = False
     deterministic: bool = False
+    batch_faults: bool = True
     user: tuple[int, int] = (0, 0)
     env: list[tuple[str, Optional[str]]] = field(default_factory=list)
     """Changes to the usual environment, in order: (name, value), or None to remove it."""
@@ -163,6 +164,7 @@ class MachineConfig:
             modules=self.modules,
             reload=self.reload,
             deterministic=self.deterministic,
+            batch_faults=self.batch_faults,
             user=self.user,
             env=self.environment(default_environment()),
             export=self.export,

@@ -69,6 +69,8 @@ class Machine:
     last component may say what they are called: ``"cores/%e.%p"``.
     `deterministic` runs on a virtual clock.  `interruptible` says that somebody will call `interrupt`:
     without it a machine whose processes all sleep for ever is stuck, and they are killed.
+    `batch_faults` lets one fault map several anonymous pages while nobody watches faults: quicker, and invisible to the
+    guest; never with `deterministic`.
     `check_invariants` examines the address space after every change and fails loudly: for tests.
     """
 
@@ -88,6 +90,7 @@ class Machine:
         core: Optional[str] = None,
         interruptible: bool = False,
         check_invariants: bool = False,
+        batch_faults: bool = False,
     ) -> None:
         self.events = Events()
         try:
@@ -96,6 +99,7 @@ class Machine:
             raise ConfigError(str(why)) from None
         self.kernel = Kernel(memory, self.events, Board(), deterministic, check_invariants)
         self.kernel.interruptible = interruptible
+        self.kernel.batch_faults = batch_faults and not deterministic
         self.kernel.coredump = self.cores = Cores(self.kernel, core)
         self.user = user
         self.env = dict(env) if env is not None else default_environment()

@@ -35,6 +35,8 @@ RUN_OPTIONS = (
     Option(("--faults",), "[=FILE]", "show every page fault, on standard error or in FILE", "faults"),
     Option(("--core",), "DIR", "an ELF core in DIR for each program that a signal kills (DIR/%%e.%%p names them)",
            "core"),
+    Option(("--single-faults",), "", "a page fault for every page, as with --faults: nothing is mapped ahead",
+           "single_faults"),
     Option(("--deterministic",), "", "virtual clock, fixed addresses and entropy: two runs are alike", "deterministic"),
     Option(("--timeout",), "SECONDS", "kill everything after this time", "timeout", parse_seconds),
     Option(("--env",), "NAME=VALUE|-NAME", "set or remove a variable of the guest's environment", "env", parse_env,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
@@ -55,6 +56,11 @@ class Ram:
         """One past the RAM below 4 GiB: up to here the buffer stands behind every address, the ISA hole included."""
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
         self._buffer = mmap.mmap(-1, self.limit, flags=flags)
+        if hasattr(mmap, "MADV_HUGEPAGE") and os.environ.get("NOPAGE_HUGE_PAGES") != "0":
+            try:
+                self._buffer.madvise(mmap.MADV_HUGEPAGE)  # most of a first touch is the host's own page fault
+            except OSError:
+                pass  # a host without huge pages
         self._keep = ctypes.c_char.from_buffer(self._buffer)
         self.address = ctypes.addressof(self._keep)
         self.view = memoryview(self._buffer)

@@ -69,6 +69,8 @@ def _meminfo(kernel: Kernel) -> Text:
     """fs/proc/meminfo.c, as far as the machine has such memory (there is no swap)."""
     mem = kernel.mem
     total, free = mem.total_frames(), mem.free_frames()
+    for mm in kernel.mms:
+        mm.settle()
     anonymous = sum(mm.rss_anon for mm in kernel.mms)
     cached = cached_frames(kernel)
     slab = kernel.slab.frames()

@@ -71,6 +71,8 @@ def _space(task: task_struct) -> Any:
 def stat(task: task_struct) -> Text:
     """The 52 fields of proc(5) in one line (do_task_stat)."""
     mm = _space(task)
+    if mm is not None:
+        mm.settle()
     signal = task.signal
     ignored, caught = _dispositions(task)
     threads = threads_of(task)

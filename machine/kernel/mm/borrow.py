@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from machine.kernel.mm.zone import DMA_LIMIT, MAX_ORDER
+
 if TYPE_CHECKING:
     from machine.kernel.mm.page import Memory
 
@@ -17,7 +19,7 @@ def borrow(mem: Memory, pfn: int) -> bool:
     Linux leaves it in the list while it is mapped, may give it to somebody else, and puts it there a second time.
     False for a frame that the very driver which asks has freed: that is a use after free, and the caller reports it.
     """
-    from machine.kernel.mm.page import DMA_LIMIT, MAX_ORDER, PG_poison, PG_used, PG_watched
+    from machine.kernel.mm.page import PG_poison, PG_used, PG_watched
     from machine.kernel.module import calling_module
 
     if mem.flags[pfn] & PG_watched:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from machine.hardware.ram import PAGE_SHIFT
-from machine.kernel.mm.page import MAX_ORDER, PG_reserved
+from machine.kernel.mm.page import PG_reserved
+from machine.kernel.mm.zone import MAX_ORDER
 
 if TYPE_CHECKING:
     from machine.kernel.mm.page import Memory

@@ -18,6 +18,7 @@ _FIELDS = (
 
 def dup_mm(old: mm_struct) -> mm_struct:
     """A copy-on-write copy of `old`.  Errno(ENOMEM) leaves nothing behind."""
+    old.settle()
     new = mm_struct(old.kernel, old.bits)
     for name in _FIELDS:
         setattr(new, name, getattr(old, name))

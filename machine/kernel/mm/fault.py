@@ -15,6 +15,7 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGKILL, SIGSEGV
 from machine.kernel.answers import nonsense, place
+from machine.kernel.mm.ahead import fault_ahead
 from machine.kernel.mm.borrow import BORROWED
 from machine.kernel.mm.do_fault import (
     FAULT_FLAG_INSTRUCTION,
@@ -137,7 +138,7 @@ def handle_mm_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: boo
         if not pte:
             ops = vma.vm_ops
             if ops is None:
-                outcome = do_anonymous_page(mm, vma, write, index)
+                outcome = do_anonymous_page(mm, vma, page, write, index)
             elif ops.nopage is not None:
                 outcome = do_no_page(mm, vma, page, write, index)
             elif ops.today:
@@ -145,7 +146,7 @@ def handle_mm_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: boo
             elif ops.userfault is not None:
                 outcome = ops.userfault(vma, address, write, index, flags)
             else:
-                outcome = do_anonymous_page(mm, vma, write, index)
+                outcome = do_anonymous_page(mm, vma, page, write, index)
         elif write and not pte & RW:
             outcome = do_wp_page(mm, vma, page, index, pte)
         else:
@@ -161,7 +162,7 @@ def handle_mm_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: boo
     return outcome
 
 
-def do_anonymous_page(mm: mm_struct, vma: vm_area_struct, write: bool, index: int) -> int:
+def do_anonymous_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index: int) -> int:
     """No object behind the area: the shared zero page for a read, a zeroed frame for a write."""
     kernel = mm.kernel
     if not write:
@@ -170,6 +171,8 @@ def do_anonymous_page(mm: mm_struct, vma: vm_area_struct, write: bool, index: in
         mm.ram.words[index] = (kernel.zero_pfn << PAGE_SHIFT | vma.vm_page_prot | A) & ~RW
         return VM_FAULT_MINOR
     mem = mm.mem
+    if kernel.batch_faults and kernel.events.fault is None and fault_ahead(mm, vma, page, index):
+        return VM_FAULT_MINOR
     pfn = mem.alloc_zeroed("anonymous")
     mem.mapcount[pfn] = 1
     mm.rss_anon += 1

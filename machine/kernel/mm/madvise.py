@@ -189,6 +189,7 @@ def _resident(mm: mm_struct, start: int, pages: int) -> list[int]:
     if vma is None:
         raise Errno(ENOMEM)
     result = []
+    mm.settle(start, start + (pages << PAGE_SHIFT))
     for address in range(start, min(start + (pages << PAGE_SHIFT), vma.vm_end), PAGE_SIZE):
         resident = bool(mm.tables.get(address) & ~DEVICE)
         if not resident and vma.vm_file is not None and vma.vm_file.f_inode.i_mapping is not None:

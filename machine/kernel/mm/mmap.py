@@ -5,7 +5,7 @@ from __future__ import annotations
 from stat import S_ISREG
 from typing import Any, Optional
 
-from machine.hardware.paging import PF_WRITE, RW, P
+from machine.hardware.paging import PF_WRITE, RW, A, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import (
     EACCES,
@@ -201,12 +201,17 @@ def populate(mm: mm_struct, start: int, end: int, ignore_errors: bool = True) ->
 
     An area where a page can't be had is left there; without `ignore_errors` that is the end: False.
     """
+    mm.settle(start, end)
     for vma in mm.areas.within(start, end):
         if vma.vm_flags & (VM_IO | VM_PFNMAP):
             continue
         code, wanted = (PF_WRITE, P | RW) if vma.vm_flags & (VM_WRITE | VM_SHARED) == VM_WRITE else (0, P)
         for address in range(max(start, vma.vm_start), min(end, vma.vm_end), PAGE_SIZE):
-            if mm.tables.get(address) & wanted != wanted and not mm.kernel.faultin(mm, address, code):
+            pte = mm.tables.get(address)
+            if pte & wanted == wanted:
+                if not pte & A:  # mapped ahead by the fault before
+                    mm.tables.set(address, pte | A)
+            elif not mm.kernel.faultin(mm, address, code):
                 if not ignore_errors:
                     return False
                 break

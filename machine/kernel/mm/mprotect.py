@@ -57,6 +57,7 @@ def change_protection(mm: mm_struct, vma: vm_area_struct, start: int, end: int) 
     zero_pfn = mm.kernel.zero_pfn
     writable = flags & (VM_WRITE | VM_SHARED) == VM_WRITE
     changed = False
+    mm.settle(start, end)
     for _va, index, number in mm.tables.runs(start, end):
         for i in range(index, index + number):
             pte = words[i]

@@ -173,6 +173,7 @@ def move_page_tables(mm: mm_struct, source: int, target: int, length: int) -> No
     """Move the entries of [source, source + length) to `target`; pages and counts stay as they are."""
     words = mm.ram.words
     moved = False
+    mm.settle(source, source + length)
     for va, index, number in mm.tables.runs(source, source + length):
         for i in range(number):
             pte = words[index + i]

@@ -11,15 +11,15 @@ pages of a high-order block are counted on its first page only.
 from __future__ import annotations
 
 import mmap
+from array import array
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Optional, Union
 
 from machine.hardware.ram import ISA_HOLE_END, ISA_HOLE_START, PAGE_SHIFT, PAGE_SIZE, Ram
 from machine.kernel.abi.errno import ENOMEM, Errno
 from machine.kernel.mm.borrow import BORROWED, borrow
-
-MAX_ORDER = 11
-"""Orders 0 to 10: a block is at most 4 MiB."""
+from machine.kernel.mm.zone import DMA_LIMIT, MAX_ORDER, Zone
 
 PG_reserved, PG_dirty, PG_poison, PG_exec, PG_used, PG_watched, PG_locked = 1, 2, 4, 8, 16, 32, 64
 """Reserved; written since read in; filled with poison; was mapped executable; was ever allocated; free, and was a
@@ -39,9 +39,6 @@ GFP_ZERO = 0x8000
 
 # Outcomes of a fault (include/linux/mm.h of 2.6.10).
 VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_MINOR, VM_FAULT_MAJOR = -1, 0, 1, 2
-
-DMA_LIMIT = 16 << 20 >> PAGE_SHIFT
-"""First frame that ISA DMA can't reach."""
 
 _ZEROS = bytes(PAGE_SIZE)
 _POISONED = bytes([POISON]) * PAGE_SIZE
@@ -91,17 +88,9 @@ def _array(frames: int, code: str, width: int) -> memoryview:
     return memoryview(mmap.mmap(-1, frames * width, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)).cast(code)  # type: ignore[call-overload,no-any-return]
 
 
-class Zone:
-    """A zone of the buddy allocator: its free blocks by order, newest last."""
-
-    __slots__ = ("first", "free", "last", "name", "present", "remaining")
-
-    def __init__(self, name: str, first: int, last: int) -> None:
-        self.name, self.first, self.last = name, first, last
-        self.free: list[dict[int, None]] = [{} for _ in range(MAX_ORDER)]
-        self.remaining = 0
-        """Free frames."""
-        self.present = 0
+@cache
+def _run(code: str, value: int, number: int) -> memoryview:
+    return memoryview(array(code, [value]) * number)
 
 
 class Memory:
@@ -153,14 +142,11 @@ class Memory:
     def release_range(self, start: int, end: int) -> None:
         """At boot: give the frames [start, end) to the free lists in the largest aligned blocks."""
         while start < end:
-            order = min(MAX_ORDER - 1, (start & -start).bit_length() - 1 if start else MAX_ORDER - 1)
-            while start + (1 << order) > end:
-                order -= 1
-            zone = self.zones[0] if start < DMA_LIMIT else self.zones[1]
-            zone.free[order][start] = None
-            zone.remaining += 1 << order
-            zone.present += 1 << order
-            start += 1 << order
+            zone = self._zone(start)
+            start += zone.add(start, end)
+
+    def _zone(self, pfn: int) -> Zone:
+        return self.zones[0] if pfn < DMA_LIMIT else self.zones[1]
 
     def reserve(self, pfn: int, owner: str) -> None:
         """At boot: mark a frame as the kernel's own (reserved, never freed)."""
@@ -221,6 +207,37 @@ class Memory:
         self.flags[pfn] = PG_used
         return pfn
 
+    def alloc_run(self, order: int, spare: int, owner: Any) -> Optional[int]:
+        """2**order zeroed frames of count 1 and mapcount 1, each of its own; None when fewer than `spare` would be
+        left, or when somebody notes every change."""
+        zone, number = self.zones[1], 1 << order
+        if zone.remaining - number < spare or self.journals:
+            return None
+        pfn = zone.take(order)
+        if pfn is None:
+            return None
+        end = pfn + number
+        for each, flags in enumerate(bytes(self.flags[pfn:end]), pfn):
+            if flags & PG_poison:
+                if flags & PG_watched:
+                    self.check_poison_of(each)
+                self.ram.view[each << PAGE_SHIFT : (each + 1) << PAGE_SHIFT] = _ZEROS
+        index = self._owner_index.get(owner)
+        self._owner[pfn:end] = _run("H", self._new_owner(owner) if index is None else index, number)
+        self.count[pfn:end] = self.mapcount[pfn:end] = _run("i", 1, number)
+        self.order[pfn:end] = bytes(number)
+        self.flags[pfn:end] = bytes((PG_used,)) * number
+        return pfn
+
+    def give_back(self, pfn: int) -> None:
+        """A frame of `alloc_run` that nobody has touched: free again, and still zero."""
+        self.mapcount[pfn] = 0
+        if bytes(self.ram.view[pfn << PAGE_SHIFT : (pfn + 1) << PAGE_SHIFT]) != _ZEROS:
+            self.put_page(pfn)  # written by its physical address
+            return
+        self.count[pfn] = self.flags[pfn] = self._owner[pfn] = 0
+        self._zone(pfn).put(pfn, 0)
+
     def _take(self, gfp: int, order: int) -> int:
         zones = self.zones[:1] if gfp & GFP_DMA else self.zones[::-1]
         reserve = 0 if gfp & GFP_HIGH else self.min_free
@@ -228,25 +245,12 @@ class Memory:
             for zone in zones:
                 if zone.remaining - (1 << order) < (reserve if zone is zones[0] else reserve >> 2):
                     continue
-                pfn = self._take_from(zone, order)
+                pfn = zone.take(order)
                 if pfn is not None:
                     return pfn
             if attempt or not gfp & GFP_WAIT or not sum(shrink(64 << order) for shrink in self.shrinkers):
                 break
         raise Errno(ENOMEM)
-
-    @staticmethod
-    def _take_from(zone: Zone, order: int) -> Optional[int]:
-        for have in range(order, MAX_ORDER):
-            if not zone.free[have]:
-                continue
-            pfn, _ = zone.free[have].popitem()
-            while have > order:
-                have -= 1
-                zone.free[have][pfn + (1 << have)] = None
-            zone.remaining -= 1 << order
-            return pfn
-        return None
 
     def _note(self, pfn: int) -> None:
         for journal in self.journals:
@@ -317,17 +321,7 @@ class Memory:
                 self.freed_at[each] = owner, where
             if owner is not BORROWED:
                 view[each << PAGE_SHIFT : (each + 1) << PAGE_SHIFT] = _POISONED
-        zone = self.zones[0] if pfn < DMA_LIMIT else self.zones[1]
-        zone.remaining += 1 << order
-        free = zone.free
-        while order < MAX_ORDER - 1:
-            buddy = pfn ^ (1 << order)
-            if buddy not in free[order]:
-                break
-            del free[order][buddy]
-            pfn &= ~(1 << order)
-            order += 1
-        free[order][pfn] = None
+        self._zone(pfn).put(pfn, order)
 
     def check_poison_of(self, pfn: int) -> None:
         """A frame that a driver freed is about to be used again: say so if somebody wrote to it meanwhile

@@ -80,6 +80,11 @@ class mm_struct(UserAccess):
         """Pages."""
         self.hiwater_rss = self.hiwater_vm = 0
         self.rss_anon = self.rss_file = 0
+        self.ahead = 0
+        """Entries mapped ahead of their first touch and not yet looked at (mm/ahead.py)."""
+        self.ahead_next = 0
+        """Where the last run of them ends."""
+        self.ahead_task: Any = None
         self.def_flags = 0
         self.dumpable = 1
         self.closed = False
@@ -168,9 +173,17 @@ class mm_struct(UserAccess):
 
     def rss(self) -> int:
         """Resident pages."""
+        self.settle()
         return self.rss_anon + self.rss_file
 
     # -- entries -----------------------------------------------------------------------------------
+
+    def settle(self, start: int = 0, end: int = 0) -> None:
+        """Before anybody looks at the entries of [start, end), or of all, or changes them (mm/ahead.py)."""
+        if self.ahead:
+            from machine.kernel.mm.ahead import settle
+
+            settle(self, start, end or self.task_size)
 
     def page_mapped(self, pfn: int) -> None:
         """An entry for `pfn` was installed: count it unless the frame is reserved or has no struct page."""
@@ -183,6 +196,7 @@ class mm_struct(UserAccess):
 
         Returns how many entries were there.
         """
+        self.settle(start, end)
         words = self.ram.words
         removed = 0
         for _va, index, number in self.tables.runs(start, end):
@@ -217,6 +231,7 @@ class mm_struct(UserAccess):
 
     def untouched(self, start: int, end: int) -> bool:
         """Whether no page of [start, end) was ever faulted in, or all are gone again."""
+        self.settle(start, end)
         words = self.ram.words
         return not any(any(words[index : index + number]) for _va, index, number in self.tables.runs(start, end))
 
@@ -224,6 +239,7 @@ class mm_struct(UserAccess):
 
     def walk_present(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """(address, entry) of every entry in [start, end) that holds a page or a device."""
+        self.settle(start, end)
         for va, index, number in self.tables.runs(start, end):
             for i, pte in enumerate(self.ram.words[index : index + number].tolist()):
                 if pte:

@@ -1,0 +1,88 @@
+"""Anonymous pages mapped ahead of their first touch: one fault for 16 or 64 of them.
+
+Most of a first touch is the trap and the way through Python, so in a machine where nobody counts faults one by one
+(`kernel.batch_faults`) a store to untouched anonymous memory maps the pages around it too.  Their entries have the bit
+AHEAD, and no accessed bit until the MMU or a copy of the kernel's uses them: whatever looks at entries, or moves or
+copies them, calls `settle` first, which makes of the touched ones what single faults would have left (fault counters
+included) and takes the others back.  So nobody can tell, but by the clock.  Linux has no such thing for small pages:
+the nearest are `do_fault_around` for files, and transparent huge pages.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from machine.hardware.paging import RW, A, D
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.mm.vma import VM_EXEC, VM_RAND_READ, vm_area_struct
+
+if TYPE_CHECKING:
+    from machine.kernel.mm.space import mm_struct
+
+AHEAD = 1 << 52
+"""Software bit of an entry that was made before anybody asked for the page."""
+NEAR, FAR = 4, 6
+"""log2 of the pages around a fault, and of those for one that follows the last run."""
+SPARE = 4096
+"""Frames that must be free beside those mapped ahead: when memory is short every page counts."""
+_FRAME = 0x000F_FFFF_FFFF_F000
+
+
+def fault_ahead(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> bool:
+    """Map `page`, which is about to be written, and its untouched neighbours; False where it must be alone."""
+    if vma.vm_flags & (VM_EXEC | VM_RAND_READ):
+        return False
+    words = mm.ram.words
+    for order in (FAR, NEAR) if page == mm.ahead_next else (NEAR,):
+        number = 1 << order
+        start = page & -(number << PAGE_SHIFT)
+        end = start + (number << PAGE_SHIFT)
+        if start < vma.vm_start or end > vma.vm_end:
+            continue
+        first = index - (page - start >> PAGE_SHIFT)
+        entries = words[first : first + number]
+        if any(entries):
+            continue
+        pfn = mm.mem.alloc_run(order, SPARE, "anonymous")
+        if pfn is None:
+            return False
+        bits = vma.vm_page_prot & ~A | RW | AHEAD
+        low = pfn << PAGE_SHIFT | bits
+        entries[:] = memoryview(array("Q", range(low, low + (number << PAGE_SHIFT), PAGE_SIZE)))
+        words[index] = words[index] & ~AHEAD | A | D
+        mm.rss_anon += number
+        mm.ahead += number - 1
+        mm.ahead_task = mm.kernel.current
+        mm.ahead_next = end
+        mm.kernel.fault_answer = "anonymous"
+        mm.kernel.fault_pfn = (words[index] & _FRAME) >> PAGE_SHIFT
+        return True
+    return False
+
+
+def settle(mm: mm_struct, start: int, end: int) -> None:
+    """Make the entries of [start, end) what they would be if every page had been faulted in by itself.
+
+    No TLB flush: an entry without its accessed bit is in none.
+    """
+    words, mem = mm.ram.words, mm.mem
+    touched = untouched = 0
+    for _va, index, number in mm.tables.runs(start, end):
+        for i, pte in enumerate(words[index : index + number].tolist()):
+            if not pte & AHEAD:
+                continue
+            if pte & A:
+                words[index + i] = pte & ~AHEAD
+                touched += 1
+            else:
+                words[index + i] = 0
+                mem.give_back((pte & _FRAME) >> PAGE_SHIFT)
+                untouched += 1
+    mm.ahead -= touched + untouched
+    mm.rss_anon -= untouched
+    task = mm.ahead_task
+    if touched and task is not None:
+        (task.signal if task.exiting else task).min_flt += touched
+    if not mm.ahead:
+        mm.ahead_task = None

@@ -1,0 +1,61 @@
+"""The zones of the buddy allocator and their free lists (mm/page_alloc.c: __rmqueue, __free_pages_bulk)."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from machine.hardware.ram import PAGE_SHIFT
+
+MAX_ORDER = 11
+"""Orders 0 to 10: a block is at most 4 MiB."""
+DMA_LIMIT = 16 << 20 >> PAGE_SHIFT
+"""First frame that ISA DMA can't reach."""
+
+
+class Zone:
+    """A zone of the buddy allocator: its free blocks by order, newest last."""
+
+    __slots__ = ("first", "free", "last", "name", "present", "remaining")
+
+    def __init__(self, name: str, first: int, last: int) -> None:
+        self.name, self.first, self.last = name, first, last
+        self.free: list[dict[int, None]] = [{} for _ in range(MAX_ORDER)]
+        self.remaining = 0
+        """Free frames."""
+        self.present = 0
+
+    def add(self, pfn: int, end: int) -> int:
+        """At boot: the largest aligned block at `pfn` that ends at most at `end`; its frames."""
+        order = min(MAX_ORDER - 1, (pfn & -pfn).bit_length() - 1 if pfn else MAX_ORDER - 1)
+        while pfn + (1 << order) > end:
+            order -= 1
+        self.free[order][pfn] = None
+        self.remaining += 1 << order
+        self.present += 1 << order
+        return 1 << order
+
+    def take(self, order: int) -> Optional[int]:
+        """First frame of a block of 2**order, cut from a larger one where need be; None when there is none."""
+        for have in range(order, MAX_ORDER):
+            if not self.free[have]:
+                continue
+            pfn, _ = self.free[have].popitem()
+            while have > order:
+                have -= 1
+                self.free[have][pfn + (1 << have)] = None
+            self.remaining -= 1 << order
+            return pfn
+        return None
+
+    def put(self, pfn: int, order: int) -> None:
+        """Free a block: with its free buddies it becomes one."""
+        self.remaining += 1 << order
+        free = self.free
+        while order < MAX_ORDER - 1:
+            buddy = pfn ^ (1 << order)
+            if buddy not in free[order]:
+                break
+            del free[order][buddy]
+            pfn &= ~(1 << order)
+            order += 1
+        free[order][pfn] = None
