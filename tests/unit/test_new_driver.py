@@ -142,7 +142,7 @@ def test_it_does_not_overwrite(written: tuple[Path, str], capsys: pytest.Capture
         (["class"], "is no name for a driver"),
         (["module"], "would define module_exit, which is the kernel's"),
         (["cdev"], "would define cdev_init, which is the kernel's"),
-        (["probe", "-o", "/nonexistent/x.py"], "/nonexistent/x.py: No such file or directory"),
+        (["probe", "-o", "/proc/nonexistent/x.py"], "/proc/nonexistent/x.py: No such file or directory"),
     ],
 )
 def test_names_that_do_not_work(

@@ -41,6 +41,9 @@ class Space:
     arg_start, arg_end, env_start, env_end = DATA, DATA + 8, DATA + 8, DATA + 12
     saved_auxv = bytes(16)
 
+    def settle(self) -> None:
+        """Nothing was mapped ahead."""
+
     def __init__(self, ram: Ram, mem: Memory) -> None:
         self.ram, self.mem = ram, mem
         self.tables = PageTables(ram, lambda: mem.alloc_pages(GFP_KERNEL | GFP_ZERO) << 12, lambda _: None)
