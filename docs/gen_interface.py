@@ -36,6 +36,7 @@ LAZY = {
     "wait": "linux/wait.h, asm/semaphore.h",
     "completion": "linux/completion.h, linux/mutex.h, linux/rwsem.h",
     "interrupt": "linux/interrupt.h, linux/workqueue.h",
+    "kthread": "linux/kthread.h",
     "timer": "linux/timer.h, linux/jiffies.h, linux/delay.h, linux/sched.h",
     "timekeeping": "linux/time.h, linux/ktime.h",
     "printk": "linux/printk.h, asm/bug.h",

@@ -265,7 +265,9 @@ class Kernel:
         if task is not None and task.pid != 1 and self.sched.loaded is task:
             where = interrupt_context(self.irq)
             who = f"{task.comm}[{task.pid}]"
-            if where:
+            if task.mm is None and not where:
+                text += f"; in the kernel thread {task.comm}"
+            elif where:
                 text += f"; while {who} ran" if where in text else f"; {where}, while {who} ran"
             else:
                 text += f"; {who} at {self.cpu.regs[RIP]:#x}"

@@ -82,9 +82,9 @@ SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
 
 if TYPE_CHECKING:
     from machine.kernel.include import (
-        completion as _completion, dma as _dma, fasync as _fasync, fb as _fb, interrupt, miscdevice as _misc,
-        pci as _pci, pio as _pio, printk as _printk, seek as _seek, spinlock, sysfs as _sysfs, timekeeping as _time,
-        timer, wait,
+        completion as _completion, dma as _dma, fasync as _fasync, fb as _fb, interrupt, kthread as _kthread,
+        miscdevice as _misc, pci as _pci, pio as _pio, printk as _printk, seek as _seek, spinlock, sysfs as _sysfs,
+        timekeeping as _time, timer, wait,
     )  # fmt: skip
     from machine.kernel.include.class_device import (
         ERR_PTR, IS_ERR, PTR_ERR, class_create, class_destroy, dev_get_drvdata, device, device_class, device_create,
@@ -118,6 +118,7 @@ if TYPE_CHECKING:
     from machine.kernel.include.fasync import *  # noqa: F403
     from machine.kernel.include.fb import *  # noqa: F403
     from machine.kernel.include.interrupt import *  # noqa: F403
+    from machine.kernel.include.kthread import *  # noqa: F403
     from machine.kernel.include.miscdevice import *  # noqa: F403
     from machine.kernel.include.pci import *  # noqa: F403
     from machine.kernel.include.pio import *  # noqa: F403
@@ -142,7 +143,7 @@ else:
     _HEADERS = (
         "printk", "vmalloc", "io", "structs", "wait", "spinlock", "interrupt", "timer", "ioctl", "uaccess_ret", "fault",
         "insert", "class_device", "completion", "fasync", "pio", "pci", "dma", "seek", "miscdevice", "timekeeping",
-        "sysfs", "fb",
+        "kthread", "sysfs", "fb",
     )  # fmt: skip
     """What most drivers do without: a module of `machine.kernel.include` each, imported when a name is looked for."""
 
@@ -241,7 +242,8 @@ __all__ = [
 ]  # fmt: skip
 if TYPE_CHECKING:
     for _header in (
-        _completion, _dma, _fasync, _fb, interrupt, _misc, _pci, _pio, _printk, _seek, spinlock, _sysfs, _time, timer,
+        _completion, _dma, _fasync, _fb, interrupt, _kthread, _misc, _pci, _pio, _printk, _seek, spinlock, _sysfs,
+        _time, timer,
         wait,
     ):  # fmt: skip
         __all__ += _header.__all__
