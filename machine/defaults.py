@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 from machine.hardware.ram import MiB
@@ -28,3 +29,13 @@ def default_environment() -> dict[str, str]:
     """The guest's environment: a PATH and HOME of its own, the terminal and the locale of the host."""
     host = {k: v for k, v in os.environ.items() if k in PASSED_ON or k.startswith("LC_")}
     return {"PATH": GUEST_PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/sh", **host}
+
+
+def ignored_signals() -> tuple[int, ...]:
+    """Signals that we were started with ignored, as `nohup` and a script's ``&`` do: exec keeps that for a program.
+
+    Not those that Python ignores for itself.
+    """
+    terminal = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+    each = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, *terminal)
+    return tuple(int(number) for number in each if signal.getsignal(number) is signal.SIG_IGN)

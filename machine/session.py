@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, Optional
 
 from machine.config import MachineConfig
+from machine.defaults import ignored_signals
 from machine.errors import ConfigError, NotExecutable, ProgramNotFound, TimeoutExpired
 from machine.events import Oops, Printk, Report
 from machine.kernel.module import is_from_debugger
@@ -164,7 +165,12 @@ class Session:
             signal.signal(number, stop)  # we go on
 
         handlers = dict.fromkeys(FORWARDED, forward) | {STOP_KEY: stop}
-        return {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        machine.kernel.ignored_signals = ignored_signals()
+        return {
+            number: signal.signal(number, handler)
+            for number, handler in handlers.items()
+            if number not in machine.kernel.ignored_signals
+        }
 
     # -- programs ----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from machine.compare.tree import Entry
+from machine.defaults import ignored_signals
 from machine.errors import NopageError, NotExecutable, ProgramError, ProgramNotFound, TimeoutExpired
 from machine.kernel.abi.errno import ENOENT, ENOTDIR
 from machine.kernel.abi.resource import DEFAULT_RLIMITS
@@ -205,6 +206,7 @@ def run_in_machine(
     try:
         with Machine(binds=binds, env=job.env, **options) as machine:
             text = None if watch is None else watch(machine)
+            machine.kernel.ignored_signals = ignored_signals()
             machine.events.listen("oops", lambda oops: run.complaints.append(f"{oops.where}: {oops.traceback.strip()}"))
             try:
                 result = machine.run(

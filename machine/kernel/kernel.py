@@ -74,6 +74,8 @@ class Kernel:
         self.events = events
         self.deterministic = deterministic
         self.check_invariants = check_invariants
+        self.ignored_signals: tuple[int, ...] = ()
+        """What programs from outside are started with ignored: `nohup`'s SIGHUP."""
         self.batch_faults = False
         """Anonymous pages may be mapped ahead of their first touch (mm/ahead.py): nobody counts faults one by one."""
         self.clock: Clock = VirtualClock() if deterministic else Clock()

@@ -258,6 +258,29 @@ def test_a_deadly_signal_is_explained(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert capfd.readouterr().err == "nopage: sh (pid 2): killed by SIGTERM\n"
 
 
+def test_ignored_signals_are_inherited() -> None:
+    """E3: as exec has it; `nohup nopage run` and a script's ``&`` do what they do for any program."""
+    command = [
+        sys.executable,
+        "-m",
+        "machine",
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "grep SigIgn /proc/self/status; kill -HUP $$; echo on",
+    ]
+    ignoring = [
+        sys.executable,
+        "-c",
+        "import os, signal, sys; signal.signal(1, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])",
+    ]
+    done = subprocess.run([*ignoring, *command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "SigIgn:\t0000000000000001\non\n"
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("SigIgn:\t0000000000000000\n", 128 + 1)
+
+
 def test_timeout(capfd: pytest.CaptureFixture[str]) -> None:
     begun = time.monotonic()
     assert cli.main(["run", "--timeout", "2", "sleep", "60"]) == 124

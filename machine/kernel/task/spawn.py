@@ -94,6 +94,8 @@ def spawn(
     task.files = files_struct(kernel)
     task.fs = fs_struct(kernel.root, kernel.root)
     task.sighand = sighand_struct()
+    for signo in kernel.ignored_signals:
+        task.sighand.action[signo].handler = SIG_IGN
     task.signal = signal_struct(task)
     task.signal.session_leader = True
     task.mm = mm_struct(kernel, 64)
