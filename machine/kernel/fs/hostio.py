@@ -140,7 +140,12 @@ class HostOperations(file_operations):
                     if done:
                         break
                     raise Errno(11) from None
-                node.kernel.sched.wait_host_fd(node.fd, write=True)
+                try:
+                    node.kernel.sched.wait_host_fd(node.fd, write=True)
+                except Errno:
+                    if done:
+                        break
+                    raise
             except OSError as failure:
                 if failure.errno == EPIPE:
                     _broken_pipe(node.kernel)

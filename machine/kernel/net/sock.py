@@ -154,14 +154,14 @@ class sock:
         if deadline == NOWAIT:
             raise Errno(EAGAIN)
         left = None if deadline is None else deadline - self.kernel.clock.monotonic_ns()
+        if left is not None and left <= 0:
+            raise Errno(EAGAIN)
         try:
-            woken = self.kernel.sched.wait(queue, left)
+            self.kernel.sched.wait(queue, left)
         except Errno as error:
             if deadline is not None and error.errno == ERESTARTSYS:
                 raise Errno(EINTR) from None
             raise
-        if not woken and deadline is not None and deadline <= self.kernel.clock.monotonic_ns():
-            raise Errno(EAGAIN)
 
     def state_change(self) -> None:
         """Wake everybody who waits for anything here."""

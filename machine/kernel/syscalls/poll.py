@@ -34,7 +34,7 @@ from machine.kernel.fs.poll import (
 )
 from machine.kernel.mm.space import TASK_SIZE
 from machine.kernel.syscalls.table import syscall
-from machine.kernel.task.signal import set_current_blocked
+from machine.kernel.task.signal import set_current_blocked, signal_pending
 
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
@@ -51,7 +51,7 @@ def poll_fds(task: Task, wanted: list[tuple[int, int]], timeout_ns: Optional[int
     """The bits that are set for each (descriptor, events), after sleeping until there are some or time is up.
 
     `events` has POLLERR and POLLHUP added; a negative descriptor gives 0, one that is not open POLLNVAL.
-    ERESTARTSYS for a signal.
+    ERESTARTSYS for a signal, which counts more than the time and less than a descriptor (do_poll, do_select).
     """
     kernel = task.kernel
     deadline = None if timeout_ns is None else kernel.clock.monotonic_ns() + timeout_ns
@@ -77,7 +77,11 @@ def poll_fds(task: Task, wanted: list[tuple[int, int]], timeout_ns: Optional[int
                 ready = True
             elif table is not None:
                 queues.update(table.queues)
-        if ready or timed_out:
+        if ready:
+            return results
+        if signal_pending(task):
+            raise Errno(ERESTARTSYS)
+        if timed_out:
             return results
         left = None if deadline is None else deadline - kernel.clock.monotonic_ns()
         timed_out = not kernel.sched.wait_any(queues, left)

@@ -23,6 +23,9 @@ PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 29, 30
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_GET_TID_ADDRESS = 38, 39, 40
 PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_CAP_AMBIENT = 41, 42, 47
+PR_MCE_KILL, PR_MCE_KILL_GET = 33, 34
+PR_MCE_KILL_CLEAR, PR_MCE_KILL_SET = 0, 1
+PR_MCE_KILL_LATE, PR_MCE_KILL_EARLY, PR_MCE_KILL_DEFAULT = 0, 1, 2
 PR_SET_VMA, PR_SET_VMA_ANON_NAME = 0x53564D41, 0
 PR_TSC_ENABLE = 1
 CAP_LAST_CAP = 40
@@ -148,7 +151,30 @@ def _get_tid_address(task: Task, address: int, *_: int) -> int:
 
 def _get_thp_disable(task: Task, *unused: int) -> int:
     _no_more(*unused)
+    return int(task.mm.thp_disable)
+
+
+def _set_thp_disable(task: Task, value: int, *unused: int) -> int:
+    _no_more(*unused)
+    task.mm.thp_disable = bool(value)
     return 0
+
+
+def _mce_kill(task: Task, what: int, policy: int, *unused: int) -> int:
+    _no_more(*unused)
+    if what == PR_MCE_KILL_CLEAR:
+        _no_more(policy)
+        task.mce_kill = PR_MCE_KILL_DEFAULT
+    elif what == PR_MCE_KILL_SET and policy in (PR_MCE_KILL_LATE, PR_MCE_KILL_EARLY, PR_MCE_KILL_DEFAULT):
+        task.mce_kill = policy
+    else:
+        raise Errno(EINVAL)
+    return 0
+
+
+def _mce_kill_get(task: Task, *unused: int) -> int:
+    _no_more(*unused)
+    return task.mce_kill
 
 
 def _cap_ambient(task: Task, what: int, capability: int, *unused: int) -> int:
@@ -207,6 +233,9 @@ _OPTIONS: dict[int, Callable[..., int]] = {
     PR_SET_NO_NEW_PRIVS: _set_no_new_privs,
     PR_GET_NO_NEW_PRIVS: _get_no_new_privs,
     PR_GET_TID_ADDRESS: _get_tid_address,
+    PR_SET_THP_DISABLE: _set_thp_disable,
+    PR_MCE_KILL: _mce_kill,
+    PR_MCE_KILL_GET: _mce_kill_get,
     PR_GET_THP_DISABLE: _get_thp_disable,
     PR_CAP_AMBIENT: _cap_ambient,
     PR_SET_VMA: _set_vma,

@@ -227,6 +227,7 @@ def begin_new_exec(bprm: linux_binprm, mm: mm_struct) -> None:
         raise
     mm_release(kernel, task)
     old = task.mm
+    mm.thp_disable = old.thp_disable
     kernel.sched.use_mm(task, mm)
     old.put()
     task.exe = bprm.program  # for its path and inode alone; the areas hold the references
@@ -255,6 +256,7 @@ def _reset_task(bprm: linux_binprm) -> None:
     if bprm.secureexec:
         task.pdeath_signal = 0
         task.personality &= ~PER_CLEAR_ON_SETID
+    task.keep_caps = False
     task.mm.dumpable = int(not bprm.secureexec)
     task.euid = task.suid = task.fsuid = bprm.euid
     task.egid = task.sgid = task.fsgid = bprm.egid

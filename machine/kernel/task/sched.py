@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from machine.kernel.task.task import Task
 
 
+_TIME_IS_UP = object()
+"""`task.wakeup` after a sleep that its timer ended."""
+
+
 class Scheduler:
     """Round robin over the tasks that can run."""
 
@@ -314,9 +318,11 @@ class Scheduler:
             self.hub.switch()
 
     def wait(self, queue: WaitQueue, timeout_ns: Optional[int] = None, interruptible: bool = True) -> bool:
-        """Sleep on `queue`: True when woken, False at the timeout.
+        """Sleep on `queue`: False at the timeout, True when there is something to look at.
 
-        Errno(ERESTARTSYS) when `interruptible` and a signal is pending.  Callers loop over their condition.
+        Callers loop over their condition, and call this only while it does not hold.  Errno(ERESTARTSYS) when
+        `interruptible` and a signal is pending *before* the sleep; one that ends the sleep gives True, so that an event
+        that came with it is found first, as in Linux's `___wait_event`.
         """
         return self.wait_any((queue,), timeout_ns, interruptible)
 
@@ -336,7 +342,7 @@ class Scheduler:
         timer = None
         if timeout_ns is not None:
             when = self.kernel.clock.monotonic_ns() + timeout_ns
-            timer = self.call_at(when, lambda: self.wake_task(task, None))
+            timer = self.call_at(when, lambda: self.wake_task(task, _TIME_IS_UP))
         task.wakeup = None
         try:
             self.sleep(interruptible)
@@ -344,14 +350,10 @@ class Scheduler:
             self.cancel(timer)
             for queue in waiting:
                 queue.sleepers.pop(task, None)
-        if isinstance(task.wakeup, WaitQueue):
-            return True
-        if interruptible and signal_pending(task):
-            raise Errno(ERESTARTSYS)
-        return False
+        return task.wakeup is not _TIME_IS_UP
 
-    def wake_task(self, task: Task, reason: Optional[WaitQueue]) -> None:
-        """Make a sleeping task runnable."""
+    def wake_task(self, task: Task, reason: object) -> None:
+        """Make a sleeping task runnable; `reason` is the queue that was woken, None for something else."""
         if task.state in (TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE):
             task.wakeup = reason
             task.state = TASK_RUNNING

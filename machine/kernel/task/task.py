@@ -29,7 +29,7 @@ class task_struct:
     __slots__ = (
         "abi", "blocked", "caps", "children", "clear_child_tid", "comm", "egid", "euid", "exe", "exit_code",
         "exit_signal", "exiting", "files", "fs", "fsgid", "fsuid", "gid", "groups", "image", "in_syscall",
-        "keep_caps", "kernel", "killable", "kstack", "maj_flt", "min_flt", "mm", "nice", "nivcsw", "no_new_privs",
+        "keep_caps", "kernel", "killable", "kstack", "maj_flt", "mce_kill", "mm", "nice", "nivcsw", "no_new_privs",
         "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending", "personality", "pid", "policy",
         "reset_on_fork", "restart", "rip_at_entry", "robust_list", "rseq", "sas_ss_flags", "sas_ss_size",
         "sas_ss_sp", "saved_sigmask", "set_child_tid", "sgid", "sighand", "signal", "sigpending", "sigwait", "start",
@@ -115,6 +115,8 @@ class task_struct:
         """(effective, permitted, inheritable) as capset left them; None: all for euid 0, none for the others."""
         self.keep_caps = False
         self.no_new_privs = False
+        self.mce_kill = 2
+        """PR_MCE_KILL_*: kept and shown, the machine's memory never fails."""
         self.nice = 0
         self.policy = 0
         """SCHED_*."""

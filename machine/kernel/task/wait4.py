@@ -117,7 +117,6 @@ def do_wait(kernel: Kernel, task: task_struct, kind: int, number: int, options: 
     SIGCHLD does.
     """
     leader = task.signal.leader
-    interrupted: Optional[Errno] = None
     while True:
         found = False
         for child in list(leader.children):
@@ -135,10 +134,5 @@ def do_wait(kernel: Kernel, task: task_struct, kind: int, number: int, options: 
             raise Errno(ECHILD)
         if options & WNOHANG:
             return None
-        if interrupted is not None:
-            raise interrupted
-        try:
-            kernel.sched.wait(task.signal.wait_chldexit)
-        except Errno as error:
-            interrupted = error  # the children are looked at once more first
+        kernel.sched.wait(task.signal.wait_chldexit)
         leader = task.signal.leader
