@@ -26,7 +26,7 @@ from machine.hardware.calibrate import CalibrationError
 from machine.hardware.fpu import FPCW_DEFAULT, FPTAG_DEFAULT, MXCSR_DEFAULT
 from machine.hardware.gdt import KERNEL_CS, KERNEL_DS, USER32_CS, USER_CS, USER_DS, write_gdt
 from machine.hardware.holes import Holes
-from machine.hardware.image import EFLAGS_FIXED, CpuError, RegisterImage
+from machine.hardware.image import EFLAGS_FIXED, FLAGS, CpuError, RegisterImage
 from machine.hardware.ram import PAGE_SIZE, Ram
 from machine.hardware.stop import StopCheck
 
@@ -36,6 +36,9 @@ RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, RI
 # Exception vectors (SDM vol. 3A table 6-1).
 DIVIDE_ERROR, DEBUG, NMI, BREAKPOINT, OVERFLOW, BOUND, INVALID_OPCODE = range(7)
 GENERAL_PROTECTION, PAGE_FAULT = 13, 14
+
+TF = 0x100
+"""EFLAGS: exception 1 after each instruction."""
 
 _CR0 = 0x80010033  # PG, WP, NE, ET, MP, PE
 _CR4 = 0x00000620  # PAE, OSFXSR, OSXMMEXCPT
@@ -80,6 +83,8 @@ class Cpu(RegisterImage):
         self._flush_wanted = self._drop_wanted = False
         self.running = self._stopped = False
         self._map_changes: list[Callable[[], None]] = []
+        self._early_step = False
+        """SYSCALL ends by looking at TF, before the next instruction: what the hook put there traps too early."""
         self._holes = Holes(self._uc, ram, uc_const.UC_PROT_ALL)
         self.gdt = write_gdt(ram, boot)
         """The descriptor table itself; entries 12 to 14 are a task's TLS descriptors."""
@@ -215,7 +220,10 @@ class Cpu(RegisterImage):
             else:
                 if vector < 32:
                     self._ints[self._exception_at] = -1
-                self.on_exception(vector)
+                if vector == DEBUG and self._early_step:
+                    self._early_step = False
+                else:
+                    self.on_exception(vector)
         except BaseException as failure:
             self._fail(failure)
         self._restore_raw(self._uch_value, self._ctx_value)
@@ -233,6 +241,8 @@ class Cpu(RegisterImage):
         regs[RIP] = (regs[RIP] - 2) & 0xFFFF_FFFF_FFFF_FFFF  # the engine adds 2 after this hook
         self._restore_raw(self._uch_value, self._ctx_value)
         regs[RIP] = (regs[RIP] + 2) & 0xFFFF_FFFF_FFFF_FFFF
+        if regs[FLAGS] & TF:
+            self._early_step = True
         if self._flush_wanted:
             self._flush_now()
 

@@ -24,7 +24,7 @@ from machine.hardware.gdt import USER_CS
 EFLAGS_FIXED = 0x202
 """EFLAGS of a new program: interrupts on, and bit 1, which is always set."""
 
-_FLAGS = 17
+FLAGS = 17
 """Where EFLAGS follows RIP in `regs`."""
 _GENERAL = "RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15 RIP".split()  # noqa: SIM905
 
@@ -141,7 +141,7 @@ class RegisterImage:
         While it runs they are the operands of the last instruction that set them, and an image that was saved
         inside a hook has them only there.
         """
-        self.regs[_FLAGS] = self.eflags()
+        self.regs[FLAGS] = self.eflags()
 
     def get_xmm(self, number: int) -> bytes:
         """The 16 bytes of XMM `number` of the image."""

@@ -29,6 +29,7 @@ from machine.kernel.mm.fault import do_page_fault
 from machine.kernel.mm.trace import FaultTrace
 from machine.kernel.syscalls import SyscallTable
 from machine.kernel.syscalls.table import ARGUMENTS
+from machine.kernel.task.signal import fatal_signal_pending
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -117,7 +118,13 @@ class Entry:
         self.clock.advance()
         row = table[number]
         events = self.events
-        if row is None or row.sleeps or events.syscall_enter is not None or events.syscall_exit is not None:
+        if (
+            row is None
+            or row.sleeps
+            or events.syscall_enter is not None
+            or events.syscall_exit is not None
+            or task.ptrace is not None
+        ):
             self.sched.enter(self._slow_syscall, task, row, number, table)
             return
         try:
@@ -135,6 +142,12 @@ class Entry:
         """A system call on the task's kernel stack: it may sleep."""
         regs = self.cpu.regs
         task.orig_ax = number
+        traced = task.ptrace is not None
+        if traced and task.ptrace.syscalls:
+            if not self._report_entry(task, table.abi):
+                return
+            number = task.orig_ax & _MASK32
+            row = table[number]
         name = row.name if row is not None else table.name(number) or f"syscall_{number:#x}"
         task.syscall = name
         events = self.events
@@ -153,6 +166,34 @@ class Entry:
         task.syscall = ""
         if entered is not None and events.syscall_exit is not None:
             events.syscall_exit(SyscallExit(task.pid, entered, result, self.clock.monotonic_ns()))
+        if traced or task.ptrace is not None:
+            self._report_exit(task)
+
+    def _report_entry(self, task: Task, abi: str) -> bool:
+        """The tracer's stop before a call, where it may change number and arguments; False: the call is not made."""
+        from machine.kernel.task.ptrace import PTRACE_EVENTMSG_SYSCALL_ENTRY, report_syscall
+
+        regs = self.cpu.regs
+        regs[RAX] = -ENOSYS & (_MASK64 if abi == "x86_64" else _MASK32)
+        emulate = task.ptrace.emulate
+        report_syscall(self.kernel, task, PTRACE_EVENTMSG_SYSCALL_ENTRY)
+        if emulate or task.orig_ax < 0 or fatal_signal_pending(task):
+            if not emulate and task.ptrace is not None:
+                self._report_exit(task)
+            return False
+        return True
+
+    def _report_exit(self, task: Task) -> None:
+        """The tracer's stop after a call, for PTRACE_SYSCALL and for a step over it."""
+        from machine.kernel.task.ptrace import PTRACE_EVENTMSG_SYSCALL_EXIT, report_syscall, stepped
+
+        found = task.ptrace
+        if found is None:
+            return
+        if found.syscalls and not found.emulate:
+            report_syscall(self.kernel, task, PTRACE_EVENTMSG_SYSCALL_EXIT)
+        elif found.step:
+            stepped(self.kernel, task)
 
     def _enter_event(self, task: Task, name: str, number: int, abi: str) -> SyscallEnter:
         regs = self.cpu.regs

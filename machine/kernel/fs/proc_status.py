@@ -8,7 +8,14 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.resource import RLIMIT_RSS, RLIMIT_SIGPENDING
 from machine.kernel.abi.signal import SIG_DFL, SIG_IGN
 from machine.kernel.mm.vma import VM_EXEC, VM_WRITE
-from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, TASK_INTERRUPTIBLE, TASK_STOPPED, TASK_UNINTERRUPTIBLE
+from machine.kernel.task.task import (
+    EXIT_DEAD,
+    EXIT_ZOMBIE,
+    TASK_INTERRUPTIBLE,
+    TASK_STOPPED,
+    TASK_TRACED,
+    TASK_UNINTERRUPTIBLE,
+)
 
 if TYPE_CHECKING:
     from machine.kernel.fs.proc import Text
@@ -24,6 +31,7 @@ CAP_FULL_SET = (1 << 41) - 1
 _STATES = (
     (EXIT_DEAD, "X", "X (dead)"),
     (EXIT_ZOMBIE, "Z", "Z (zombie)"),
+    (TASK_TRACED, "t", "t (tracing stop)"),
     (TASK_STOPPED, "T", "T (stopped)"),
     (TASK_UNINTERRUPTIBLE, "D", "D (disk sleep)"),
     (TASK_INTERRUPTIBLE, "S", "S (sleeping)"),
@@ -217,5 +225,4 @@ def _escaped(comm: str) -> str:
 
 
 def _tracer(task: task_struct) -> int:
-    tracer: Any = getattr(task, "tracer", None)
-    return 0 if tracer is None else int(tracer.pid)
+    return 0 if task.ptrace is None else int(task.ptrace.tracer.tgid)

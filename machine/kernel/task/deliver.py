@@ -135,13 +135,23 @@ def _start_group_stop(kernel: Kernel, task: task_struct, signo: int) -> None:
     signal = task.signal
     if not signal.flags & SIGNAL_STOP_STOPPED:
         signal.group_exit_code = signo
+    signal.stop_signo = signo
     signal.group_stop_count = 0
     for thread in signal.live_threads():
         if not thread.exiting and thread.state != TASK_STOPPED:
             thread.stop_pending = True
             signal.group_stop_count += 1
             if thread is not task:
-                signal_wake_up(kernel, thread, False)
+                _tell_to_stop(kernel, thread)
+
+
+def _tell_to_stop(kernel: Kernel, thread: task_struct) -> None:
+    if thread.ptrace is not None and thread.ptrace.seized:
+        from machine.kernel.task.ptrace import trap_notify
+
+        trap_notify(kernel, thread)
+    else:
+        signal_wake_up(kernel, thread, False)
 
 
 def _participate_in_stop(kernel: Kernel, task: task_struct) -> None:
@@ -189,12 +199,19 @@ def get_signal(kernel: Kernel, task: task_struct) -> Optional[tuple[siginfo, k_s
         if task.pending.signal & KILL_BIT and (signal.group_exit or signal.group_exec_task is not None):
             task.pending.signal &= ~KILL_BIT
             _die_with_the_others(kernel, task)
+        if task.ptrace is not None and (task.stop_pending or task.ptrace.trap_stop):
+            _trap(kernel, task)
+            continue
         if task.stop_pending:
             _participate_in_stop(kernel, task)
             continue
         info = _dequeue_synchronous(task) or dequeue_signal(task, task.blocked)
         if info is None:
             return None
+        if task.ptrace is not None and info.signo != SIGKILL:
+            info = _ask_tracer(kernel, task, info)
+            if info is None:
+                continue
         bit = 1 << (info.signo - 1)
         action = task.sighand.action[info.signo]
         if action.handler == SIG_IGN:
@@ -218,6 +235,21 @@ def get_signal(kernel: Kernel, task: task_struct) -> Optional[tuple[siginfo, k_s
             _start_group_stop(kernel, task, info.signo)
             continue
         _fatal(kernel, task, info)
+
+
+def _trap(kernel: Kernel, task: task_struct) -> None:
+    from machine.kernel.task.ptrace import jobctl_trap
+
+    jobctl_trap(kernel, task)
+    if task.ptrace is not None:
+        task.stop_pending = False
+    recalc_sigpending(task)
+
+
+def _ask_tracer(kernel: Kernel, task: task_struct, info: siginfo) -> Optional[siginfo]:
+    from machine.kernel.task.ptrace import ptrace_signal
+
+    return ptrace_signal(kernel, task, info)
 
 
 def _die_with_the_others(kernel: Kernel, task: task_struct) -> None:
@@ -309,6 +341,10 @@ def _handle_signal(kernel: Kernel, task: task_struct, info: siginfo, action: k_s
     if not action.flags & SA_NODEFER:
         mask |= 1 << (info.signo - 1)
     set_current_blocked(task, mask & FULL_SET)
+    if task.ptrace is not None and task.ptrace.step:
+        from machine.kernel.task.ptrace import stepped
+
+        stepped(kernel, task)
     if task.sas_ss_flags & SS_AUTODISARM:
         task.sas_ss_sp = task.sas_ss_size = 0
         task.sas_ss_flags = SS_DISABLE

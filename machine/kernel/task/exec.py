@@ -126,6 +126,7 @@ def do_execve(
     `argv` and `envp` are user addresses, read when the program has been found (do_execveat_common).
     Raises Errno while the old program can still be told; afterwards the task is killed by SIGSEGV.
     """
+    pid = task.pid
     program, filename, fd_path = _open_program(kernel, task, path, dirfd, flags)
     try:
         strings = read_strings(task, argv), read_strings(task, envp)
@@ -135,6 +136,10 @@ def do_execve(
     bprm = linux_binprm(kernel, task, filename, program, *strings)
     bprm.fd_path = fd_path
     _exec(bprm)
+    if task.ptrace is not None:
+        from machine.kernel.task.ptrace import PTRACE_EVENT_EXEC, ptrace_event
+
+        ptrace_event(kernel, task, PTRACE_EVENT_EXEC, pid)
     return 0
 
 
@@ -183,7 +188,7 @@ def _prepare(bprm: linux_binprm) -> ElfFile:
 def _fill_uid(bprm: linux_binprm) -> None:
     """Set-user-ID and set-group-ID programs (bprm_fill_uid)."""
     task, node = bprm.task, bprm.program.f_inode
-    if not task.no_new_privs:
+    if not task.no_new_privs and (task.ptrace is None or task.ptrace.tracer.euid == 0):
         if node.i_mode & S_ISUID:
             bprm.euid = node.i_uid
         if node.i_mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:

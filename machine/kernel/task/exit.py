@@ -82,6 +82,10 @@ def _account(task: task_struct) -> None:
 def release_task(kernel: Kernel, task: task_struct) -> None:
     """Forget a dead task: nobody will wait for it any more."""
     task.state = EXIT_DEAD
+    if task.ptrace is not None:
+        from machine.kernel.task.ptrace import unlink
+
+        unlink(kernel, task)
     if task.parent is not None and task in task.parent.children:
         task.parent.children.remove(task)
     if kernel.tasks.get(task.pid) is task:
@@ -201,7 +205,13 @@ def _exit_notify(kernel: Kernel, task: task_struct) -> None:
     signal = task.signal
     leader = signal.leader
     task.state = EXIT_ZOMBIE
-    if task is not leader:
+    if signal.ptraced:
+        from machine.kernel.task.ptrace import exit_ptrace
+
+        exit_ptrace(kernel, signal, None if all(thread.exiting for thread in signal.threads) else task)
+    if task.ptrace is not None and (task is not leader or not thread_group_empty(task)):
+        _tell_tracer(kernel, task)  # a thread that is traced stays until its tracer has waited for it
+    elif task is not leader:
         release_task(kernel, task)
         if leader.state == EXIT_ZOMBIE and thread_group_empty(leader):
             _process_gone(kernel, leader)
@@ -217,8 +227,45 @@ def _process_gone(kernel: Kernel, leader: task_struct) -> None:
     if leader.signal.group_exit:
         leader.exit_code = leader.signal.group_exit_code
     kernel.task_ended(leader, leader.exit_code)
+    if leader.ptrace is not None:
+        from machine.kernel.task.ptrace import reparented
+
+        if reparented(leader):  # its parent hears of it when the tracer has (EXIT_TRACE)
+            _tell_tracer(kernel, leader)
+            return
     if do_notify_parent(kernel, leader):
         release_task(kernel, leader)
+
+
+def _tell_tracer(kernel: Kernel, task: task_struct) -> None:
+    """SIGCHLD to the tracer of a task that is gone; it is forgotten at once where the tracer ignores that."""
+    tracer = task.ptrace.tracer
+    action = tracer.sighand.action[SIGCHLD]
+    if action.handler != SIG_IGN:
+        send_signal(kernel, tracer, SIGCHLD, exit_info(task))
+    tracer.signal.wait_chldexit.wake()
+    if action.handler == SIG_IGN or action.flags & SA_NOCLDWAIT:
+        release_traced(kernel, task)
+
+
+def release_traced(kernel: Kernel, task: task_struct) -> None:
+    """The tracer has seen the end of a task: a thread is forgotten, a process is for its parent now."""
+    from machine.kernel.task.ptrace import unlink
+
+    unlink(kernel, task)
+    untraced_zombie(kernel, task)
+
+
+def untraced_zombie(kernel: Kernel, task: task_struct) -> None:
+    """A zombie that nobody traces any more goes its usual way."""
+    leader = task.signal.leader
+    if task is not leader:
+        release_task(kernel, task)
+        if leader.state == EXIT_ZOMBIE and thread_group_empty(leader) and leader.ptrace is None:
+            _process_gone(kernel, leader)
+        task.signal.notify.wake()
+    elif thread_group_empty(task) and do_notify_parent(kernel, task):
+        release_task(kernel, task)
 
 
 # -- the entries ------------------------------------------------------------------------------------------------
@@ -227,6 +274,11 @@ def _process_gone(kernel: Kernel, leader: task_struct) -> None:
 def do_exit(kernel: Kernel, task: task_struct, code: int) -> NoReturn:
     """End the current thread with the status word `code`.  Unwinds its kernel stack (TaskExit)."""
     signal = task.signal
+    if task.ptrace is not None:
+        from machine.kernel.task.ptrace import PTRACE_EVENT_EXIT, event_enabled, ptrace_event
+
+        if event_enabled(task, PTRACE_EVENT_EXIT):
+            ptrace_event(kernel, task, PTRACE_EVENT_EXIT, code)
     task.exiting = True
     task.exit_code = code
     task.stop_pending = False
@@ -296,6 +348,10 @@ def de_thread(kernel: Kernel, task: task_struct) -> None:
 
 def _take_over_leader(kernel: Kernel, task: task_struct) -> None:
     signal, leader = task.signal, task.signal.leader
+    if leader.ptrace is not None:
+        from machine.kernel.task.ptrace import unlink
+
+        unlink(kernel, leader)
     del kernel.tasks[task.pid]
     task.pid = leader.pid
     kernel.tasks[task.pid] = task

@@ -34,6 +34,8 @@ CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x2000000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_IO = 0x10000000, 0x20000000, 0x40000000, 0x80000000
 CLONE_CLEAR_SIGHAND, CLONE_INTO_CGROUP = 1 << 32, 1 << 33
 
+PTRACE_EVENT_VFORK_DONE = 5
+
 NAMESPACES = (
     CLONE_NEWTIME | CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID
     | CLONE_NEWNET
@@ -108,7 +110,7 @@ def copy_process(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
 _FRESH = frozenset((
     "children", "clear_child_tid", "exit_code", "exit_signal", "exiting", "files", "fs", "groups", "image",
     "in_syscall", "kernel", "killable", "kstack", "maj_flt", "min_flt", "mm", "nivcsw", "nvcsw", "on_rq", "orig_ax",
-    "parent", "pdeath_signal", "pending", "pid", "restart", "rip_at_entry", "robust_list", "saved_sigmask",
+    "parent", "pdeath_signal", "pending", "pid", "ptrace", "restart", "rip_at_entry", "robust_list", "saved_sigmask",
     "set_child_tid", "sighand", "signal", "sigpending", "sigwait", "start", "start_time", "state",
     "stime", "stop_pending", "syscall", "sysvsem", "tgid", "tls_array", "utime", "vfork_done", "wait_key", "wakeup",
     "work",
@@ -186,12 +188,27 @@ def _link(kernel: Kernel, parent: task_struct, child: task_struct, args: kernel_
             child.parent.children.append(child)
     kernel.tasks[child.pid] = child
     recalc_sigpending(child)
+    if parent.ptrace is not None:
+        from machine.kernel.task import ptrace
+
+        if flags & CLONE_PTRACE or _ptrace_event(parent, args):
+            ptrace.trace_child(parent, child)
+
+
+def _ptrace_event(parent: task_struct, args: kernel_clone_args) -> int:
+    """The PTRACE_EVENT_* that this clone is to its tracer, 0 for none."""
+    if parent.ptrace is None or args.flags & CLONE_UNTRACED:
+        return 0
+    from machine.kernel.task.ptrace import event_of_clone
+
+    return event_of_clone(parent, bool(args.flags & CLONE_VFORK), args.exit_signal)
 
 
 def kernel_clone(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -> int:
     """Make the child, let it run; with CLONE_VFORK sleep until it calls exec or exits.  Returns its pid."""
     if parent.sigpending and not args.flags & CLONE_THREAD and parent.signal.group_exit:
         raise Errno(EAGAIN)
+    event = 0 if parent.ptrace is None else _ptrace_event(parent, args)
     child = copy_process(kernel, parent, args)
     pid = child.pid
     if args.flags & CLONE_PARENT_SETTID:
@@ -205,9 +222,20 @@ def kernel_clone(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
     done = kernel.sched.queue() if args.flags & CLONE_VFORK else None
     child.vfork_done = done
     kernel.sched.add(child)
+    if event:
+        _tell_tracer(kernel, parent, event, pid)
     if done is not None:
         _wait_for_vfork_done(kernel, parent, child)
+        if parent.ptrace is not None:
+            _tell_tracer(kernel, parent, PTRACE_EVENT_VFORK_DONE, pid)
     return pid
+
+
+def _tell_tracer(kernel: Kernel, parent: task_struct, event: int, pid: int) -> None:
+    from machine.kernel.task.ptrace import event_enabled, ptrace_event
+
+    if event_enabled(parent, event):
+        ptrace_event(kernel, parent, event, pid)
 
 
 def _wait_for_vfork_done(kernel: Kernel, parent: task_struct, child: task_struct) -> None:

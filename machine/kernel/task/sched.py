@@ -30,6 +30,7 @@ from machine.kernel.task.task import (
     TASK_INTERRUPTIBLE,
     TASK_RUNNING,
     TASK_STOPPED,
+    TASK_TRACED,
     TASK_UNINTERRUPTIBLE,
     TaskExit,
 )
@@ -42,9 +43,7 @@ if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct
     from machine.kernel.task.task import Task
 
-
-_TIME_IS_UP = object()
-"""`task.wakeup` after a sleep that its timer ended."""
+_TIME_IS_UP = object()  # why a sleep ended (`task.wakeup`): its timer
 
 
 class Scheduler:
@@ -320,9 +319,8 @@ class Scheduler:
     def wait(self, queue: WaitQueue, timeout_ns: Optional[int] = None, interruptible: bool = True) -> bool:
         """Sleep on `queue`: False at the timeout, True when there is something to look at.
 
-        Callers loop over their condition, and call this only while it does not hold.  Errno(ERESTARTSYS) when
-        `interruptible` and a signal is pending *before* the sleep; one that ends the sleep gives True, so that an event
-        that came with it is found first, as in Linux's `___wait_event`.
+        Callers loop over their condition.  Errno(ERESTARTSYS) when `interruptible` and a signal is pending *before*
+        the sleep; one that ends it gives True, so that an event that came with it is found first (___wait_event).
         """
         return self.wait_any((queue,), timeout_ns, interruptible)
 
@@ -353,7 +351,7 @@ class Scheduler:
         return task.wakeup is not _TIME_IS_UP
 
     def wake_task(self, task: Task, reason: object) -> None:
-        """Make a sleeping task runnable; `reason` is the queue that was woken, None for something else."""
+        """Make a sleeping task runnable."""
         if task.state in (TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE):
             task.wakeup = reason
             task.state = TASK_RUNNING
@@ -361,7 +359,7 @@ class Scheduler:
 
     def wake_signal(self, task: Task, stopped_too: bool = False) -> None:
         """A signal is pending for `task`: end an interruptible sleep (signal_wake_up)."""
-        if task.state == TASK_INTERRUPTIBLE or (stopped_too and task.state == TASK_STOPPED):
+        if task.state == TASK_INTERRUPTIBLE or (stopped_too and task.state in (TASK_STOPPED, TASK_TRACED)):
             task.wakeup = None
             task.state = TASK_RUNNING
             self._enqueue(task)
@@ -404,4 +402,4 @@ class Scheduler:
 
 
 def _nothing() -> None:
-    """Work of a task that only has to look at its signals on the way to user mode."""
+    """Work of a task that only has to look at its signals."""

@@ -78,8 +78,8 @@ class signal_struct:
         "cmaj_flt", "cmaxrss", "cmin_flt", "cnivcsw", "cnvcsw", "cstime", "cutime", "did_exec", "flags",
         "group_exec_task", "group_exit_code", "group_stop_count", "has_child_subreaper", "is_child_subreaper",
         "itimers", "leader", "maj_flt", "maxrss", "min_flt", "nivcsw", "notify", "nvcsw", "oom_score_adj", "pgrp",
-        "posix_timers", "rlimits", "session", "session_leader", "shared_pending", "stime", "threads", "tty", "utime",
-        "wait_chldexit",
+        "posix_timers", "ptraced", "rlimits", "session", "session_leader", "shared_pending", "stime", "stop_signo",
+        "threads", "tty", "utime", "wait_chldexit",
     )  # fmt: skip
 
     def __init__(self, leader: task_struct) -> None:
@@ -93,6 +93,10 @@ class signal_struct:
         """Status word of a group exit, or the signal of a group stop."""
         self.group_stop_count = 0
         """Threads that have still to stop."""
+        self.stop_signo = 0
+        """The signal of the last group stop."""
+        self.ptraced: list[task_struct] = []
+        """Whom its threads trace."""
         self.group_exec_task: Optional[task_struct] = None
         """The thread whose execve waits until the others are gone."""
         sched = leader.kernel.sched

@@ -38,7 +38,7 @@ from machine.kernel.task.sighand import (
     signal_struct,
 )
 from machine.kernel.task.siginfo import siginfo
-from machine.kernel.task.task import TASK_STOPPED, task_struct
+from machine.kernel.task.task import TASK_STOPPED, TASK_TRACED, task_struct
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -64,6 +64,8 @@ def recalc_sigpending(task: task_struct) -> bool:
     """Compute `task.sigpending` anew from the two queues, the mask and a pending group stop."""
     waiting = (task.pending.signal | task.signal.shared_pending.signal) & ~task.blocked
     task.sigpending = bool(waiting) or task.stop_pending or bool(task.signal.flags & SIGNAL_CLD_MASK)
+    if task.ptrace is not None and task.ptrace.trap_stop:
+        task.sigpending = True
     return task.sigpending
 
 
@@ -109,6 +111,8 @@ def sig_ignored(task: task_struct, signo: int, force: bool = False) -> bool:
     handler may change before they are unblocked."""
     if task.blocked >> (signo - 1) & 1 or task.sigwait >> (signo - 1) & 1:
         return False
+    if task.ptrace is not None and signo != SIGKILL:
+        return False  # the tracer may want to know even of those
     handler = task.sighand.action[signo].handler
     if task.signal.flags & SIGNAL_UNKILLABLE and handler == SIG_DFL and not (force and signo in (SIGKILL, SIGSTOP)):
         return True
@@ -154,6 +158,10 @@ def _continue(kernel: Kernel, task: task_struct) -> None:
         if thread.state == TASK_STOPPED:
             thread.sigpending = True
             kernel.sched.wake_signal(thread, True)
+        elif thread.ptrace is not None and thread.ptrace.seized:
+            from machine.kernel.task.ptrace import trap_notify
+
+            trap_notify(kernel, thread)
 
 
 def _queued_by_user(kernel: Kernel, uid: int) -> int:
@@ -211,7 +219,7 @@ def _wants_signal(task: task_struct, signo: int) -> bool:
         return False
     if signo == SIGKILL:
         return True
-    return task.state != TASK_STOPPED and not task.sigpending
+    return task.state not in (TASK_STOPPED, TASK_TRACED) and not task.sigpending
 
 
 def _complete_signal(kernel: Kernel, task: task_struct, signo: int, group: bool) -> None:
@@ -235,6 +243,7 @@ def _complete_signal(kernel: Kernel, task: task_struct, signo: int, group: bool)
         and not signal.flags & (SIGNAL_GROUP_EXIT | SIGNAL_UNKILLABLE)
         and not target.sigwait >> (signo - 1) & 1
         and not core
+        and (signo == SIGKILL or task.ptrace is None)
     ):
         signal.flags = SIGNAL_GROUP_EXIT
         signal.group_exit_code = signo

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct
     from machine.kernel.task.sighand import sighand_struct, signal_struct
 
-TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_STOPPED, EXIT_ZOMBIE, EXIT_DEAD = 0, 1, 2, 4, 16, 32
+TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_STOPPED, TASK_TRACED = 0, 1, 2, 4, 8
+EXIT_ZOMBIE, EXIT_DEAD = 16, 32
 
 
 class TaskExit(BaseException):
@@ -29,12 +30,12 @@ class task_struct:
     __slots__ = (
         "abi", "blocked", "caps", "children", "clear_child_tid", "comm", "egid", "euid", "exe", "exit_code",
         "exit_signal", "exiting", "files", "fs", "fsgid", "fsuid", "gid", "groups", "image", "in_syscall",
-        "keep_caps", "kernel", "killable", "kstack", "maj_flt", "mce_kill", "mm", "nice", "nivcsw", "no_new_privs",
-        "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending", "personality", "pid", "policy",
-        "reset_on_fork", "restart", "rip_at_entry", "robust_list", "rseq", "sas_ss_flags", "sas_ss_size",
-        "sas_ss_sp", "saved_sigmask", "set_child_tid", "sgid", "sighand", "signal", "sigpending", "sigwait", "start",
-        "start_time", "state", "stime", "stop_pending", "suid", "syscall", "sysvsem", "tgid", "thread",
-        "timer_slack", "tls_array", "uid", "utime", "vfork_done", "wait_key", "wakeup", "work",
+        "keep_caps", "kernel", "killable", "kstack", "maj_flt", "mce_kill", "min_flt", "mm", "nice", "nivcsw",
+        "no_new_privs", "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending", "personality", "pid",
+        "policy", "ptrace", "reset_on_fork", "restart", "rip_at_entry", "robust_list", "rseq", "sas_ss_flags",
+        "sas_ss_size", "sas_ss_sp", "saved_sigmask", "set_child_tid", "sgid", "sighand", "signal", "sigpending",
+        "sigwait", "start", "start_time", "state", "stime", "stop_pending", "suid", "syscall", "sysvsem", "tgid",
+        "thread", "timer_slack", "tls_array", "uid", "utime", "vfork_done", "wait_key", "wakeup", "work",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, pid: int, tgid: int) -> None:
@@ -55,6 +56,8 @@ class task_struct:
         """What the threads of a process share: pgrp, session, rlimits, shared pending, exit code."""
         self.parent: Optional[task_struct] = None
         self.children: list[task_struct] = []
+        self.ptrace: Any = None
+        """How it is traced (task/ptrace.py: tracee); None while nobody does."""
         self.image = bytearray()
         self.kstack: Any = None
         """The greenlet on which this task's system calls run: its kernel stack."""

@@ -12,6 +12,7 @@ from machine.kernel.abi.signal import (
     CLD_EXITED,
     CLD_KILLED,
     CLD_STOPPED,
+    CLD_TRAPPED,
     SIGCHLD,
     SIGCONT,
 )
@@ -59,12 +60,12 @@ def _usage(task: task_struct) -> rusage:
     )
 
 
-def _eligible(kind: int, number: int, options: int, child: task_struct) -> bool:
+def _eligible(kind: int, number: int, options: int, child: task_struct, traced: bool) -> bool:
     if kind == P_PID and child.pid != number:
         return False
     if kind == P_PGID and child.signal.pgrp != number:
         return False
-    return bool(options & WALL) or (child.exit_signal != SIGCHLD) == bool(options & WCLONE)
+    return traced or bool(options & WALL) or (child.exit_signal != SIGCHLD) == bool(options & WCLONE)
 
 
 def _reap(kernel: Kernel, parent: task_struct, child: task_struct, usage: rusage) -> None:
@@ -80,12 +81,19 @@ def _reap(kernel: Kernel, parent: task_struct, child: task_struct, usage: rusage
 
 
 def _wait_zombie(kernel: Kernel, parent: task_struct, child: task_struct, options: int) -> Optional[Waited]:
-    if child.state != EXIT_ZOMBIE or not thread_group_empty(child) or not options & WEXITED:
+    if child.state != EXIT_ZOMBIE or not options & WEXITED:
+        return None
+    if child is child.signal.leader and not thread_group_empty(child):
         return None
     word = child.exit_code
     usage = _usage(child)
     if not options & WNOWAIT:
-        _reap(kernel, parent, child, usage)
+        if child.ptrace is not None and (child is not child.signal.leader or child.parent is not parent):
+            from machine.kernel.task.exit import release_traced
+
+            release_traced(kernel, child)
+        else:
+            _reap(kernel, parent, child, usage)
     signo = word & 0x7F
     code = (CLD_DUMPED if word & 0x80 else CLD_KILLED) if signo else CLD_EXITED
     return Waited(child.pid, child.uid, code, signo or word >> 8 & 0xFF, word & 0xFFFF, usage)
@@ -99,6 +107,18 @@ def _wait_stopped(child: task_struct, options: int) -> Optional[Waited]:
     if not options & WNOWAIT:
         signal.group_exit_code = 0
     return Waited(child.pid, child.uid, CLD_STOPPED, signo, signo << 8 | 0x7F, _usage(child))
+
+
+def _wait_traced(child: task_struct, options: int) -> Optional[Waited]:
+    """The stop of a traced task, whether WUNTRACED is given or not."""
+    from machine.kernel.task.ptrace import stop_code
+
+    code = stop_code(child)
+    if not code:
+        return None
+    if not options & WNOWAIT:
+        child.ptrace.code = 0
+    return Waited(child.pid, child.uid, CLD_TRAPPED, code, code << 8 | 0x7F, _usage(child))
 
 
 def _wait_continued(child: task_struct, options: int) -> Optional[Waited]:
@@ -116,18 +136,15 @@ def do_wait(kernel: Kernel, task: task_struct, kind: int, number: int, options: 
     None: WNOHANG and no news.  ECHILD: no such child.  Interrupted: ERESTARTSYS, unless the signal came with news, as
     SIGCHLD does.
     """
-    leader = task.signal.leader
     while True:
+        leader = task.signal.leader
         found = False
-        for child in list(leader.children):
-            if child.state == EXIT_DEAD or not _eligible(kind, number, options, child):
+        for child in (*leader.children, *task.signal.ptraced):
+            traced = child.ptrace is not None and child.ptrace.tracer.signal is task.signal
+            if child.state == EXIT_DEAD or not _eligible(kind, number, options, child, traced):
                 continue
             found = True
-            news = (
-                _wait_zombie(kernel, leader, child, options)
-                or _wait_stopped(child, options)
-                or _wait_continued(child, options)
-            )
+            news = _news_of(kernel, leader, child, options, traced)
             if news is not None:
                 return news
         if not found:
@@ -135,4 +152,16 @@ def do_wait(kernel: Kernel, task: task_struct, kind: int, number: int, options: 
         if options & WNOHANG:
             return None
         kernel.sched.wait(task.signal.wait_chldexit)
-        leader = task.signal.leader
+
+
+def _news_of(kernel: Kernel, leader: task_struct, child: task_struct, options: int, traced: bool) -> Optional[Waited]:
+    """What has become of one child (wait_consider_task)."""
+    if child.ptrace is not None:
+        if traced:
+            news = _wait_zombie(kernel, leader, child, options) or _wait_traced(child, options)
+            return news or _wait_continued(child, options)
+        if child.state == EXIT_ZOMBIE:
+            return None  # its tracer comes first
+    return (
+        _wait_zombie(kernel, leader, child, options) or _wait_stopped(child, options) or _wait_continued(child, options)
+    )
