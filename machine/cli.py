@@ -154,6 +154,7 @@ def _config(chosen: argparse.Namespace) -> MachineConfig:
         devices=chosen.devices or [],
         modules=chosen.modules or [],
         reload=chosen.reload,
+        max_tasks=chosen.max_tasks,
         deterministic=chosen.deterministic,
         batch_faults=not chosen.single_faults,
         env=chosen.env or [],

@@ -92,6 +92,13 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
+def parse_tasks(text: str) -> int:
+    """How many tasks: 1 to 32767.  ValueError."""
+    if not text.isdigit() or not 1 <= int(text) < 32768:
+        raise ValueError(f"'{text}' is not a number of tasks, 1 to 32767")
+    return int(text)
+
+
 @record
 class MachineConfig:
     """What `Machine` is to be built with."""
@@ -102,6 +109,7 @@ class MachineConfig:
     devices: list[str] = field(default_factory=list)
     modules: list[str] = field(default_factory=list)
     """Drivers that the guest may load, by path."""
+    max_tasks: Optional[int] = None
     reload: bool = False
     deterministic: bool = False
     batch_faults: bool = True
@@ -170,4 +178,5 @@ class MachineConfig:
             export=self.export,
             core=self.core,
             interruptible=not self.deterministic,
+            max_tasks=self.max_tasks,
         )

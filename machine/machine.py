@@ -71,6 +71,7 @@ class Machine:
     without it a machine whose processes all sleep for ever is stuck, and they are killed.
     `batch_faults` lets one fault map several anonymous pages while nobody watches faults: quicker, and invisible to the
     guest; never with `deterministic`.
+    `max_tasks` is how many processes and threads the guest may have at a time; None: what Linux allows with this RAM.
     `check_invariants` examines the address space after every change and fails loudly: for tests.
     """
 
@@ -91,6 +92,7 @@ class Machine:
         interruptible: bool = False,
         check_invariants: bool = False,
         batch_faults: bool = False,
+        max_tasks: Optional[int] = None,
     ) -> None:
         self.events = Events()
         try:
@@ -101,6 +103,8 @@ class Machine:
         self.kernel.interruptible = interruptible
         self.kernel.batch_faults = batch_faults and not deterministic
         self.kernel.coredump = self.cores = Cores(self.kernel, core)
+        if max_tasks is not None:
+            self.kernel.max_threads = max_tasks + 1  # and init
         self.user = user
         self.env = dict(env) if env is not None else default_environment()
         self.export = export
@@ -344,6 +348,11 @@ class Machine:
                     opened.put()
             except Errno as error:
                 raise OSError(error.errno, os.strerror(error.errno), path) from None
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Limits that the guest has met since boot (memory, tasks, RLIMIT_AS, ...), in words, and how often."""
+        return dict(self.kernel.limits)
 
     @property
     def dmesg(self) -> list[str]:

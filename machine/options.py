@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from machine.config import parse_bind, parse_env, parse_ram, parse_seconds, parse_user
+from machine.config import parse_bind, parse_env, parse_ram, parse_seconds, parse_tasks, parse_user
 
 
 class Option(NamedTuple):
@@ -31,6 +31,8 @@ RUN_OPTIONS = (
            "modules", str, True),
     Option(("--reload",), "", "take up an edited driver at the next open of its device, when nobody uses it", "reload"),
     Option(("--ram",), "SIZE", "the machine's memory, 16M to 16G (512M)", "ram", parse_ram),
+    Option(("--max-tasks",), "NUMBER", "how many processes and threads there may be (4095 with 512M of RAM)",
+           "max_tasks", parse_tasks),
     Option(("--strace",), "[=FILE]", "show every system call and signal, on standard error or in FILE", "strace"),
     Option(("--faults",), "[=FILE]", "show every page fault, on standard error or in FILE", "faults"),
     Option(("--core",), "DIR", "an ELF core in DIR for each program that a signal kills (DIR/%%e.%%p names them)",

@@ -187,6 +187,7 @@ class Session:
                     self.say.line(f"nopage: {task}")
                 return TIMED_OUT
         self._unload(machine)
+        self._report_limits(machine, status)
         self._report_missing(machine, status)
         self._report_changes(machine)
         return status
@@ -230,6 +231,12 @@ class Session:
                 f"nopage: {name}: status {result.exit}, {seconds:.2f} s, {result.faults} page faults, "
                 f"{result.syscalls} system calls"
             )
+
+    def _report_limits(self, machine: Machine, status: int) -> None:
+        """Which limits were met, when a program may have failed of them."""
+        for text, count in machine.limits.items():
+            if status or self.chosen.verbose or text.startswith("out of memory"):
+                self.say.line(f"nopage: {text}" + (f" ({count} times)" if count > 1 else ""))
 
     def _report_missing(self, machine: Machine, status: int) -> None:
         """Which system calls the programs wanted in vain; only when somebody may wonder."""

@@ -59,6 +59,7 @@ _BOOT = 0x100000
 _FIRST_FREE = 0x2C5000
 
 PID_MAX = 32768
+LIMITS_KEPT = 20
 
 
 class Kernel:
@@ -80,6 +81,10 @@ class Kernel:
         """Anonymous pages may be mapped ahead of their first touch (mm/ahead.py): nobody counts faults one by one."""
         self.clock: Clock = VirtualClock() if deterministic else Clock()
         self.log = Log(self)
+        self.limits: dict[str, int] = {}
+        """Limits that the guest met, in words, and how often."""
+        self.oom: Any = None
+        """What mm/oom_kill.py remembers."""
         self.reports: list[str] = []
         """Misuse that the kernel noticed (`Bad page state`, `BUG`): tests want it empty."""
         self.oopses: list[Oops] = []
@@ -125,6 +130,8 @@ class Kernel:
         self.leak_checks: list[Callable[[Any], list[str]]] = []
         """Of each subsystem: module -> what that module did not give back, a line each (insmod.py: leaks)."""
         self.chrdevs = Chrdevs(self)
+        self.max_threads = 0
+        """How many tasks there may be, init included (kernel/fork.c: max_threads)."""
         self.unix = UnixTable(self)
         self.ipc = IpcNamespace()
         self.fsnotify_watches = 0
@@ -160,6 +167,7 @@ class Kernel:
             if start == 0x100000:
                 first = _FIRST_FREE
             mem.release_range(first >> PAGE_SHIFT, end >> PAGE_SHIFT)
+        self.max_threads = max(20, mem.total_frames() // 32)  # set_max_threads: an eighth of memory in stacks of 16 KiB
         mem.min_free = min(1024, mem.total_frames() >> 7)
         self.kernel_tables = PageTables(ram, self._table_frame, lambda physical: mem.put_page(physical >> PAGE_SHIFT))
         for start, end in ram.pieces:
@@ -285,6 +293,11 @@ class Kernel:
         if self.events.report is not None:
             self.events.report(Report(text, misuse, self.clock.monotonic_ns()))
 
+    def limit_met(self, text: str) -> None:
+        """The guest was refused something that a limit allows no more of; for the report at the end."""
+        if text in self.limits or len(self.limits) < LIMITS_KEPT:
+            self.limits[text] = self.limits.get(text, 0) + 1
+
     def driver_bug(self, module: Any, text: str) -> None:
         """A driver did what would corrupt a real kernel."""
         self.report(f"BUG: {getattr(module, 'name', '?')}: {text}")
@@ -334,10 +347,10 @@ class Kernel:
         unmap_mapping_range(self, mapping, first, last)
 
     def alloc_pid(self) -> int:
-        """The next free process number; they wrap at 32768 (kernel/pid.c)."""
-        pid = self._last_pid
-        for _ in range(PID_MAX):
-            pid = pid + 1 if pid + 1 < PID_MAX else 300
+        """The next free process number; they wrap at pid_max, 32768 (kernel/pid.c).  EAGAIN."""
+        pid, pid_max = self._last_pid, self.sysctl.get("kernel/pid_max", PID_MAX)
+        for _ in range(pid_max):
+            pid = pid + 1 if pid + 1 < pid_max else 300
             if pid not in self.tasks and not (pid < self._last_pid and self._is_group(pid)):
                 self._last_pid = pid
                 return pid

@@ -116,8 +116,7 @@ def _version(_kernel: Kernel) -> Text:
 
 
 def _threads_max(kernel: Kernel) -> Text:
-    """An eighth of memory in thread structures of 16 KiB (kernel/fork.c: set_max_threads)."""
-    return f"{max(20, kernel.mem.total_frames() // 32)}\n"
+    return f"{kernel.max_threads}\n"
 
 
 def _constant(text: str) -> Callable[[Kernel], Text]:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _ACCESS = VM_READ | VM_WRITE | VM_EXEC
 PAGE_FAULT_VECTOR = 14
+NO_FRAME = "out of memory"
+"""`kernel.fault_answer` when the machine itself had no frame."""
 
 
 def do_page_fault(kernel: Kernel, task: Task, address: int, error_code: int) -> None:
@@ -78,9 +80,22 @@ def do_page_fault(kernel: Kernel, task: Task, address: int, error_code: int) -> 
         kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT_VECTOR, error_code)
     elif outcome == FAULT_SIGSEGV:
         kernel.force_sig_fault(task, SIGSEGV, SEGV_MAPERR, address, PAGE_FAULT_VECTOR, error_code)
-    else:
+    elif of_driver(kernel, vma) or not _memory_will_come(kernel, task):
         kernel.printk(f"VM: killing process {task.comm}", 3)
         kernel.force_sig_fault(task, SIGKILL, 0, 0, PAGE_FAULT_VECTOR, error_code)
+
+
+def of_driver(kernel: Kernel, vma: vm_area_struct) -> bool:
+    """Whether a driver has answered that there is no memory (NOPAGE_OOM): its process ends, as in 2.6.10."""
+    ops = vma.vm_ops
+    return ops is not None and ops.owner is not None and kernel.fault_answer != NO_FRAME
+
+
+def _memory_will_come(kernel: Kernel, task: Task) -> bool:
+    """Somebody has to end: the instruction runs again when it was another process, and the signal ends this one."""
+    from machine.kernel.mm.oom_kill import out_of_memory
+
+    return out_of_memory(kernel, task) or task.sigpending
 
 
 def bad_area(kernel: Kernel, task: Task, si_code: int, address: int, error_code: int) -> None:
@@ -121,6 +136,13 @@ def faultin(mm: mm_struct, address: int, error_code: int) -> bool:
             current.maj_flt += 1
         return True
     if outcome == VM_FAULT_OOM and current is not None:
+        if not of_driver(mm.kernel, vma):
+            from machine.kernel.mm.oom_kill import wait_for_memory
+
+            if wait_for_memory(mm.kernel, current):
+                return faultin(mm, address, error_code)
+            if current.sigpending:
+                return False
         mm.kernel.force_sig_fault(current, SIGKILL, 0, 0, PAGE_FAULT_VECTOR, error_code)
     return False
 
@@ -155,7 +177,7 @@ def handle_mm_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: boo
             mm.flush_tlb()
             outcome = VM_FAULT_MINOR
     except Errno:
-        kernel.fault_answer = "out of memory"
+        kernel.fault_answer = NO_FRAME
         return VM_FAULT_OOM
     if kernel.check_invariants:
         kernel.check_mm(mm)

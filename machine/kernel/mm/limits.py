@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import EAGAIN, EPERM, Errno
 from machine.kernel.abi.resource import RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK
 from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_LOCKED, VM_SHARED, VM_WRITE, vm_area_struct
 
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+
 
 def may_expand_vm(mm: mm_struct, vm_flags: int, pages: int) -> bool:
     """Whether RLIMIT_AS and RLIMIT_DATA allow `pages` more."""
     kernel = mm.kernel
     if mm.total_vm + pages > kernel.rlimit(RLIMIT_AS) >> PAGE_SHIFT:
-        return False
+        return _refused(kernel, "RLIMIT_AS", RLIMIT_AS)
     is_data = vm_flags & (VM_WRITE | VM_SHARED | VM_GROWSDOWN) == VM_WRITE
-    return not (is_data and mm.data_vm + pages > kernel.rlimit(RLIMIT_DATA) >> PAGE_SHIFT)
+    if is_data and mm.data_vm + pages > kernel.rlimit(RLIMIT_DATA) >> PAGE_SHIFT:
+        return _refused(kernel, "RLIMIT_DATA", RLIMIT_DATA)
+    return True
+
+
+def _refused(kernel: Kernel, name: str, number: int) -> bool:
+    kernel.limit_met(f"memory was refused (ENOMEM): {name} is {kernel.rlimit(number) >> 10} KiB")
+    return False
 
 
 def account(mm: mm_struct, vma: vm_area_struct, sign: int) -> None:
@@ -35,7 +47,10 @@ def account(mm: mm_struct, vma: vm_area_struct, sign: int) -> None:
 
 def enough_memory(mm: mm_struct, pages: int) -> bool:
     """The overcommit rule "guess": only what can never be there is refused (mm/util.c)."""
-    return pages <= mm.mem.total_frames()
+    total = mm.mem.total_frames()
+    if pages > total:
+        mm.kernel.limit_met(f"memory was refused (ENOMEM): the machine has {total >> 8} MiB; see --ram")
+    return pages <= total
 
 
 def check_mlock_future(mm: mm_struct, vm_flags: int, length: int) -> None:

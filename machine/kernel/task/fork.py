@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from machine.events import TaskEvent
 from machine.hardware.cpu import FS, FS_BASE, GS, GS_BASE, RAX, RSP, Cpu
 from machine.hardware.gdt import GDT_ENTRY_TLS_MAX, GDT_ENTRY_TLS_MIN
-from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
+from machine.kernel.abi.errno import EAGAIN, EINVAL, ENOMEM, Errno
 from machine.kernel.abi.layout import USER_DESC
 from machine.kernel.abi.resource import RLIMIT_NPROC
 from machine.kernel.abi.signal import SIGCHLD, SS_DISABLE
@@ -72,6 +72,10 @@ def _check_flags(args: kernel_clone_args) -> None:
 def _check_limits(kernel: Kernel, parent: task_struct) -> None:
     limit = parent.signal.rlimits[RLIMIT_NPROC][0]
     if parent.uid != 0 and sum(1 for task in kernel.tasks.values() if task.uid == parent.uid) >= limit:
+        kernel.limit_met(f"fork was refused (EAGAIN): RLIMIT_NPROC of user {parent.uid} is {limit}")
+        raise Errno(EAGAIN)
+    if len(kernel.tasks) >= kernel.max_threads:
+        kernel.limit_met(f"fork was refused (EAGAIN): {kernel.max_threads - 1} tasks are the most; see --max-tasks")
         raise Errno(EAGAIN)
 
 
@@ -209,7 +213,7 @@ def kernel_clone(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
     if parent.sigpending and not args.flags & CLONE_THREAD and parent.signal.group_exit:
         raise Errno(EAGAIN)
     event = 0 if parent.ptrace is None else _ptrace_event(parent, args)
-    child = copy_process(kernel, parent, args)
+    child = _copy_with_patience(kernel, parent, args)
     pid = child.pid
     if args.flags & CLONE_PARENT_SETTID:
         parent.mm.write_some(args.parent_tid, pid.to_bytes(4, "little"))
@@ -229,6 +233,20 @@ def kernel_clone(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
         if parent.ptrace is not None:
             _tell_tracer(kernel, parent, PTRACE_EVENT_VFORK_DONE, pid)
     return pid
+
+
+def _copy_with_patience(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -> task_struct:
+    """`copy_process`; when there is no memory for the tables somebody else has to end first."""
+    while True:
+        try:
+            return copy_process(kernel, parent, args)
+        except Errno as error:
+            if error.errno != ENOMEM:
+                raise
+            from machine.kernel.mm.oom_kill import wait_for_memory
+
+            if not wait_for_memory(kernel, parent):
+                raise
 
 
 def _tell_tracer(kernel: Kernel, parent: task_struct, event: int, pid: int) -> None:
