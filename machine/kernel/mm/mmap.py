@@ -147,10 +147,9 @@ def mmap_region(
     """Replace what is in the range by a new area and let its file set it up (mm/mmap.c: mmap_region)."""
     pages = length >> PAGE_SHIFT
     replaced = mm.areas.within(address, address + length)
-    if not may_expand_vm(mm, vm_flags, pages):
-        gone = sum((min(v.vm_end, address + length) - max(v.vm_start, address)) >> PAGE_SHIFT for v in replaced)
-        if not may_expand_vm(mm, vm_flags, pages - gone):
-            raise Errno(ENOMEM)
+    gone = sum((min(v.vm_end, address + length) - max(v.vm_start, address)) >> PAGE_SHIFT for v in replaced)
+    if not may_expand_vm(mm, vm_flags, pages - gone):
+        raise Errno(ENOMEM)
     if replaced:
         do_munmap(mm, address, length)
     if vm_flags & (VM_NORESERVE | VM_SHARED | VM_WRITE) == VM_WRITE:
