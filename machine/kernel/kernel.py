@@ -367,6 +367,12 @@ class Kernel:
             spawned.ended = True
             self.sched.need_resched = True
 
+    def wait_for_memory(self) -> bool:
+        """There was no frame: have somebody end, and try again.  False: the current task can't wait, or is the one."""
+        from machine.kernel.mm.oom_kill import wait_for_memory
+
+        return self.current is not None and wait_for_memory(self, self.current)
+
     def total_faults(self) -> int:
         """Page faults that were answered since boot."""
         return self.fault_count

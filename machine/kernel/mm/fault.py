@@ -137,9 +137,7 @@ def faultin(mm: mm_struct, address: int, error_code: int) -> bool:
         return True
     if outcome == VM_FAULT_OOM and current is not None:
         if not of_driver(mm.kernel, vma):
-            from machine.kernel.mm.oom_kill import wait_for_memory
-
-            if wait_for_memory(mm.kernel, current):
+            if mm.kernel.wait_for_memory():
                 return faultin(mm, address, error_code)
             if current.sigpending:
                 return False

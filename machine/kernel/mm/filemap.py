@@ -111,9 +111,17 @@ class address_space:
 
     def find_or_read(self, index: int) -> int:
         """The frame of page `index`, read in if need be.  EIO, ENOMEM, ENOSPC (tmpfs is full)."""
-        pfn = self.pages.get(index)
-        if pfn is not None:
-            return pfn
+        while True:
+            pfn = self.pages.get(index)
+            if pfn is not None:
+                return pfn
+            try:
+                return self._read_page(index)
+            except Errno as error:
+                if error.errno != ENOMEM or not self.kernel.wait_for_memory():
+                    raise
+
+    def _read_page(self, index: int) -> int:
         start = index << PAGE_SHIFT
         if start >= self.backing_size:
             return self._new_page(index)
@@ -147,13 +155,19 @@ class address_space:
     def _page_for_writing(self, index: int, whole: bool) -> int:
         pfn = self.pages.get(index)
         if pfn is None:
-            if whole:
-                return self._new_page(index)
-            pfn = self.find_or_read(index)
+            pfn = self._whole_page(index) if whole else self.find_or_read(index)
         if index not in self.dirty and self.account is not None and not self.write_through:
             self.account.charge(1)
             self.dirty.add(index)
         return pfn
+
+    def _whole_page(self, index: int) -> int:
+        while True:
+            try:
+                return self.pages[index] if index in self.pages else self._new_page(index)
+            except Errno as error:
+                if error.errno != ENOMEM or not self.kernel.wait_for_memory():
+                    raise
 
     # -- read and write ----------------------------------------------------------------------------
 

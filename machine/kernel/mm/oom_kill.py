@@ -144,7 +144,7 @@ def _kill(kernel: Kernel, victim: Task) -> None:
 
 def wait_for_memory(kernel: Kernel, task: Task) -> bool:
     """On a kernel stack: let others run until there may be memory again.  False: `task` has to do without."""
-    if not out_of_memory(kernel, task) or getcurrent() is kernel.sched.hub:
+    if getcurrent() is kernel.sched.hub or kernel.irq.preempt_count or not out_of_memory(kernel, task):
         return False
     kernel.sched.yield_cpu()
     return True

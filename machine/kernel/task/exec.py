@@ -200,7 +200,7 @@ def _start(bprm: linux_binprm, elf: ElfFile) -> None:
     """The point of no return and what follows: address space, stack, registers (load_elf_binary)."""
     kernel, task = bprm.kernel, bprm.task
     abi = ABI64 if elf.bits == 64 else ABI32
-    mm = mm_struct(kernel, elf.bits)
+    mm = _new_mm(kernel, elf.bits)
     begin_new_exec(bprm, mm)
     task.abi = abi
     executable, implies = executable_stack(elf)
@@ -218,6 +218,15 @@ def _start(bprm: linux_binprm, elf: ElfFile) -> None:
     if kernel.events.task is not None:
         detail = os.fsdecode(b" ".join(bprm.argv))
         kernel.events.task(TaskEvent(task.pid, task.comm, "exec", detail, 0, kernel.clock.monotonic_ns()))
+
+
+def _new_mm(kernel: Kernel, bits: int) -> mm_struct:
+    while True:
+        try:
+            return mm_struct(kernel, bits)
+        except Errno:
+            if not kernel.wait_for_memory():
+                raise
 
 
 def begin_new_exec(bprm: linux_binprm, mm: mm_struct) -> None:

@@ -241,11 +241,7 @@ def _copy_with_patience(kernel: Kernel, parent: task_struct, args: kernel_clone_
         try:
             return copy_process(kernel, parent, args)
         except Errno as error:
-            if error.errno != ENOMEM:
-                raise
-            from machine.kernel.mm.oom_kill import wait_for_memory
-
-            if not wait_for_memory(kernel, parent):
+            if error.errno != ENOMEM or not kernel.wait_for_memory():
                 raise
 
 
