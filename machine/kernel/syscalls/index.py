@@ -75,6 +75,9 @@ FAMILIES = {
     "process_vm": (
         "process_vm_readv process_vm_writev "
     ),
+    "ptrace": (
+        "ptrace "
+    ),
     "rw": (
         "_llseek copy_file_range lseek pread64 preadv preadv2 pwrite64 pwritev pwritev2 read readv sendfile "
         "sendfile64 write writev "
