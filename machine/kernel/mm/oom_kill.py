@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 OOM_SCORE_ADJ_MIN = -1000
 PATIENCE = 2000
 """How often a victim that does not end is waited for before another one is chosen (MMF_OOM_SKIP)."""
+ENOUGH = 64
+"""Frames beyond the reserve with which memory is not full."""
 _K = PAGE_SHIFT - 10
 
 
@@ -144,6 +146,8 @@ def _kill(kernel: Kernel, victim: Task) -> None:
 
 def wait_for_memory(kernel: Kernel, task: Task) -> bool:
     """On a kernel stack: let others run until there may be memory again.  False: `task` has to do without."""
+    if kernel.mem.free_frames() > 2 * kernel.mem.min_free + ENOUGH:
+        return False  # there are frames: it failed for another reason
     if getcurrent() is kernel.sched.hub or kernel.irq.preempt_count or not out_of_memory(kernel, task):
         return False
     kernel.sched.yield_cpu()
