@@ -25,6 +25,7 @@ that are written in Python, and every page fault and system call can be watched.
 
 usage:
   nopage run [OPTIONS] PROGRAM [ARG...]    run a program in a fresh machine
+  nopage debug [OPTIONS] PROGRAM [ARG...]  the same with gdb on it
   nopage compare [OPTIONS] PROGRAM [ARG...]
                                            run it natively and here, and show the first difference
   nopage devices [NAME|FILE]               list the device drivers, or describe one
@@ -58,6 +59,13 @@ exit status: the program's own; 128+N when signal N killed it; 124 after --timeo
 and when the debugger in a driver (breakpoint()) is left with quit;
 126 when the program can't be executed; 127 when it is not there; 2 for a mistake on the command line.
 """
+
+
+ABOUT_VERB = {
+    "run": "Run a compiled program in a fresh machine.",
+    "debug": "Run a compiled program in a fresh machine, with gdb on it: $GDB, or gdb. It stops before the first "
+    "instruction; monitor help lists what the machine can be asked; without gdb here it waits for one.",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -99,13 +107,13 @@ def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
-def run_parser() -> argparse.ArgumentParser:
+def run_parser(verb: str = "run") -> argparse.ArgumentParser:
     """The options of ``nopage run``; the guest's own command line is taken off before."""
     parser = _Parser(
-        prog="nopage run",
-        usage="nopage run [OPTIONS] PROGRAM [ARG...]\n"
-        "       nopage run [OPTIONS] --exec 'COMMAND LINE'... [PROGRAM [ARG...]]",
-        description="Run a compiled program in a fresh machine.",
+        prog=f"nopage {verb}",
+        usage=f"nopage {verb} [OPTIONS] PROGRAM [ARG...]\n"
+        f"       nopage {verb} [OPTIONS] --exec 'COMMAND LINE'... [PROGRAM [ARG...]]",
+        description=ABOUT_VERB[verb],
         epilog=EXAMPLES,
         formatter_class=_Help,
         allow_abbrev=False,
@@ -123,14 +131,19 @@ def run_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse_run(words: Sequence[str]) -> tuple[argparse.Namespace, list[list[str]]]:
+def parse_run(words: Sequence[str], verb: str = "run") -> tuple[argparse.Namespace, list[list[str]]]:
     """(options, command lines to run one after another).  Mistakes end with status 2."""
-    parser = run_parser()
+    parser = run_parser(verb)
     try:
         options, program = split_command(words)
     except ValueError as error:
         parser.error(str(error))
     chosen = parser.parse_args(options)
+    chosen.verb = verb
+    if verb == "debug":
+        if chosen.gdb is not None:
+            parser.error("debug starts gdb itself; to connect your own: nopage run --gdb PORT")
+        chosen.gdb = ("127.0.0.1", 0, True)
     commands = []
     for line in chosen.commands or []:
         try:
@@ -172,15 +185,20 @@ def _config(chosen: argparse.Namespace) -> MachineConfig:
     return config
 
 
-def run(words: Sequence[str]) -> int:
+def run(words: Sequence[str], verb: str = "run") -> int:
     """``nopage run``: the exit status."""
-    chosen, commands = parse_run(words)
+    chosen, commands = parse_run(words, verb)
     config = _config(chosen)
     for command, name in zip(commands, config.place([command[0] for command in commands]), strict=True):
         command[0] = name
     from machine.session import Session
 
     return Session(config, chosen).run(commands)
+
+
+def debug(words: Sequence[str]) -> int:
+    """``nopage debug``: as `run`, with gdb on the program where there is one."""
+    return run(words, "debug")
 
 
 # -- nopage devices ---------------------------------------------------------------------------------------------
@@ -273,6 +291,7 @@ def compare(words: Sequence[str]) -> int:
 
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
+    "debug": debug,
     "compare": compare,
     "devices": devices,
     "new-driver": new_driver,

@@ -99,6 +99,15 @@ def parse_tasks(text: str) -> int:
     return int(text)
 
 
+def parse_gdb(text: str) -> tuple[str, int, bool]:
+    """(host, port, wait) of ``[HOST:]PORT[,nowait]``; without a host this computer alone can connect.  ValueError."""
+    where, comma, mode = text.partition(",")
+    host, _, port = where.rpartition(":")
+    if (comma and mode != "nowait") or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"'{text}' is not [HOST:]PORT or [HOST:]PORT,nowait, like 1234")
+    return host.strip("[]") or "127.0.0.1", int(port), not comma
+
+
 @record
 class MachineConfig:
     """What `Machine` is to be built with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from machine.config import parse_bind, parse_env, parse_ram, parse_seconds, parse_tasks, parse_user
+from machine.config import parse_bind, parse_env, parse_gdb, parse_ram, parse_seconds, parse_tasks, parse_user
 
 
 class Option(NamedTuple):
@@ -35,6 +35,8 @@ RUN_OPTIONS = (
            "max_tasks", parse_tasks),
     Option(("--strace",), "[=FILE]", "show every system call and signal, on standard error or in FILE", "strace"),
     Option(("--faults",), "[=FILE]", "show every page fault, on standard error or in FILE", "faults"),
+    Option(("--gdb",), "[HOST:]PORT[,nowait]",
+           "PROGRAM waits at its first instruction for gdb; nowait: gdb can come later", "gdb", parse_gdb),
     Option(("--core",), "DIR", "an ELF core in DIR for each program that a signal kills (DIR/%%e.%%p names them)",
            "core"),
     Option(("--single-faults",), "", "a page fault for every page, as with --faults: nothing is mapped ahead",

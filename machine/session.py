@@ -44,6 +44,7 @@ class Session:
         self.outputs: dict[str, Output] = {}
         self.views: list[Any] = []
         self.reported = 0
+        self.debugging: Any = None
         self.deadline = None if chosen.timeout is None else time.monotonic() + chosen.timeout
 
     def run(self, commands: Sequence[Sequence[str]]) -> int:
@@ -59,8 +60,11 @@ class Session:
                 self._watch(machine)
                 before = self._forward_signals(machine)
                 try:
+                    self._start_debugging(machine)
                     return self._run_all(machine, commands)
                 finally:
+                    if self.debugging is not None:
+                        self.debugging.close()
                     for number, handler in before.items():
                         signal.signal(number, handler)
                     for view in self.views:
@@ -149,6 +153,15 @@ class Session:
             who, where = "", oops.context + (f", while {oops.comm} ran" if oops.pid else "")
         self.say.line(f"nopage: {who}{what}; {where}\n{oops.traceback.rstrip()}")
 
+    def _start_debugging(self, machine: Machine) -> None:
+        if self.chosen.gdb is not None:
+            from machine.debugging import Debugging
+
+            starts_gdb = self.chosen.verb == "debug"
+            self.debugging = Debugging(machine, self.chosen.gdb, starts_gdb, self.say.line)
+            if self.debugging.gdb is not None:  # Ctrl-C is gdb's
+                signal.signal(signal.SIGINT, lambda *_: None)
+
     # -- signals from outside --------------------------------------------------------------------------
 
     @staticmethod
@@ -176,16 +189,18 @@ class Session:
 
     def _run_all(self, machine: Machine, commands: Sequence[Sequence[str]]) -> int:
         status = 0
-        for command in commands:
+        for number, command in enumerate(commands, 1):
             if len(commands) > 1:
                 self.say.line(f"nopage: $ {' '.join(map(shlex.quote, command))}")
             try:
-                status = self._run_one(machine, command) or status
+                status = self._run_one(machine, command, number == len(commands)) or status
             except TimeoutExpired as error:
                 self.say.line(f"nopage: {command[0]}: still running after {self.chosen.timeout:g} seconds; killed")
                 for task in error.tasks:
                     self.say.line(f"nopage: {task}")
                 return TIMED_OUT
+        if self.debugging is not None:
+            self.debugging.finish()
         self._unload(machine)
         self._report_limits(machine, status)
         self._report_missing(machine, status)
@@ -199,17 +214,22 @@ class Session:
             if owner is not None and owner.exit is not None and not owner.refcount:
                 machine.unload(name)
 
-    def _run_one(self, machine: Machine, command: Sequence[str]) -> int:
+    def _run_one(self, machine: Machine, command: Sequence[str], last: bool) -> int:
         timeout = None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
         started = time.monotonic()
         try:
-            result = machine.run(list(command), stdin=0, stdout=1, stderr=2, timeout=timeout)
+            process = machine.spawn(list(command), stdin=0, stdout=1, stderr=2)
+            if last and self.debugging is not None:
+                self.debugging.begin(process)
+            result = machine.wait(process, timeout)
         except ProgramNotFound as error:
             self.say.line(f"nopage: {error}{self._not_found_hint(command[0])}")
             return NOT_FOUND
         except NotExecutable as error:
             self.say.line(f"nopage: {error}")
             return NOT_EXECUTABLE
+        if self.debugging is not None and self.debugging.left and result.signal == signal.SIGKILL:
+            return 0  # the user has left gdb
         self._report_end(machine, command[0], result, time.monotonic() - started)
         return result.exit
 

@@ -23,6 +23,7 @@ from unicorn import x86_const as x86
 from unicorn.unicorn_py3 import unicorn as binding
 
 from machine.hardware.calibrate import CalibrationError
+from machine.hardware.codepoints import CodePoints
 from machine.hardware.fpu import FPCW_DEFAULT, FPTAG_DEFAULT, MXCSR_DEFAULT
 from machine.hardware.gdt import KERNEL_CS, KERNEL_DS, USER32_CS, USER_CS, USER_DS, write_gdt
 from machine.hardware.holes import Holes
@@ -79,6 +80,7 @@ class Cpu(RegisterImage):
         self.on_page_fault: Callable[[int, int], None] = self._unexpected_fault
         self.on_syscall: Callable[[], None] = self._unexpected
         self.on_exception: Callable[[int], None] = self._unexpected
+        self.codepoints = CodePoints(self._hook_code, self._unhook_code, self._uc.emu_stop, self._fail)
         self._failure: BaseException | None = None
         self._flush_wanted = self._drop_wanted = False
         self.running = self._stopped = False
@@ -157,14 +159,16 @@ class Cpu(RegisterImage):
         self._stop_check = StopCheck(stop, self.counts_blocks)
         self._hook(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(self._stop_check.code), user_data=self._stop_check.data)
 
-    def _hook(self, kind: int, callback: Any, *extra: Any, user_data: int = 0) -> None:
+    def _hook(self, kind: int, callback: Any, *extra: Any, user_data: int = 0, at: int | None = None) -> int:
         handle = ctypes.c_size_t()
         code = ctypes.cast(callback, ctypes.c_void_p)
         data = ctypes.c_void_p(user_data)
-        everywhere = ctypes.c_uint64(1), ctypes.c_uint64(0)
-        status = binding.uclib.uc_hook_add(self._uch, ctypes.byref(handle), kind, code, data, *everywhere, *extra)
+        first, last = (1, 0) if at is None else (at, at)  # from 1 to 0: everywhere
+        where = ctypes.c_uint64(first), ctypes.c_uint64(last)
+        status = binding.uclib.uc_hook_add(self._uch, ctypes.byref(handle), kind, code, data, *where, *extra)
         if status:
             raise CpuError(f"the engine refused a hook (error {status})")
+        return handle.value
 
     def _calibrate(self, cr3: int) -> None:
         """Enter ring 3 once a mode; find what the register API lacks; keep the images as templates."""
@@ -291,6 +295,14 @@ class Cpu(RegisterImage):
             return
         self._map_changes.append(change)
         self._uc.emu_stop()
+
+    def _hook_code(self, callback: Any, address: int) -> int:
+        self.drop_code()
+        return self._hook(uc_const.UC_HOOK_CODE, callback, at=address)
+
+    def _unhook_code(self, handle: int) -> None:
+        binding.uclib.uc_hook_del(self._uch, ctypes.c_size_t(handle))
+        self.drop_code()
 
     def run(self) -> None:
         """Run the task in `image` until `stop`; its state is in `image` again afterwards."""

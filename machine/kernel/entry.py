@@ -218,7 +218,7 @@ class Entry:
         elif vector == DEBUG and self.kernel.mmio.debug_exception(task):
             if self.sched.need_resched or task.sigpending:  # an interrupt of the device woke somebody
                 self.sched.enter(_nothing)
-        else:
+        elif vector != DEBUG or self.kernel.debugger is None or not self.kernel.debugger.debug_exception(task):
             self.sched.enter(self._trap, task, vector)
 
     def _trap(self, task: Task, vector: int) -> None:
@@ -255,11 +255,16 @@ class Entry:
             return
         if task in self.kernel.mmio.steps:  # one instruction on a device's registers first
             return
+        debugger = self.kernel.debugger
+        if debugger is not None:
+            debugger.returning(task)
         result = self.cpu.regs[RAX]
         restarts = task.orig_ax >= 0 and ERESTARTSYS <= -_signed(result, task.abi.bits) <= ERESTART_RESTARTBLOCK
         while task.sigpending or restarts:
             do_signal(self.kernel, task)
             restarts = False
+        if debugger is not None:
+            debugger.returned(task)
         task.orig_ax = -1
 
 

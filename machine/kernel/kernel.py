@@ -123,6 +123,8 @@ class Kernel:
         self.modules: dict[str, Any] = {}
         self.module_files: dict[str, Path] = {}
         """Drivers that this machine may load besides those that come with nopage: name -> file."""
+        self.debugger: Optional[Any] = None
+        """Who is told of traps, signals and processes, and may stop tasks there (observe/gdb/control.py)."""
         self.before_open: Optional[Callable[[Any], None]] = None
         """Called with the module whose device is about to be opened (reload.py)."""
         self.halted: Optional[BaseException] = None
@@ -334,7 +336,7 @@ class Kernel:
 
     def expects_interrupts(self) -> bool:
         """Whether somebody outside may still wake a sleeping task (a terminal's Ctrl-C, a test's poke)."""
-        return self.interruptible
+        return self.interruptible or self.debugger is not None
 
     def set_page_dirty(self, pfn: int) -> None:
         """A mapping of this page-cache frame was written through."""
@@ -361,6 +363,8 @@ class Kernel:
 
     def task_ended(self, task: Task, status: int) -> None:
         """The last thread of a process is gone: whoever started it from outside hears of it."""
+        if self.debugger is not None:
+            self.debugger.exited(task, status)
         spawned = self.spawned.get(task.tgid)
         if spawned is not None:
             spawned.status = status

@@ -212,6 +212,10 @@ def get_signal(kernel: Kernel, task: task_struct) -> Optional[tuple[siginfo, k_s
             info = _ask_tracer(kernel, task, info)
             if info is None:
                 continue
+        if kernel.debugger is not None:
+            info = kernel.debugger.signal(task, info)
+            if info is None:
+                continue
         bit = 1 << (info.signo - 1)
         action = task.sighand.action[info.signo]
         if action.handler == SIG_IGN:

@@ -223,6 +223,8 @@ def kernel_clone(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
     if kernel.events.task is not None:
         what = "thread" if args.flags & CLONE_THREAD else "fork"
         kernel.events.task(TaskEvent(parent.pid, parent.comm, what, str(pid), 0, kernel.clock.monotonic_ns()))
+    if kernel.debugger is not None:
+        kernel.debugger.forked(parent, child, bool(args.flags & CLONE_VFORK))
     done = kernel.sched.queue() if args.flags & CLONE_VFORK else None
     child.vfork_done = done
     kernel.sched.add(child)
@@ -232,6 +234,8 @@ def kernel_clone(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
         _wait_for_vfork_done(kernel, parent, child)
         if parent.ptrace is not None:
             _tell_tracer(kernel, parent, PTRACE_EVENT_VFORK_DONE, pid)
+        if kernel.debugger is not None:
+            kernel.debugger.vfork_done(parent)
     return pid
 
 

@@ -33,6 +33,21 @@ class HostWait:
         writing = [fd for fd, (_, w) in self._queues.items() if w.sleepers]
         return reading, writing
 
+    def idle(self) -> bool:
+        """No task can run: wait for a timer, a descriptor or an interrupt; False if none can come."""
+        sched = self._sched
+        clock = sched.kernel.clock
+        when = sched.timers.next_event()
+        reading, writing = self.waited_for()
+        if when is None and not reading and not writing and not sched.kernel.expects_interrupts():
+            return False
+        if sched.has_actions() or sched.until():
+            return True
+        if when is not None and not reading and not writing and clock.jump(when):
+            return True
+        self.wait(reading, writing, None if when is None else max(0, when - clock.monotonic_ns()) / 1e9)
+        return True
+
     def interrupt(self) -> None:
         """End a `wait`, or the next one.  From any thread, or a signal handler."""
         try:

@@ -21,6 +21,7 @@ from machine.hardware.gdt import GDT_ENTRY_TLS_MIN
 from machine.kernel.abi.errno import ERESTARTSYS, Errno
 from machine.kernel.abi.signal import SIGSEGV
 from machine.kernel.context import KernelBug, switch_atomic
+from machine.kernel.task.held import Held
 from machine.kernel.task.hostwait import HostWait
 from machine.kernel.task.rseq import rseq_abort
 from machine.kernel.task.signal import force_sig, signal_pending
@@ -69,6 +70,7 @@ class Scheduler:
         self._charged = 0
         """Monotonic time up to which CPU time has been charged to a task."""
         self.preemptions = 0
+        self.held = Held(self)
 
     def queue(self) -> WaitQueue:
         """A new wait queue."""
@@ -191,6 +193,9 @@ class Scheduler:
             task.on_rq = False
             if task.state != TASK_RUNNING:
                 continue
+            if task in self.held.tasks:
+                self.held.parked.append(task)
+                continue
             self.switch_to(task)
             if task.start is not None:
                 start, task.start = task.start, None
@@ -260,6 +265,10 @@ class Scheduler:
         self.need_resched = True
         self._host.interrupt()
         self.cpu.request_stop()
+
+    def has_actions(self) -> bool:
+        """Whether something from outside waits to be done in the hub."""
+        return bool(self._async)
 
     def _run_async(self) -> None:
         while self._async:
@@ -378,22 +387,9 @@ class Scheduler:
         """Nobody can run: wait for a timer, the host's descriptors, or an interrupt; False if none can come."""
         self.account()
         try:
-            return self._idle_until_event()
+            return self._host.idle()
         finally:
             self._charged = self.kernel.clock.monotonic_ns()
-
-    def _idle_until_event(self) -> bool:
-        clock = self.kernel.clock
-        when = self.timers.next_event()
-        reading, writing = self._host.waited_for()
-        if when is None and not reading and not writing and not self.kernel.expects_interrupts():
-            return False
-        if self._async or self.until():
-            return True
-        if when is not None and not reading and not writing and clock.jump(when):
-            return True
-        self._host.wait(reading, writing, None if when is None else max(0, when - clock.monotonic_ns()) / 1e9)
-        return True
 
     def close(self) -> None:
         """End of the machine."""

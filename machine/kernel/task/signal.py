@@ -243,7 +243,7 @@ def _complete_signal(kernel: Kernel, task: task_struct, signo: int, group: bool)
         and not signal.flags & (SIGNAL_GROUP_EXIT | SIGNAL_UNKILLABLE)
         and not target.sigwait >> (signo - 1) & 1
         and not core
-        and (signo == SIGKILL or task.ptrace is None)
+        and (signo == SIGKILL or (task.ptrace is None and kernel.debugger is None))
     ):
         signal.flags = SIGNAL_GROUP_EXIT
         signal.group_exit_code = signo
