@@ -67,6 +67,17 @@ WORKLOADS = (
         peers=("floor", "nopage"),
         devices=("scullp",),
     ),
+    Workload("stores", "4-byte stores over 3 MiB of anonymous memory", "ns/store", "pixels", ("anonymous",)),
+    Workload(
+        "frame-buffer",
+        "the same through a mapping of /dev/fb0",
+        "ns/store",
+        "pixels",
+        ("/dev/fb0",),
+        peers=("nopage",),
+        devices=("fb",),
+        target=Target(1.1, "stores", "it is memory, not callbacks"),
+    ),
     Workload(
         "areas-100",
         "mmap, mprotect, touch, munmap with 100 areas alive",

@@ -12,7 +12,7 @@ import pytest
 from machine import Machine
 from machine.errors import ConfigError
 from machine.hardware.cards.display import Display
-from machine.hardware.paging import PCD
+from machine.hardware.paging import PCD, PWT
 from machine.kernel.mm.vma import VM_IO, VM_RESERVED
 from tests.conftest import build
 
@@ -138,3 +138,41 @@ def test_parameters(machine_clean: Make) -> None:
     assert "fb0: 640x480, 16 bits a pixel, 64 MiB at 0xe8000000" in m.dmesg
     assert 59_000 < display(m).registers.refresh < 61_000
     assert m.unload("fb") == []
+
+
+COMBINING = """
+def mmap(filp, vma):
+    vma.vm_page_prot = pgprot_writecombine(vma.vm_page_prot)
+    return io_remap_page_range(vma, vma.vm_start, 0xe8000000, vma.vm_end - vma.vm_start, vma.vm_page_prot)
+register_chrdev(42, "bad", file_operations(mmap=mmap))
+devfs_mk_cdev(MKDEV(42, 0), 0o666, "bad")
+def cleanup():
+    devfs_remove("bad")
+    unregister_chrdev(42, "bad")
+module_exit(cleanup)
+"""
+
+
+def test_the_frame_buffer_is_as_fast_as_memory(machine_clean: Make, target: str, tmp_path: Path) -> None:
+    """Memory and not callbacks, whatever the mapping says of caches.  # C8, B5
+
+    On an idle computer the ratios are below 1.1 (`python -m bench`); a callback a store would make it 40.
+    """
+    driver = tmp_path / "bad.py"
+    driver.write_text("from machine.kernel.linux import *\n" + COMBINING)
+    machine = machine_clean(devices=["fb", str(driver)])
+    program = build(Path(__file__).parent / "throughput.c", target=target, flags=["-O2"])
+    entries: dict[str, int] = {}
+
+    def look(call: Any) -> None:
+        if call.operation == "mmap" and call.result == 0:
+            vma = call.args[1]
+            entries[f"{call.driver} {len(entries)}"] = vma.vm_mm.tables.get(vma.vm_start) & (PCD | PWT)
+
+    machine.events.listen("driver_call", look)
+    result = machine.run([str(program), "10"], timeout=240)
+    took = {name: float(value) for name, value in (line.split() for line in result.stdout.decode().splitlines())}
+    assert len(took) == 5, result.stderr
+    assert {name: value / took["anonymous"] for name, value in took.items() if value > 2 * took["anonymous"]} == {}
+    assert entries == {"fb 0": PCD | PWT, "mem 1": 0, "mem 2": PCD | PWT, "bad 3": PWT}
+    assert bytes(display(machine).registers.memory[:8]) == bytes.fromhex("00000000 01000000")
