@@ -10,7 +10,7 @@ import pytest
 from guest import INCLUDE
 from machine import Machine
 from machine.errors import ConfigError
-from machine.hardware.cards.edu import Edu
+from machine.testing.cards import Edu
 
 Run = Callable[..., Any]
 Make = Callable[..., Machine]

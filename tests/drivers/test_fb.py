@@ -11,9 +11,9 @@ import pytest
 
 from machine import Machine
 from machine.errors import ConfigError
-from machine.hardware.cards.display import Display
 from machine.hardware.paging import PCD, PWT
 from machine.kernel.mm.vma import VM_IO, VM_RESERVED
+from machine.testing.cards import Display
 from tests.conftest import build
 
 Make = Callable[..., Machine]

@@ -9,9 +9,9 @@ import pytest
 
 from machine import Machine
 from machine.errors import ConfigError
-from machine.hardware.cards.timer_gpio import TimerGpio
 from machine.hardware.paging import PCD
 from machine.testing import BusLog
+from machine.testing.cards import TimerGpio
 
 Run = Callable[..., Any]
 Make = Callable[..., Machine]
