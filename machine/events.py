@@ -5,11 +5,15 @@ The emitter tests the attribute and builds the record only when somebody wants i
 
     if events.printk is not None:
         events.printk(Printk(...))
+
+The hub numbers the events and adds what their emitters leave open.  docs/events.md is made of these classes:
+``python docs/gen_events.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic_ns
 from typing import Any, Optional
 
 from machine.records import field, record
@@ -17,8 +21,39 @@ from machine.records import field, record
 Listener = Callable[[Any], None]
 
 
+@record(slots=True, kw_only=True)
+class Event:
+    """What every event has besides `pid`, `comm`, `rip` and `time_ns`."""
+
+    seq: int = field(default=0, compare=False)
+    """Its place in the stream: each event that somebody hears has the next number."""
+    host_ns: int = field(default=0, compare=False)
+    """The host's monotonic clock."""
+
+
+@record(slots=True, kw_only=True)
+class Told(Event):
+    """An event whose emitter leaves it to the hub to say for whom the machine worked, and when."""
+
+    pid: int = 0
+    comm: str = ""
+    rip: int = 0
+    time_ns: int = 0
+
+
 @record(slots=True)
-class PageFault:
+class FaultEnter(Told):
+    """A page fault has come, and nothing has been done about it yet."""
+
+    number: int
+    """That of the `fault` that follows when it has been answered."""
+    address: int
+    error_code: int
+    origin: str
+
+
+@record(slots=True)
+class PageFault(Event):
     """One page fault, from the exception to its outcome (MECHANISMS F1)."""
 
     number: int
@@ -52,10 +87,15 @@ class PageFault:
     outcome: str = ""
     """``minor``, ``major``, ``SIGSEGV (SEGV_MAPERR)``, ``SIGBUS (BUS_ADRERR)``, ``OOM``, ``EFAULT``, ..."""
     time_ns: int = 0
+    """When it came."""
+    end_ns: int = 0
+    """When it had been answered."""
+    driver: str = ""
+    """The driver whose operations the area has."""
 
 
 @record(slots=True)
-class SyscallEnter:
+class SyscallEnter(Event):
     """A task enters a system call; `args` are the raw registers."""
 
     pid: int
@@ -72,17 +112,32 @@ class SyscallEnter:
 
 
 @record(slots=True)
-class SyscallExit:
+class SyscallExit(Event):
     """The same call returns; `result` is signed, a negative errno on failure."""
 
     pid: int
     enter: SyscallEnter
     result: int
     time_ns: int = 0
+    comm: str = ""
+    rip: int = 0
+    injected: bool = False
+    """`-e inject=` made the result; the call was not made."""
 
 
 @record(slots=True)
-class DriverCall:
+class DriverEnter(Told):
+    """A driver's method is about to be called."""
+
+    driver: str
+    operation: str
+    args: tuple[Any, ...]
+    where: str = ""
+    """Where the method begins: ``/path/scullp.py:123``."""
+
+
+@record(slots=True)
+class DriverCall(Event):
     """A driver's method was called and has returned."""
 
     pid: int
@@ -91,11 +146,16 @@ class DriverCall:
     args: tuple[Any, ...]
     result: Any
     time_ns: int = 0
+    enter: int = 0
+    """`seq` of its `driver_enter`; 0 when nobody heard that."""
+    comm: str = ""
+    rip: int = 0
 
 
 @record(slots=True)
-class VmaChange:
-    """An area was made, split, merged, changed or removed (`what` says which)."""
+class VmaChange(Event):
+    """An area is new (``open``), gone (``close``), was cut (``split``: it is the piece that was cut off from what was
+    [old_start, old_end)), took in its neighbour (``merge``) or got other bounds or flags (``change``)."""
 
     pid: int
     what: str
@@ -104,10 +164,59 @@ class VmaChange:
     vm_flags: int
     name: str
     time_ns: int = 0
+    mm: int = 0
+    """Number of the address space: exec makes a new one, threads share one."""
+    pgoff: int = 0
+    """Offset of `vm_start` in what is mapped, in pages."""
+    old_start: int = 0
+    """The bounds before."""
+    old_end: int = 0
+    comm: str = ""
+    rip: int = 0
 
 
 @record(slots=True)
-class Signal:
+class PageEvent(Told):
+    """A block of 2**order page frames was allocated or given back."""
+
+    what: str
+    """``alloc`` or ``free``."""
+    pfn: int
+    order: int
+    owner: str
+    """Whose it is now, or was: ``anonymous``, ``page cache``, ``page table``, a driver's name, ..."""
+
+
+@record(slots=True)
+class CountChange(Told):
+    """The number of references to a page frame changed."""
+
+    pfn: int
+    old: int
+    new: int
+
+
+@record(slots=True)
+class EntryChange(Told):
+    """The kernel wrote a page-table entry of the lowest level.  (Bits that the MMU sets by itself are no event.)"""
+
+    mm: int
+    """Number of the address space, as in `VmaChange`; 0 for the kernel's own tables."""
+    address: int
+    """The virtual address that the entry translates."""
+    where: int
+    """The entry's physical address."""
+    old: int
+    new: int
+
+
+@record(slots=True)
+class TlbFlush(Told):
+    """The processor forgot its cached translations, all of them (there is no other way)."""
+
+
+@record(slots=True)
+class Signal(Event):
     """A signal was delivered: to a handler, by its default action, or ignored (`action`)."""
 
     pid: int
@@ -123,38 +232,57 @@ class Signal:
 
 
 @record(slots=True)
-class TaskEvent:
-    """A task started (`what` = "fork", "exec") or ended ("exit")."""
+class TaskEvent(Event):
+    """A task began, ended, or runs another program."""
 
     pid: int
     comm: str
     what: str
+    """``spawn`` (from outside), ``fork`` and ``thread`` (it made another), ``exec``, ``exit``."""
     detail: str = ""
+    """The new task's pid; the command line of spawn and exec; of exit ``process`` or ``thread``."""
     status: int = 0
+    """Of exit: the status word of wait(2)."""
     time_ns: int = 0
+    rip: int = 0
 
 
 @record(slots=True)
-class Printk:
+class TaskSwitch(Told):
+    """The processor goes over to the task `pid`."""
+
+    previous: int
+    """The task that had it; 0 for none."""
+
+
+@record(slots=True)
+class Interrupt(Told):
+    """An interrupt is taken: its handlers run next."""
+
+    irq: int
+    handlers: str
+    """Their names, as in /proc/interrupts."""
+
+
+@record(slots=True)
+class Printk(Told):
     """One line of the kernel's log; `level` 0 (KERN_EMERG) to 7 (KERN_DEBUG)."""
 
     level: int
     text: str
-    time_ns: int = 0
 
 
 @record(slots=True)
-class Report:
+class Report(Told):
     """A mistake of a driver's that the kernel noticed: a line that is in its log too."""
 
     text: str
     misuse: bool
     """What would corrupt a real kernel, or a leak; else advice."""
-    time_ns: int = 0
 
 
 @record(slots=True)
-class RegisterAccess:
+class RegisterAccess(Event):
     """One access to a device register, as the instruction made it."""
 
     device: str
@@ -166,10 +294,11 @@ class RegisterAccess:
     rip: int
     pid: int
     time_ns: int = 0
+    comm: str = ""
 
 
 @record(slots=True)
-class Oops:
+class Oops(Event):
     """A driver or the kernel itself raised; `traceback` is Python's text."""
 
     pid: int
@@ -184,49 +313,103 @@ class Oops:
     nothing to do with it."""
 
 
-KINDS = (
-    "fault", "syscall_enter", "syscall_exit", "driver_call", "vma", "signal", "task", "printk", "register", "oops",
-    "report",
-)  # fmt: skip
+RECORDS: dict[str, type[Event]] = {
+    "fault_enter": FaultEnter, "fault": PageFault, "syscall_enter": SyscallEnter, "syscall_exit": SyscallExit,
+    "driver_enter": DriverEnter, "driver_call": DriverCall, "vma": VmaChange, "page": PageEvent,
+    "count": CountChange, "entry": EntryChange, "tlb": TlbFlush, "signal": Signal, "task": TaskEvent,
+    "switch": TaskSwitch, "interrupt": Interrupt, "register": RegisterAccess, "printk": Printk, "report": Report,
+    "oops": Oops,
+}  # fmt: skip
+"""Kind -> the record that its listeners get."""
+KINDS = tuple(RECORDS)
+
+_COMPLETE = {"fault", "syscall_enter", "signal", "oops"}
+"""Kinds whose emitters say all about the task themselves."""
+
+
+def _ignore(_event: Event) -> None:
+    pass
 
 
 class Events:
     """The stream.  `listen(kind, f)` adds a listener, `unlisten` removes it; an unheard kind is None."""
 
-    __slots__ = (*KINDS, "_listeners")
+    __slots__ = (*KINDS, "_listeners", "_switches", "clock", "seq", "whose")
 
+    fault_enter: Optional[Callable[[FaultEnter], None]]
     fault: Optional[Callable[[PageFault], None]]
     syscall_enter: Optional[Callable[[SyscallEnter], None]]
     syscall_exit: Optional[Callable[[SyscallExit], None]]
+    driver_enter: Optional[Callable[[DriverEnter], None]]
     driver_call: Optional[Callable[[DriverCall], None]]
     vma: Optional[Callable[[VmaChange], None]]
+    page: Optional[Callable[[PageEvent], None]]
+    count: Optional[Callable[[CountChange], None]]
+    entry: Optional[Callable[[EntryChange], None]]
+    tlb: Optional[Callable[[TlbFlush], None]]
     signal: Optional[Callable[[Signal], None]]
     task: Optional[Callable[[TaskEvent], None]]
-    printk: Optional[Callable[[Printk], None]]
+    switch: Optional[Callable[[TaskSwitch], None]]
+    interrupt: Optional[Callable[[Interrupt], None]]
     register: Optional[Callable[[RegisterAccess], None]]
-    oops: Optional[Callable[[Oops], None]]
+    printk: Optional[Callable[[Printk], None]]
     report: Optional[Callable[[Report], None]]
+    oops: Optional[Callable[[Oops], None]]
 
     def __init__(self) -> None:
         self._listeners: dict[str, list[Listener]] = {kind: [] for kind in KINDS}
+        self._switches: dict[str, Callable[[bool], None]] = {}
+        self.seq = 0
+        """Number of the last event."""
+        self.clock: Callable[[], int] = lambda: 0
+        """The machine's time in nanoseconds."""
+        self.whose: Callable[[], tuple[int, str, int]] = lambda: (0, "", 0)
+        """(pid, name, instruction address) of the task that the machine works for; zeros for none."""
         for kind in KINDS:
             setattr(self, kind, None)
 
     def listen(self, kind: str, listener: Listener) -> None:
         """Call `listener` with every event of `kind` (one of `KINDS`)."""
+        if kind == "fault_enter":
+            self.listen("fault", _ignore)  # a fault is looked at for both or for none
         self._listeners[kind].append(listener)
         self._rewire(kind)
 
     def unlisten(self, kind: str, listener: Listener) -> None:
         """Undo `listen`."""
+        if kind == "fault_enter":
+            self.unlisten("fault", _ignore)
         self._listeners[kind].remove(listener)
         self._rewire(kind)
 
+    def on_demand(self, kind: str, switch: Callable[[bool], None]) -> None:
+        """For what is too frequent to be tested for: `switch` is called with True when the first listener of `kind`
+        comes (now, when there is one), with False when the last one goes."""
+        self._switches[kind] = switch
+        if self._listeners[kind]:
+            switch(True)
+
     def _rewire(self, kind: str) -> None:
         heard = tuple(self._listeners[kind])
+        was_heard = getattr(self, kind) is not None
+        setattr(self, kind, self._numbered(kind, heard) if heard else None)
+        if kind in self._switches and was_heard is not bool(heard):
+            self._switches[kind](bool(heard))
 
-        def everyone(event: Any) -> None:
+    def _numbered(self, kind: str, heard: tuple[Listener, ...]) -> Listener:
+        """What an emitter of `kind` calls: it completes the record and tells everybody."""
+        complete = kind in _COMPLETE
+
+        def emit(event: Any) -> None:
+            event.seq = self.seq = self.seq + 1
+            event.host_ns = monotonic_ns()
+            if not complete:
+                pid, comm, rip = self.whose()
+                event.pid = event.pid or pid
+                event.comm = event.comm or comm
+                event.rip = event.rip or rip
+            event.time_ns = event.time_ns or self.clock()
             for each in heard:
                 each(event)
 
-        setattr(self, kind, None if not heard else heard[0] if len(heard) == 1 else everyone)
+        return emit

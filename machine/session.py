@@ -121,7 +121,7 @@ class Session:
         events.listen("oops", self._on_oops)
         if self.chosen.verbose:
             for line in machine.kernel.log.since(0):
-                self._on_printk(Printk(line.level, line.text, line.time_ns))
+                self._on_printk(Printk(line.level, line.text, time_ns=line.time_ns))
             events.listen("printk", self._on_printk)
         else:
             events.listen("report", self._on_report)

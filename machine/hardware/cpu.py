@@ -369,6 +369,22 @@ class Cpu(RegisterImage):
             self._drop_wanted = False
             self._uc.ctl_flush_tb()
 
+    def watch_flushes(self, told: Callable[[], None] | None) -> None:
+        """Call `told` after each flush of the TLB from now on; None: no more."""
+        self.__dict__.pop("_flush_now", None)
+        if told is None:
+            return
+        flush = self._flush_now
+
+        def flush_and_tell() -> None:
+            flush()
+            try:
+                told()
+            except BaseException as failure:
+                self._fail(failure)
+
+        self._flush_now = flush_and_tell  # type: ignore[method-assign]
+
     def drop_code(self) -> None:
         """Drop translated code: a frame that was executable was written by the kernel, or given away.
 

@@ -118,7 +118,7 @@ class PageTables:
 
     def set(self, va: int, entry: int) -> None:
         """Write the entry for `va`."""
-        self._words[self.leaf(va)] = entry
+        self.ram.words[self.leaf(va)] = entry
 
     def map_large(self, va: int, physical: int, entry_bits: int, count: int = 1) -> None:
         """`count` consecutive 2 MiB pages from `va` (both addresses aligned)."""

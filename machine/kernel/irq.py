@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
+from machine.events import Interrupt
 from machine.kernel.abi.errno import EBUSY, EINVAL
 from machine.kernel.answers import is_number, nonsense
 from machine.kernel.context import HARDIRQ_MASK, HARDIRQ_OFFSET, IN_INTERRUPT
@@ -225,6 +226,8 @@ class Interrupts:
         """One interrupt (kernel/irq/handle.c: __do_IRQ)."""
         desc.pending = desc.edge = False
         desc.count += 1
+        if self.kernel.events.interrupt is not None:
+            self.kernel.events.interrupt(Interrupt(irq, ", ".join(action.name for action in desc.actions)))
         self.enter()
         self.disabled = bool(desc.actions and desc.actions[0].flags & SA_INTERRUPT)
         handled = IRQ_NONE

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.events import Events, Oops, Report, VmaChange
+from machine.events import Events, Oops, Report
 from machine.hardware.bus import Bus
 from machine.hardware.cpu import RIP, Cpu
 from machine.hardware.paging import RW, A, D, P, PageTables
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from machine.hardware.pci_bus import PciHost
     from machine.kernel.fs.file import dentry, file
     from machine.kernel.mm.space import mm_struct
-    from machine.kernel.mm.vma import vm_area_struct
     from machine.kernel.pci.dev import PciCore
     from machine.kernel.task.siginfo import siginfo
     from machine.kernel.task.task import Task
@@ -90,6 +89,8 @@ class Kernel:
         self.oopses: list[Oops] = []
         self.mem = Memory(ram, self.report)
         self.mms: set[mm_struct] = set()
+        self.mm_count = 0
+        """Address spaces that were ever made."""
         self.tasks: dict[int, Task] = {}
         self.current: Optional[Task] = None
         self.coredump: Optional[Callable[[Task, siginfo], bool]] = None
@@ -157,6 +158,9 @@ class Kernel:
         self.boot_id = self.random_bytes(16)
         set_current_kernel(self)
         self._boot()
+        events.clock, events.whose = self.clock.monotonic_ns, self._whose
+        for kind in ("entry", "count", "page", "tlb"):
+            events.on_demand(kind, partial(self._watch, kind))
 
     # -- boot ------------------------------------------------------------------------------------
 
@@ -253,6 +257,20 @@ class Kernel:
             count -= room
         return data
 
+    # -- events ----------------------------------------------------------------------------------------
+
+    def _whose(self) -> tuple[int, str, int]:
+        """For `Events`: the current task and where its user code is (in a system call: behind the instruction)."""
+        task = self.current
+        if task is None:
+            return 0, "", 0
+        return task.pid, task.comm, self.cpu.regs[RIP] if self.sched.loaded is task and task.mm is not None else 0
+
+    def _watch(self, kind: str, on: bool) -> None:
+        from machine.kernel.mm.watched import WATCHES
+
+        WATCHES[kind](self, on)
+
     # -- signals, reports ------------------------------------------------------------------------------
 
     def force_sig_fault(self, task: Task, signo: int, si_code: int, address: int, trapno: int, error_code: int) -> None:
@@ -293,7 +311,7 @@ class Kernel:
     def _tell(self, text: str, level: int, misuse: bool) -> None:
         self.printk(text, level)
         if self.events.report is not None:
-            self.events.report(Report(text, misuse, self.clock.monotonic_ns()))
+            self.events.report(Report(text, misuse))
 
     def limit_met(self, text: str) -> None:
         """The guest was refused something that a limit allows no more of; for the report at the end."""
@@ -396,13 +414,6 @@ class Kernel:
         from machine.kernel.fs.tmpfs import shmem_file_setup
 
         return shmem_file_setup(self, "dev/zero", size)
-
-    def emit_vma(self, what: str, vma: vm_area_struct) -> None:
-        """Tell the listeners that an area was made, split, merged, changed or removed."""
-        if self.events.vma is not None:
-            pid = 0 if self.current is None else self.current.pid
-            now = self.clock.monotonic_ns()
-            self.events.vma(VmaChange(pid, what, vma.vm_start, vma.vm_end, vma.vm_flags, vma.name(), now))
 
     def check_mm(self, mm: mm_struct) -> None:
         """In tests: complain at once when an address space breaks an invariant."""

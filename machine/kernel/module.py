@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.events import DriverCall
+from machine.events import DriverCall, DriverEnter
 from machine.hardware.ram import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -154,7 +154,9 @@ def call_driver(
     """
     if owner is None:
         return function(*args)
-    irq = kernel.irq
+    irq, events, entered = kernel.irq, kernel.events, 0
+    if events.driver_enter is not None:
+        entered = _entering(kernel, owner, operation, function, args)
     count, disabled = irq.preempt_count, irq.disabled
     try:
         result = function(*args) if operation != "mmap" else _call_mmap(owner, function, args)
@@ -165,8 +167,8 @@ def call_driver(
         _left_in_state(kernel, owner, operation, count, disabled)
     if operation == "mmap" and not _adopt_area(owner, function, args):
         result = DRIVER_FAILED
-    if kernel.events.driver_call is not None:
-        _show_call(kernel, owner, operation, args, result)
+    if events.driver_call is not None:
+        events.driver_call(DriverCall(0, owner.name, operation, args, result, enter=entered))
     return result
 
 
@@ -177,7 +179,9 @@ def call_for_page(kernel: Kernel, owner: module, operation: str, method: Callabl
 
     A frame among them that it answers with was made for this fault: the method hands its own reference over.
     """
-    irq, mem = kernel.irq, kernel.mem
+    irq, mem, events, entered = kernel.irq, kernel.mem, kernel.events, 0
+    if events.driver_enter is not None:
+        entered = _entering(kernel, owner, operation, method, args)
     count, disabled = irq.preempt_count, irq.disabled
     recent = mem.recent
     mem.asking += 1
@@ -194,15 +198,22 @@ def call_for_page(kernel: Kernel, owner: module, operation: str, method: Callabl
     task = kernel.current
     if irq.preempt_count != count or irq.disabled != disabled or (task is not None and task.state and not count):
         _left_in_state(kernel, owner, operation, count, disabled)
-    if kernel.events.driver_call is not None:
-        _show_call(kernel, owner, operation, args, answer)
+    if events.driver_call is not None:
+        events.driver_call(DriverCall(0, owner.name, operation, args, answer, enter=entered))
     return answer, fresh
 
 
-def _show_call(kernel: Kernel, owner: module, operation: str, args: tuple[Any, ...], result: Any) -> None:
-    pid = 0 if kernel.current is None else kernel.current.pid
-    assert kernel.events.driver_call is not None
-    kernel.events.driver_call(DriverCall(pid, owner.name, operation, args, result, kernel.clock.monotonic_ns()))
+def _entering(
+    kernel: Kernel, owner: module, operation: str, function: Callable[..., Any], args: tuple[Any, ...]
+) -> int:
+    """Tell that a method is about to be called; the event's number."""
+    event = DriverEnter(owner.name, operation, args)
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        event.where = f"{code.co_filename}:{code.co_firstlineno}"
+    if kernel.events.driver_enter is not None:
+        kernel.events.driver_enter(event)
+    return event.seq
 
 
 def driver_raised(kernel: Kernel, owner: module, operation: str, failure: BaseException, *call: Any) -> Any:

@@ -103,7 +103,7 @@ class Log:
             self.next_seq += 1
             self._bytes += len(piece)
             if self.kernel.events.printk is not None:
-                self.kernel.events.printk(Printk(record.level, piece, record.time_ns))
+                self.kernel.events.printk(Printk(record.level, piece, time_ns=record.time_ns))
         while self._bytes > LOG_BUF_LEN:
             self._bytes -= len(self.records.popleft().text)
         if self._queue is not None:

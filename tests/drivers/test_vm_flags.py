@@ -261,7 +261,7 @@ def test_three_names_for_one_thing(m: Machine, driver: Load, run_c: Run, kind: i
 
     def change(event: Any) -> None:
         task = m.kernel.current
-        if event.what == "mmap" and event.name == "/dev/bad" and task is not None:
+        if event.what == "open" and event.name == "/dev/bad" and task is not None:
             entries.extend(task.mm.tables.get(event.vm_start + i * 4096) for i in range(2))
 
     m.events.listen("vma", change)

@@ -45,3 +45,29 @@ def test_as_a_dataclass(slots: bool) -> None:
     assert one.x == 5
     with pytest.raises(TypeError, match="unhashable"):
         hash(one)
+
+
+def derive(decorator: Any, field: Any) -> Any:
+    class Base:
+        seq: int = field(default=0, compare=False)
+        who: str = ""
+
+    base = decorator(slots=True, kw_only=True)(Base)
+
+    class Event(base):
+        what: str
+        count: int = 1
+
+    return decorator(slots=True)(Event)
+
+
+def test_a_base_gives_keywords() -> None:
+    ours, theirs = derive(records.record, records.field), derive(dataclasses.dataclass, dataclasses.field)
+    for made in (ours, theirs):
+        one = made("x", 3, who="me", seq=9)
+        assert (one.what, one.count, one.who, one.seq) == ("x", 3, "me", 9)
+        assert one == made("x", 3, who="me", seq=1) and one != made("x", 3, who="you", seq=9)
+        assert not hasattr(one, "__dict__")
+        with pytest.raises(TypeError):
+            made("x", 3, "me")
+    assert repr(ours("x", seq=4)) == repr(theirs("x", seq=4)).rpartition(".")[2]

@@ -56,7 +56,7 @@ from machine.kernel.mm.vma import (
     VM_WRITE,
     vm_area_struct,
 )  # fmt: skip
-from machine.kernel.mm.vma_ops import emit_vma, insert_vma, merge_around
+from machine.kernel.mm.vma_ops import insert_vma, merge_around
 from machine.kernel.module import DRIVER_FAILED, call_driver
 
 _MAX_LFS_FILESIZE = (1 << 63) - 1
@@ -169,7 +169,6 @@ def mmap_region(
         _call_mmap(mm, filp, vma)
     insert_vma(mm, vma)
     merged = merge_around(mm, vma)
-    emit_vma(mm, "mmap", vma)
     if mm.kernel.check_invariants:
         mm.kernel.check_mm(mm)
     return merged

@@ -47,7 +47,8 @@ def change_flags(mm: mm_struct, vma: vm_area_struct, start: int, end: int, flags
         vma.vm_page_prot &= ~RW
     account(mm, vma, +1)
     watch_code(vma)
-    emit_vma(mm, "change", vma)
+    if mm.kernel.events.vma is not None:
+        emit_vma(mm, "change", vma)
     return merge_around(mm, vma)
 
 

@@ -26,7 +26,7 @@ from machine.kernel.mm.vma import (
     VM_SHARED,
     vm_area_struct,
 )  # fmt: skip
-from machine.kernel.mm.vma_ops import copy_vma, insert_vma, merge_around, set_bounds, vma_open
+from machine.kernel.mm.vma_ops import copy_vma, emit_vma, insert_vma, merge_around, set_bounds, vma_open
 
 
 def do_mremap(mm: mm_struct, address: int, old_len: int, new_len: int, flags: int, new_address: int) -> int:
@@ -99,9 +99,9 @@ def _expand(mm: mm_struct, vma: vm_area_struct, address: int, old_len: int, new_
     locked = vma.vm_flags & VM_LOCKED
     old_end = vma.vm_end
     set_bounds(mm, vma, vma.vm_start, vma.vm_end + new_len - old_len)
-    vma = merge_around(mm, vma)
     if mm.kernel.events.vma is not None:
-        mm.kernel.emit_vma("grow", vma)
+        emit_vma(mm, "change", vma, vma.vm_start, old_end)
+    vma = merge_around(mm, vma)
     if locked:
         populate(mm, old_end, address + new_len)
     if mm.kernel.check_invariants:
@@ -160,8 +160,6 @@ def _move_vma(
     elif old_len:
         do_munmap(mm, address, old_len)
     new = merge_around(mm, new)
-    if mm.kernel.events.vma is not None:
-        mm.kernel.emit_vma("move", new)
     if new.vm_flags & VM_LOCKED:
         populate(mm, target + old_len, target + new_len)
     if mm.kernel.check_invariants:

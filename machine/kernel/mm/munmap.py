@@ -9,7 +9,7 @@ from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
 from machine.kernel.mm.space import MAX_MAP_COUNT, PTE_PFN, mm_struct
 from machine.kernel.mm.unmapped_area import page_align
 from machine.kernel.mm.vma import VM_SHARED
-from machine.kernel.mm.vma_ops import emit_vma, split_vma, unlink_vma, vma_close
+from machine.kernel.mm.vma_ops import split_vma, unlink_vma, vma_close
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -41,7 +41,6 @@ def do_munmap(mm: mm_struct, start: int, length: int) -> None:
     mm.zap_range(start, end)
     free_tables(mm, start, end)
     for vma in areas:
-        emit_vma(mm, "munmap", vma)
         vma_close(vma)
     if mm.kernel.check_invariants:
         mm.kernel.check_mm(mm)

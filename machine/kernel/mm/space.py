@@ -58,6 +58,9 @@ class mm_struct(UserAccess):
     def __init__(self, kernel: Kernel, bits: int = 64) -> None:
         self.kernel = kernel
         self.mem = kernel.mem
+        kernel.mm_count += 1
+        self.number = kernel.mm_count
+        """Of the address spaces of this machine; events name it."""
         self.ram = kernel.ram
         self.bits = bits
         self.task_size = TASK_SIZE if bits == 64 else TASK_SIZE32
@@ -206,7 +209,7 @@ class mm_struct(UserAccess):
             if not any(entries):
                 continue
             present = [pte for pte in entries.tolist() if pte]
-            entries[:] = _zero_words(number)
+            words[index : index + number] = _zero_words(number)
             removed += len(present)
             for pte in present:
                 self._drop(pte)

@@ -44,6 +44,8 @@ def grow_down(mm: mm_struct, vma: vm_area_struct, address: int) -> bool:
         return False
     if size > mm.kernel.rlimit(RLIMIT_STACK) or not may_expand_vm(mm, vma.vm_flags, grow):
         return False
+    old_start = vma.vm_start
     set_bounds(mm, vma, address, vma.vm_end)
-    emit_vma(mm, "grow", vma)
+    if mm.kernel.events.vma is not None:
+        emit_vma(mm, "change", vma, old_start, vma.vm_end)
     return True

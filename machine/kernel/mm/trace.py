@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
-from machine.events import PageFault
+from machine.events import FaultEnter, PageFault
 from machine.hardware.cpu import RIP
 from machine.hardware.paging import walk
 from machine.hardware.ram import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.vma import vm_area_struct
     from machine.kernel.task.task import Task
 
 INSTRUCTION_MAX = 16
@@ -27,10 +28,13 @@ class FaultTrace:
     def __init__(self, kernel: Kernel, task: Task, address: int, error_code: int, origin: str) -> None:
         mm = task.mm
         self._kernel, self._task = kernel, task
+        now = kernel.clock.monotonic_ns()
         kernel.fault_number += 1
         kernel.fault_answer, kernel.fault_pfn, kernel.fault_signal = "", None, ""
         vma = mm.vma_at(address)
         rip = kernel.cpu.regs[RIP] if origin == "user" else 0
+        if kernel.events.fault_enter is not None:
+            kernel.events.fault_enter(FaultEnter(kernel.fault_number, address, error_code, origin, time_ns=now))
         code_vma = mm.vma_at(rip) if rip else None
         mapping = None
         if code_vma is not None and code_vma.vm_file is not None:
@@ -40,7 +44,8 @@ class FaultTrace:
             number=kernel.fault_number, pid=task.pid, comm=task.comm, rip=rip, address=address, error_code=error_code,
             origin=origin, instruction=code, bits=mm.bits, vma="" if vma is None else vma.maps_line(),
             vm_start=0 if vma is None else vma.vm_start, vm_flags=0 if vma is None else vma.vm_flags,
-            mapping=mapping, walk_before=walk(kernel.ram, mm.tables.cr3, address), time_ns=kernel.clock.monotonic_ns(),
+            mapping=mapping, walk_before=walk(kernel.ram, mm.tables.cr3, address), time_ns=now,
+            driver=driver_of(vma),
         )  # fmt: skip
         self._counts: dict[int, int] = {}
         """Frame -> its count before this fault changed it."""
@@ -59,6 +64,7 @@ class FaultTrace:
             record.count_before = self._counts.get(pfn, record.count_after)
         record.walk_after = walk(kernel.ram, task.mm.tables.cr3, record.address)
         record.outcome = self._outcome()
+        record.end_ns = kernel.clock.monotonic_ns()
         if kernel.events.fault is not None:
             kernel.events.fault(record)
 
@@ -70,3 +76,13 @@ class FaultTrace:
         if (task.min_flt, task.maj_flt) == (minor, major):
             return "EFAULT" if self.record.origin != "user" else "device access"
         return "major" if task.maj_flt != major else "minor"
+
+
+def driver_of(vma: Optional[vm_area_struct]) -> str:
+    """Name of the driver whose operations the area has, or whose file it maps."""
+    if vma is None:
+        return ""
+    owner = vma.vm_ops.owner if vma.vm_ops is not None else None
+    if owner is None and vma.vm_file is not None:
+        owner = vma.vm_file.f_op.owner
+    return "" if owner is None else str(owner.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from machine.events import VmaChange
 from machine.hardware.paging import NX
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import ENOMEM, Errno
@@ -22,12 +23,14 @@ from machine.kernel.mm.vma import (
 from machine.kernel.module import call_driver
 
 
-def insert_vma(mm: mm_struct, vma: vm_area_struct) -> None:
+def insert_vma(mm: mm_struct, vma: vm_area_struct, told: bool = True) -> None:
     """Link an area into its space, its file's list of mappings and the accounts."""
     mm.areas.insert(vma)
     account(mm, vma, +1)
     link_file(vma)
     watch_code(vma)
+    if told and mm.kernel.events.vma is not None:
+        emit_vma(mm, "open", vma)
 
 
 def link_file(vma: vm_area_struct) -> None:
@@ -65,8 +68,10 @@ def _clear_nx(vma: vm_area_struct) -> None:
     mm.flush_tlb()
 
 
-def unlink_vma(mm: mm_struct, vma: vm_area_struct) -> None:
+def unlink_vma(mm: mm_struct, vma: vm_area_struct, told: bool = True) -> None:
     """Undo `insert_vma`; entries and the reference to the file are the caller's."""
+    if told and mm.kernel.events.vma is not None:
+        emit_vma(mm, "close", vma)
     mm.areas.remove(vma)
     mm.mmap_cache = None
     account(mm, vma, -1)
@@ -128,8 +133,9 @@ def split_vma(mm: mm_struct, vma: vm_area_struct, address: int, new_below: bool)
         set_bounds(mm, vma, address, end)
     else:
         set_bounds(mm, vma, start, address)
-    insert_vma(mm, new)
-    emit_vma(mm, "split", new)
+    insert_vma(mm, new, told=False)
+    if mm.kernel.events.vma is not None:
+        emit_vma(mm, "split", new, start, end)
     return new
 
 
@@ -162,14 +168,20 @@ def merge_around(mm: mm_struct, vma: vm_area_struct) -> vm_area_struct:
 
 
 def _absorb(mm: mm_struct, low: vm_area_struct, high: vm_area_struct) -> None:
-    end = high.vm_end
-    unlink_vma(mm, high)
+    end, low_end = high.vm_end, low.vm_end
+    unlink_vma(mm, high, told=False)
     set_bounds(mm, low, low.vm_start, end)
     if high.vm_file is not None:
         high.vm_file.put()
-    emit_vma(mm, "merge", low)
-
-
-def emit_vma(mm: mm_struct, what: str, vma: vm_area_struct) -> None:
     if mm.kernel.events.vma is not None:
-        mm.kernel.emit_vma(what, vma)
+        emit_vma(mm, "merge", low, low.vm_start, low_end)
+
+
+def emit_vma(mm: mm_struct, what: str, vma: vm_area_struct, old_start: int = 0, old_end: int = 0) -> None:
+    """Tell the listeners, of whom there are some, what became of an area; see `VmaChange`."""
+    emit = mm.kernel.events.vma
+    if emit is not None:
+        change = VmaChange(0, what, vma.vm_start, vma.vm_end, vma.vm_flags, vma.name())
+        change.mm, change.pgoff = mm.number, vma.vm_pgoff
+        change.old_start, change.old_end = old_start or vma.vm_start, old_end or vma.vm_end
+        emit(change)

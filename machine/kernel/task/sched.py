@@ -1,10 +1,8 @@
 """The scheduler: which task runs, kernel stacks, sleeping (kernel/sched.c).
 
-One engine runs all tasks.  `loaded` is the task whose registers are in `cpu.image`; a switch is a
-copy of the image and another CR3.  Every task has a kernel stack, a greenlet: a system call or a
-driver's `nopage` that must wait simply does, in the middle of its Python code, and the hub (the
-greenlet in which the engine's hook runs) goes on with another task.
-
+One engine runs all tasks.  `loaded` is the task whose registers are in `cpu.image`; a switch is a copy of the image and
+another CR3.  Every task has a kernel stack, a greenlet: a system call or a driver's `nopage` that must wait simply
+does, in the middle of its Python code, and the hub (the greenlet of the engine's hook) goes on with another task.
 Beside this file: timers (timerqueue.py), the tick (ticker.py), waiting for the host (hostwait.py).
 """
 
@@ -76,8 +74,6 @@ class Scheduler:
         """A new wait queue."""
         return WaitQueue(self)
 
-    # -- tasks ----------------------------------------------------------------------------------
-
     def add(self, task: Task) -> None:
         """A new task becomes runnable; its `image` is set."""
         task.state = TASK_RUNNING
@@ -124,6 +120,10 @@ class Scheduler:
             self.loaded = task
             self.load_tls(task)
             self.loaded_mm = None
+            if self.kernel.events.switch is not None:
+                from machine.kernel.task.where import tell_switch
+
+                tell_switch(self.kernel, loaded, task)
         if self.loaded_mm is not task.mm and task.mm is not None:  # a kernel thread goes without
             self._load_mm(task.mm)
         self.current = self.kernel.current = task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Optional, Union
 
+from machine.events import TaskEvent
 from machine.kernel.abi.errno import EACCES, ENOENT, ENOTDIR, Errno
 from machine.kernel.abi.layout import ABI64
 from machine.kernel.abi.signal import SIG_IGN, SIGCHLD, SIGINT, SIGKILL, SIGQUIT, SIGTSTP, SIGWINCH
@@ -109,6 +110,8 @@ def spawn(
     take_host_terminal(kernel, task)
     show_program(kernel, task, os.fsdecode(argv[0]))
     task.start = (_start, (kernel, task, spawned, argv, envp, cwd, path))
+    if kernel.events.task is not None:
+        kernel.events.task(TaskEvent(pid, task.comm, "spawn", " ".join(map(os.fsdecode, argv))))
     kernel.sched.add(task)
     return spawned
 

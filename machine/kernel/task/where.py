@@ -1,10 +1,12 @@
-"""What every task is doing, for a machine that does not go on (as sysrq-t and /proc/PID/wchan tell it)."""
+"""What every task is doing, for a machine that does not go on (as sysrq-t and /proc/PID/wchan tell it), and who has the
+processor, for whoever watches."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.events import TaskSwitch
 from machine.hardware.cpu import RIP
 from machine.kernel.module import SLOT
 from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, TASK_RUNNING, TASK_STOPPED
@@ -14,6 +16,14 @@ if TYPE_CHECKING:
     from machine.kernel.task.task import Task
 
 SHOWN = 20
+
+
+def tell_switch(kernel: Kernel, previous: Optional[Task], task: Task) -> None:
+    """The event of a switch to `task`, whose registers are loaded already."""
+    if kernel.events.switch is not None:
+        rip = 0 if task.mm is None else kernel.cpu.regs[RIP]
+        before = 0 if previous is None else previous.pid
+        kernel.events.switch(TaskSwitch(before, pid=task.pid, comm=task.comm, rip=rip))
 
 
 def what_tasks_do(kernel: Kernel) -> list[str]:
