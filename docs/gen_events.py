@@ -19,11 +19,12 @@ HEAD = """\
 
 Written by `python docs/gen_events.py` from `machine/events.py`: don't edit.
 
-Whatever happens in a machine is an event of one stream. `nopage run --events FILE` writes them as JSON lines, one object
-a line; in Python `machine.events.listen(kind, function)` gives the record with the same fields, as numbers.
+Whatever happens in a machine is an event of one stream. `nopage run --events FILE` writes them as JSON lines, one
+object a line; in Python `machine.events.listen(kind, function)` gives the record with the same fields, as numbers.
 
-* `seq` counts the events that somebody hears, from 1: the order in which they happened. A `fault_enter`, `syscall_enter` or
-  `driver_enter` comes before what happens inside, its `fault`, `syscall_exit` or `driver_call` after it.
+* `seq` counts the events that somebody hears, from 1: the order in which they happened. A `fault_enter`,
+  `syscall_enter` or `driver_enter` comes before what happens inside, its `fault`, `syscall_exit` or `driver_call`
+  after it.
 * `pid`, `comm` and `rip` are the task for which the machine worked, and the address of its instruction; in a system
   call, of the instruction behind (but `syscall_enter` has the call itself). 0 and "" where there was none.
 * With `--deterministic` there is no `host_ns`, and two runs of a program write the same bytes.

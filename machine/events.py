@@ -325,6 +325,8 @@ KINDS = tuple(RECORDS)
 
 _COMPLETE = {"fault", "syscall_enter", "signal", "oops"}
 """Kinds whose emitters say all about the task themselves."""
+_ONE_BY_ONE = {"fault_enter", "page", "count", "entry"}
+"""Who hears these wants faults to be looked at one by one, as for ``fault``: no page is mapped ahead."""
 
 
 def _ignore(_event: Event) -> None:
@@ -370,14 +372,14 @@ class Events:
 
     def listen(self, kind: str, listener: Listener) -> None:
         """Call `listener` with every event of `kind` (one of `KINDS`)."""
-        if kind == "fault_enter":
-            self.listen("fault", _ignore)  # a fault is looked at for both or for none
+        if kind in _ONE_BY_ONE:
+            self.listen("fault", _ignore)
         self._listeners[kind].append(listener)
         self._rewire(kind)
 
     def unlisten(self, kind: str, listener: Listener) -> None:
         """Undo `listen`."""
-        if kind == "fault_enter":
+        if kind in _ONE_BY_ONE:
             self.unlisten("fault", _ignore)
         self._listeners[kind].remove(listener)
         self._rewire(kind)

@@ -8,6 +8,13 @@ from typing import Any, NamedTuple
 from machine.config import parse_bind, parse_env, parse_gdb, parse_ram, parse_seconds, parse_tasks, parse_user
 
 
+def parse_filter(text: str) -> str:
+    """`machine.observe.filter.parse_filter`, loaded when there is one."""
+    from machine.observe.filter import parse_filter as parse
+
+    return parse(text)
+
+
 class Option(NamedTuple):
     """One option of ``nopage run``."""
 
@@ -37,6 +44,10 @@ RUN_OPTIONS = (
     Option(("--faults",), "[=FILE]", "show every page fault, on standard error or in FILE", "faults"),
     Option(("--gdb",), "[HOST:]PORT[,nowait]",
            "PROGRAM waits at its first instruction for gdb; nowait: gdb can come later", "gdb", parse_gdb),
+    Option(("--events",), "FILE", "write every event as a line of JSON to FILE (docs/events.md)", "events"),
+    Option(("--filter",), "KEY=VALUE,...",
+           "show such --faults and --events only: driver=, addr=FIRST-END, pid=, comm=, kind=", "filters", parse_filter,
+           True),
     Option(("--core",), "DIR", "an ELF core in DIR for each program that a signal kills (DIR/%%e.%%p names them)",
            "core"),
     Option(("--single-faults",), "", "a page fault for every page, as with --faults: nothing is mapped ahead",

@@ -129,10 +129,20 @@ class Session:
             from machine.observe.strace import Strace
 
             self.views.append(Strace(events, self.output(self.chosen.strace)))
+        filters = None
+        if self.chosen.filters or self.chosen.events is not None:
+            from machine.observe.filter import Filters
+
+            filters = Filters(self.chosen.filters or ())
         if self.chosen.faults is not None:
             from machine.observe.faults import FaultView
 
-            self.views.append(FaultView(events, self.output(self.chosen.faults), machine.read_file))
+            self.views.append(FaultView(events, self.output(self.chosen.faults), machine.read_file, filters))
+        if self.chosen.events is not None:
+            from machine.observe.jsonl import JsonLines
+
+            output = self.output(self.chosen.events)
+            self.views.append(JsonLines(events, output, filters, repeatable=self.config.deterministic))
 
     def _on_printk(self, line: Printk) -> None:
         self.say.line(f"[{line.time_ns // 10**9:5}.{line.time_ns // 1000 % 10**6:06}] {line.text}")

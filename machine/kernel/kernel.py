@@ -264,12 +264,12 @@ class Kernel:
         task = self.current
         if task is None:
             return 0, "", 0
-        return task.pid, task.comm, self.cpu.regs[RIP] if self.sched.loaded is task and task.mm is not None else 0
+        return task.pid, task.comm, self.cpu.regs[RIP] if self.sched.loaded is task and task.exe is not None else 0
 
     def _watch(self, kind: str, on: bool) -> None:
-        from machine.kernel.mm.watched import WATCHES
+        from machine.kernel.mm.watched import watch
 
-        WATCHES[kind](self, on)
+        watch(self, kind, on)
 
     # -- signals, reports ------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ from machine.hardware.paging import (
 from machine.kernel.abi.signal import describe, layout_of
 from machine.kernel.mm.space import DEVICE, PROTNONE, SPECIAL
 from machine.observe.disasm import disassemble
+from machine.observe.filter import Filters
 from machine.observe.output import Output
 from machine.observe.symbols import Mapping, ReadFile, Symbols
 
@@ -113,9 +114,13 @@ def access_of(error_code: int) -> str:
 
 
 class FaultView:
-    """Listens for page faults and writes a paragraph each; `close` writes how many there were of which kind."""
+    """Listens for page faults and writes a paragraph each; `close` writes how many there were of which kind.
 
-    def __init__(self, events: Events, output: Output, read_file: ReadFile) -> None:
+    `filters` says of which faults.
+    """
+
+    def __init__(self, events: Events, output: Output, read_file: ReadFile, filters: Optional[Filters] = None) -> None:
+        self.filters = filters
         self.output = output
         self.symbols = Symbols(read_file)
         self.outcomes: Counter[str] = Counter()
@@ -127,6 +132,8 @@ class FaultView:
 
     def on_fault(self, fault: PageFault) -> None:
         """Write one paragraph."""
+        if self.filters is not None and not self.filters.match("fault", fault):
+            return
         self.outcomes[fault.outcome] += 1
         self.output.line("\n".join(self._paragraph(fault)))
 

@@ -1,7 +1,7 @@
 """Which events a view shows: ``--filter driver=scullp,addr=0x7f0000000000-0x7f0000010000,pid=2``.
 
-In one filter all keys must fit, and of a key that is there several times one of its values.  Of several filters one must
-fit.  An event that does not have what a key is about (a line of the log has no address) does not fit.
+In one filter all keys must fit, and of a key that is there several times one of its values.  Of several filters one
+must fit.  An event that does not have what a key is about (a line of the log has no address) does not fit.
 """
 
 from __future__ import annotations

@@ -96,7 +96,10 @@ class JsonLines:
     `repeatable` leaves out the host's time: two runs of a deterministic machine write the same bytes.
     """
 
-    def __init__(self, events: Events, output: Output, filters: Filters, *, repeatable: bool = False) -> None:
+    def __init__(
+        self, events: Events, output: Output, filters: Optional[Filters] = None, *, repeatable: bool = False
+    ) -> None:
+        filters = filters or Filters()
         self._events = events
         self._output = output
         self._listeners: list[tuple[str, Callable[[Any], None]]] = []

@@ -21,7 +21,7 @@ def entries(m: Machine, collected: list[tuple[int, int]]) -> Callable[[Any], Non
     """A listener that keeps (area flags, entry) of each new device mapping's first page."""
 
     def listen(change: Any) -> None:
-        if change.what == "mmap" and change.name == "/dev/mem":
+        if change.what == "open" and change.name == "/dev/mem":
             task = m.kernel.current
             assert task is not None
             collected.append((change.vm_flags, task.mm.tables.get(change.vm_start)))

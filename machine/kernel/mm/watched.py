@@ -155,6 +155,14 @@ def watch_tlb(kernel: Kernel, on: bool) -> None:
     kernel.cpu.watch_flushes(flushed if on else None)
 
 
-WATCHES: dict[str, Callable[[Kernel, bool], None]] = {
+def watch(kernel: Kernel, kind: str, on: bool) -> None:
+    """`Events.on_demand` for all four; what was mapped ahead of its first touch is settled before."""
+    if on:
+        for mm in kernel.mms:
+            mm.settle()
+    _WATCHES[kind](kernel, on)
+
+
+_WATCHES: dict[str, Callable[[Kernel, bool], None]] = {
     "entry": watch_entries, "count": watch_counts, "page": watch_pages, "tlb": watch_tlb,
 }  # fmt: skip

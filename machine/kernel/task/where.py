@@ -21,7 +21,7 @@ SHOWN = 20
 def tell_switch(kernel: Kernel, previous: Optional[Task], task: Task) -> None:
     """The event of a switch to `task`, whose registers are loaded already."""
     if kernel.events.switch is not None:
-        rip = 0 if task.mm is None else kernel.cpu.regs[RIP]
+        rip = 0 if task.exe is None else kernel.cpu.regs[RIP]
         before = 0 if previous is None else previous.pid
         kernel.events.switch(TaskSwitch(before, pid=task.pid, comm=task.comm, rip=rip))
 
