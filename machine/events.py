@@ -121,8 +121,8 @@ class SyscallExit(Event):
     time_ns: int = 0
     comm: str = ""
     rip: int = 0
-    injected: bool = False
-    """`-e inject=` made the result; the call was not made."""
+    tampered: str = ""
+    """`` (INJECTED)``: `-e inject=` made the result and not the call; `` (DELAYED)``; or both."""
 
 
 @record(slots=True)

@@ -8,6 +8,13 @@ from typing import Any, NamedTuple
 from machine.config import parse_bind, parse_env, parse_gdb, parse_ram, parse_seconds, parse_tasks, parse_user
 
 
+def parse_expression(text: str) -> str:
+    """`machine.observe.strace_expr.parse_expression`, loaded when there is one."""
+    from machine.observe.strace_expr import parse_expression as parse
+
+    return parse(text)
+
+
 def parse_filter(text: str) -> str:
     """`machine.observe.filter.parse_filter`, loaded when there is one."""
     from machine.observe.filter import parse_filter as parse
@@ -41,6 +48,11 @@ RUN_OPTIONS = (
     Option(("--max-tasks",), "NUMBER", "how many processes and threads there may be (4095 with 512M of RAM)",
            "max_tasks", parse_tasks),
     Option(("--strace",), "[=FILE]", "show every system call and signal, on standard error or in FILE", "strace"),
+    Option(("-e",), "EXPR", "as strace's: trace=open,%%file,!read  signal=!CHLD  inject=mmap:error=EPERM:when=2",
+           "expressions", parse_expression, True),
+    Option(("-y",), "", "--strace with the paths of descriptors", "paths"),
+    Option(("-yy",), "", "and with their devices and sockets", "devices_of_paths"),
+    Option(("-f",), "", "as strace's: all processes and threads, which --strace shows anyway", "follow"),
     Option(("--faults",), "[=FILE]", "show every page fault, on standard error or in FILE", "faults"),
     Option(("--gdb",), "[HOST:]PORT[,nowait]",
            "PROGRAM waits at its first instruction for gdb; nowait: gdb can come later", "gdb", parse_gdb),

@@ -125,10 +125,7 @@ class Session:
             events.listen("printk", self._on_printk)
         else:
             events.listen("report", self._on_report)
-        if self.chosen.strace is not None:
-            from machine.observe.strace import Strace
-
-            self.views.append(Strace(events, self.output(self.chosen.strace)))
+        self._watch_calls(machine)
         filters = None
         if self.chosen.filters or self.chosen.events is not None:
             from machine.observe.filter import Filters
@@ -143,6 +140,22 @@ class Session:
 
             output = self.output(self.chosen.events)
             self.views.append(JsonLines(events, output, filters, repeatable=self.config.deterministic))
+
+    def _watch_calls(self, machine: Machine) -> None:
+        """--strace, and what belongs to it and asks for it: -e, -y, -yy."""
+        chosen, expressions = self.chosen, None
+        paths = 2 if chosen.devices_of_paths else 1 if chosen.paths else 0
+        if chosen.strace is None and not chosen.expressions and not paths:
+            return
+        from machine.observe.strace import Strace
+
+        if chosen.expressions:
+            from machine.observe.strace_expr import Expressions, Injector
+
+            expressions = Expressions(chosen.expressions)
+            if expressions.injections:
+                self.views.append(Injector(machine.kernel, expressions))
+        self.views.append(Strace(machine.events, self.output(chosen.strace or "-"), expressions, paths))
 
     def _on_printk(self, line: Printk) -> None:
         self.say.line(f"[{line.time_ns // 10**9:5}.{line.time_ns // 1000 % 10**6:06}] {line.text}")

@@ -7,6 +7,7 @@ engine, and while nobody watches nothing builds a record.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Optional
 
 from machine.events import SyscallEnter, SyscallExit
@@ -61,6 +62,9 @@ class Entry:
         self.sched = kernel.sched
         self.clock = kernel.clock
         self.events = kernel.events
+        self.tamper: Optional[Callable[[Task, str, Optional[Syscall]], tuple[int, str]]] = None
+        """Makes system calls, or doesn't (`-e inject=`): task, name, row -> result, what a view adds.  Asked only while
+        somebody listens to system calls."""
         self._table64 = SyscallTable("x86_64")
         self._table32 = SyscallTable("i386")
         self.cpu.on_page_fault = self.page_fault
@@ -154,9 +158,11 @@ class Entry:
         entered = None
         if events.syscall_enter is not None or events.syscall_exit is not None:
             entered = self._enter_event(task, name, number, table.abi)
-        if row is None:
-            self.kernel.enosys[name] = self.kernel.enosys.get(name, 0) + 1
-            result = -ENOSYS
+        tampered = ""
+        if self.tamper is not None:
+            result, tampered = self.tamper(task, name, row)
+        elif row is None:
+            result = self.make_call(task, name, row)
         else:
             try:
                 result = row.invoke(task, regs)
@@ -165,7 +171,8 @@ class Entry:
         regs[RAX] = result & (_MASK64 if task.abi.bits == 64 else _MASK32)
         task.syscall = ""
         if entered is not None and events.syscall_exit is not None:
-            events.syscall_exit(SyscallExit(task.pid, entered, result, self.clock.monotonic_ns()))
+            now = self.clock.monotonic_ns()
+            events.syscall_exit(SyscallExit(task.pid, entered, result, now, task.comm, entered.rip, tampered))
         if traced or task.ptrace is not None:
             self._report_exit(task)
 
@@ -194,6 +201,16 @@ class Entry:
             report_syscall(self.kernel, task, PTRACE_EVENTMSG_SYSCALL_EXIT)
         elif found.step:
             stepped(self.kernel, task)
+
+    def make_call(self, task: Task, name: str, row: Optional[Syscall]) -> int:
+        """Do what the system call in the registers asks for; its result, a negative errno on failure."""
+        if row is None:
+            self.kernel.enosys[name] = self.kernel.enosys.get(name, 0) + 1
+            return -ENOSYS
+        try:
+            return row.invoke(task, self.cpu.regs)
+        except Errno as error:
+            return -error.errno
 
     def _enter_event(self, task: Task, name: str, number: int, abi: str) -> SyscallEnter:
         regs = self.cpu.regs

@@ -25,14 +25,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from machine.events import Events, Signal, SyscallEnter, SyscallExit, TaskEvent
 from machine.kernel.abi.errno import NAMES
 from machine.kernel.abi.signal import SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, layout_of
 from machine.kernel.syscalls.table import ROWS
 from machine.observe.output import Output
-from machine.observe.strace_args import Call, argument, is_output, pointer, quote
+from machine.observe.strace_args import Call, argument, descriptor_text, is_output, pointer, quote
 from machine.observe.strace_calls import AUX, WHOLE
 from machine.observe.strace_flags import signal_name
 from machine.observe.strace_sockets import remember
@@ -40,6 +40,7 @@ from machine.observe.strace_structs import siginfo_text
 
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
+    from machine.observe.strace_expr import Expressions
 
 RESTARTS = {
     512: "ERESTARTSYS (To be restarted if SA_RESTART is set)",
@@ -67,10 +68,17 @@ class _Pending:
 
 
 class Strace:
-    """Listens for system calls, signals and the ends of tasks, and writes a line each."""
+    """Listens for system calls, signals and the ends of tasks, and writes a line each.
 
-    def __init__(self, events: Events, output: Output) -> None:
+    `expressions` chooses (``-e``), `paths` shows what descriptors are (1: ``-y``, 2: ``-yy``).
+    """
+
+    def __init__(
+        self, events: Events, output: Output, expressions: Optional[Expressions] = None, paths: int = 0
+    ) -> None:
         self.output = output
+        self._chosen = expressions
+        self._paths = paths
         self._events = events
         self._pending: dict[int, _Pending] = {}
         self._tasks: set[int] = set()
@@ -105,10 +113,14 @@ class Strace:
         self._tasks.add(pid)
         if pid in self._spawned:
             self._spawned.discard(pid)
-            self._show_first_exec(event.task)
+            if self._chosen is None or self._chosen.shows("execve"):
+                self._show_first_exec(event.task)
+        if self._chosen is not None and not self._chosen.shows(event.name):
+            return
         row = ROWS[event.abi].get(event.name)
         types = row.types if row is not None else ("ptr:x",) * 6
         pending = self._pending[pid] = _Pending(Call(event.task, event.abi, event.name, types, event.args))
+        pending.call.paths = self._paths
         pending.text = f"{self._prefix(pid)}{event.name}("
         self._add_arguments(pending, False)
         self.output.begin(pending.text, lambda: self._unfinished(pending))
@@ -158,7 +170,8 @@ class Strace:
             before = 0
         self._add_arguments(pending, True)
         result = self._result(call, "int" if row is None else row.result)
-        self._finish(pending, before, f"{pending.text + ')':<{RESULT_COLUMN - 1}} = {result}")
+        line = f"{pending.text + ')':<{RESULT_COLUMN - 1}} = {result}{event.tampered}"
+        self._finish(pending, before, line)
 
     def _finish(self, pending: _Pending, already: int, line: str) -> None:
         if pending.interrupted:
@@ -182,6 +195,8 @@ class Strace:
             text = f"0{result:02o}"
         else:
             text = str(result)
+            if style == "fd":
+                text += descriptor_text(call, result)
         return text + aux
 
     def _abandon(self, pid: int, why: str) -> None:
@@ -201,6 +216,8 @@ class Strace:
     def on_signal(self, event: Signal) -> None:
         """``--- SIGSEGV {si_signo=SIGSEGV, si_code=SEGV_MAPERR, si_addr=0x10} ---``."""
         if event.signo == SIGKILL:  # a tracer does not see it either
+            return
+        if self._chosen is not None and not self._chosen.shows_signal(event.signo):
             return
         fields: dict[str, int] = {}
         if layout_of(event.signo, event.si_code) in ("fault", "sys"):

@@ -29,7 +29,7 @@ _ESCAPES = {0x22: '\\"', 0x5C: "\\\\", 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x
 class Call:
     """One system call: its converted arguments, and the process's memory."""
 
-    __slots__ = ("abi", "aux", "kernel", "mm", "name", "result", "saved", "types", "values")
+    __slots__ = ("abi", "aux", "kernel", "mm", "name", "paths", "result", "saved", "task", "types", "values")
 
     def __init__(self, task: Task, abi: str, name: str, types: tuple[str, ...], raw: tuple[int, ...]) -> None:
         from machine.kernel.abi.layout import ABI32, ABI64
@@ -37,6 +37,9 @@ class Call:
         self.name = name
         self.types = types
         self.abi = ABI64 if abi == "x86_64" else ABI32
+        self.task = task
+        self.paths = 0
+        """Whether descriptors are shown with what they are: 1 with paths, 2 with devices and sockets (``-yy``)."""
         self.mm = task.mm
         self.kernel = task.kernel
         self.values = convert(types, raw, self.abi.bits)
@@ -203,6 +206,15 @@ def plain(kind: str, value: int) -> str:
     return str(value)
 
 
+def descriptor_text(call: Call, fd: int, at: bool = False) -> str:
+    """What -y and -yy add to a descriptor: ``</etc/passwd>``, ``<pipe:[12]>``; with -yy ``</dev/null<char 1:3>>``."""
+    if not call.paths:
+        return ""
+    from machine.observe.strace_paths import describe_fd
+
+    return describe_fd(call, fd, at)
+
+
 def argument(call: Call, index: int) -> Optional[str]:
     """The text of one argument."""
     kind, _, how = call.types[index].partition(":")
@@ -212,6 +224,8 @@ def argument(call: Call, index: int) -> Optional[str]:
     if kind == "buf":
         return buffer(call, value, call.values[index + 1])
     if not how:
+        if kind in ("fd", "atfd"):
+            return plain(kind, value) + descriptor_text(call, value, at=kind == "atfd")
         return plain(kind, value)
     if how in ("O_", "MAP_", "AT_STATX") or how in BITS or how in VALUES:
         return flags(how, value)

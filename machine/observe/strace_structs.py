@@ -18,6 +18,7 @@ from machine.observe.strace_args import (
     argument,
     buffer,
     decoder,
+    descriptor_text,
     octal,
     pointer,
     quote,
@@ -59,7 +60,11 @@ _structure("int", lambda call: 4, lambda call, data: f"[{int.from_bytes(data, 'l
 _structure("uid", lambda call: 4, lambda call, data: f"[{int.from_bytes(data, 'little')}]")
 _structure("u16", lambda call: 2, lambda call, data: f"[{int.from_bytes(data, 'little')}]")
 _structure("off64", lambda call: 8, lambda call, data: f"[{int.from_bytes(data, 'little', signed=True)}]")
-_structure("fds", lambda call: 8, lambda call, data: "[{}, {}]".format(*struct.unpack("<ii", data)))
+_structure(
+    "fds",
+    lambda call: 8,
+    lambda call, data: f"[{', '.join(f'{fd}{descriptor_text(call, fd)}' for fd in struct.unpack('<ii', data))}]",
+)
 
 
 def _interval(interval: str, value: str) -> str:
@@ -288,7 +293,7 @@ def _pollfds(call: Call, index: int) -> list[tuple[int, int, int]]:
 
 @decoder("poll")
 def _poll(call: Call, index: int) -> str:
-    shown = [f"{{fd={fd}" + (f", events={flags('POLL', events)}}}" if fd >= 0 else "}")
+    shown = [f"{{fd={fd}{descriptor_text(call, fd)}" + (f", events={flags('POLL', events)}}}" if fd >= 0 else "}")
              for fd, events, _ in _pollfds(call, index)]  # fmt: skip
     more = ["..."] if call.values[index + 1] > ARRAY_LIMIT else []
     return "[" + ", ".join(shown + more) + "]" if shown or not call.values[index] else pointer(call.values[index])
@@ -298,7 +303,8 @@ def poll_result(call: Call, index: int) -> str:
     """What poll adds behind its result: ``([{fd=4, revents=POLLOUT}])`` or ``(Timeout)``."""
     if call.result == 0:
         return " (Timeout)"
-    ready = [f"{{fd={fd}, revents={flags('POLL', revents)}}}" for fd, _, revents in _pollfds(call, index) if revents]
+    ready = [f"{{fd={fd}{descriptor_text(call, fd)}, revents={flags('POLL', revents)}}}"
+             for fd, _, revents in _pollfds(call, index) if revents]  # fmt: skip
     shown = "[" + ", ".join(ready) + "]"
     return f" ({', '.join([shown, *_left(call, 2)])})"
 
