@@ -60,6 +60,8 @@ RUN_OPTIONS = (
     Option(("--filter",), "KEY=VALUE,...",
            "show such --faults and --events only: driver=, addr=FIRST-END, pid=, comm=, kind=", "filters", parse_filter,
            True),
+    Option(("--perfetto",), "FILE", "a trace for ui.perfetto.dev: a track a task, flows from fault to driver to entry",
+           "perfetto"),
     Option(("--core",), "DIR", "an ELF core in DIR for each program that a signal kills (DIR/%%e.%%p names them)",
            "core"),
     Option(("--single-faults",), "", "a page fault for every page, as with --faults: nothing is mapped ahead",

@@ -12,7 +12,7 @@ import time
 from argparse import Namespace
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any, Optional
+from typing import Any, BinaryIO, Optional
 
 from machine.config import MachineConfig
 from machine.defaults import ignored_signals
@@ -112,6 +112,13 @@ class Session:
                     raise ConfigError(f"{where}: {error.strerror}") from None
         return self.outputs[where]
 
+    @staticmethod
+    def _binary(path: str) -> BinaryIO:
+        try:
+            return open(path, "wb")
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from None
+
     def _watch(self, machine: Machine) -> None:
         from machine.observe.fatal import FatalSignals
 
@@ -126,6 +133,10 @@ class Session:
         else:
             events.listen("report", self._on_report)
         self._watch_calls(machine)
+        if self.chosen.perfetto is not None:
+            from machine.observe.perfetto import PerfettoTrace
+
+            self.views.append(PerfettoTrace(events, machine.kernel, self._binary(self.chosen.perfetto)))
         filters = None
         if self.chosen.filters or self.chosen.events is not None:
             from machine.observe.filter import Filters
