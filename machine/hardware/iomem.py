@@ -74,10 +74,10 @@ class Resource:
                 return child.find(physical) or child
         return None
 
-    def render(self) -> str:
-        """The text of /proc/iomem: two blanks a level (kernel/resource.c: r_show)."""
+    def render(self, width: int = 8) -> str:
+        """The text of /proc/iomem: two blanks a level, addresses of `width` digits (kernel/resource.c: r_show)."""
         return "".join(
-            f"{'  ' * min(level, MAX_IORES_LEVEL)}{each.start:08x}-{each.end:08x} : {each.name}\n"
+            f"{'  ' * min(level, MAX_IORES_LEVEL)}{each.start:0{width}x}-{each.end:0{width}x} : {each.name}\n"
             for level, each in self.iter()
         )
 

@@ -58,9 +58,15 @@ class TaskEntry(NamedTuple):
     store: Optional[Callable[[task_struct, bytes], None]] = None
 
 
+class Subtree(NamedTuple):
+    """A directory whose entries are made when somebody looks into it; their paths are relative to it."""
+
+    entries: Callable[[Kernel], Tree]
+
+
 NodeFactory = Callable[[super_block, str], inode]
-TreeEntry = Union[Entry, str, NodeFactory]
-"""A file; the target of a symbolic link; or a function of (file system, path) that makes the inode."""
+TreeEntry = Union[Entry, str, Subtree, NodeFactory]
+"""A file; the target of a symbolic link; a directory; or a function of (file system, path) that makes the inode."""
 Tree = dict[str, TreeEntry]
 
 
@@ -229,7 +235,8 @@ class TreeDirectory(ProcDirectory):
             if path.startswith(prefix):
                 name, slash, _rest = path[len(prefix) :].partition("/")
                 if name:
-                    found[name] = DT_DIR if slash else DT_LNK if isinstance(entry, str) else DT_REG
+                    is_directory = slash or isinstance(entry, Subtree)
+                    found[name] = DT_DIR if is_directory else DT_LNK if isinstance(entry, str) else DT_REG
         return list(found.items())
 
     def child(self, name: str) -> Optional[inode]:
@@ -241,11 +248,19 @@ class TreeDirectory(ProcDirectory):
             return ProcLink(self.kernel, self.i_sb, path, lambda: target)
         if isinstance(entry, Entry):
             return self._file(path, entry)
+        if isinstance(entry, Subtree):
+            return self._subtree(path, entry)
         if entry is not None:
             return entry(self.i_sb, path)
         if any(each.startswith(path + "/") for each in tree):
             return TreeDirectory(self.kernel, self.i_sb, path, self._tree)
         return None
+
+    def _subtree(self, path: str, entry: Subtree) -> inode:
+        kernel = self.kernel
+        return TreeDirectory(
+            kernel, self.i_sb, path, lambda: {f"{path}/{name}": each for name, each in entry.entries(kernel).items()}
+        )
 
     def _file(self, path: str, entry: Entry) -> inode:
         kernel, store = self.kernel, entry.store

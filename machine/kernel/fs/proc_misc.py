@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from machine.hardware.ram import PAGE_SHIFT
-from machine.kernel.fs.proc import Entry, Text, Tree
+from machine.kernel.fs.proc import Entry, Subtree, Text, Tree
 from machine.kernel.fs.proc_kmsg import kmsg_node
 from machine.kernel.fs.proc_sysctl import SYSCTLS
 from machine.kernel.ipc.msg import proc_sysvipc_msg
@@ -32,6 +32,23 @@ CPU_FLAGS = (
 
 def _iomem(kernel: Kernel) -> Text:
     return kernel.iomem.render()
+
+
+def _ioports(kernel: Kernel) -> Text:
+    _ = kernel.iomem  # PCI enters its ports as well
+    return kernel.ioport.render(width=4)
+
+
+def _pci(kernel: Kernel) -> Text:
+    from machine.kernel.pci.proc import proc_pci
+
+    return proc_pci(kernel)
+
+
+def _bus_pci(kernel: Kernel) -> Tree:
+    from machine.kernel.pci.proc import proc_bus_pci
+
+    return proc_bus_pci(kernel)
 
 
 def _devices(kernel: Kernel) -> Text:
@@ -216,6 +233,7 @@ def mountinfo(kernel: Kernel, _task: task_struct) -> str:
 
 
 TREE: Tree = {
+    "bus/pci": Subtree(_bus_pci),
     "cmdline": Entry(0o444, _cmdline),
     "cpuinfo": Entry(0o444, _cpuinfo),
     "devices": Entry(0o444, _devices),
@@ -224,6 +242,7 @@ TREE: Tree = {
     "filesystems": Entry(0o444, _filesystems),
     "interrupts": Entry(0o444, _interrupts),
     "iomem": Entry(0o400, _iomem),
+    "ioports": Entry(0o444, _ioports),
     "kmsg": kmsg_node,
     "loadavg": Entry(0o444, _loadavg),
     "meminfo": Entry(0o444, _meminfo),
@@ -231,6 +250,7 @@ TREE: Tree = {
     "mounts": "self/mounts",
     "net": "self/net",
     "partitions": Entry(0o444, _partitions),
+    "pci": Entry(0o444, _pci),
     "stat": Entry(0o444, _stat),
     "swaps": Entry(0o444, _swaps),
     "sysvipc/msg": Entry(0o444, proc_sysvipc_msg),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from machine.kernel.fs.file import MKDEV, inode, super_block
-from machine.kernel.fs.proc import Entry, Text, Tree, TreeDirectory
+from machine.kernel.fs.proc import Entry, Subtree, Text, Tree, TreeDirectory
 from machine.kernel.fs.sys_module import module_tree
 
 if TYPE_CHECKING:
@@ -38,6 +38,18 @@ def _mask(_kernel: Kernel) -> Text:
     return "1\n"
 
 
+def _bus_pci(kernel: Kernel) -> Tree:
+    from machine.kernel.pci.sysfs import bus_tree
+
+    return bus_tree(kernel)
+
+
+def _pci_devices(kernel: Kernel) -> Tree:
+    from machine.kernel.pci.sysfs import device_tree
+
+    return device_tree(kernel)
+
+
 _TOPOLOGY = (
     ("core_id", _one_processor),
     ("core_siblings", _mask),
@@ -49,12 +61,13 @@ _TOPOLOGY = (
 
 TREE: Tree = {
     "block/": "",
-    "bus/": "",
+    "bus/pci": Subtree(_bus_pci),
     "class/": "",
     "firmware/": "",
     "fs/": "",
     "module/": "",
     **{f"devices/system/cpu/cpu0/topology/{name}": Entry(0o444, show) for name, show in _TOPOLOGY},
+    "devices/pci0000:00": Subtree(_pci_devices),
     "devices/system/cpu/kernel_max": Entry(0o444, _kernel_max),
     "devices/system/cpu/online": Entry(0o444, _one_processor),
     "devices/system/cpu/possible": Entry(0o444, _one_processor),

@@ -105,8 +105,8 @@ class pci_dev:
         self.msi_enabled = False
         self.saved_irq = self.irq
         """The pin's line while messages are on."""
-        self.regions: dict[int, Any] = {}
-        """BARs that its driver has claimed -> who and where."""
+        self.rom_enabled = False
+        """Whether the file `rom` in /sys may be read."""
         self._size_bars(2 if bridge else 6, PCI_ROM_ADDRESS1 if bridge else PCI_ROM_ADDRESS)
 
     def __repr__(self) -> str:
@@ -294,6 +294,16 @@ class PciCore:
                 each.start, each.end = start, start + each.end
                 insert_resource(self._tree(each), each)
                 self._write_base(dev, number, start)
+        return 0
+
+    def assign_rom(self, dev: pci_dev) -> int:
+        """The same for its expansion ROM."""
+        rom = dev.resource[PCI_ROM_RESOURCE]
+        start = self._room(dev.bus, rom)
+        if start is None:
+            return -EBUSY
+        rom.start, rom.end = start, start + rom.end
+        insert_resource(self.iomem, rom)
         return 0
 
     @staticmethod
