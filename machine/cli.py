@@ -28,6 +28,8 @@ usage:
   nopage debug [OPTIONS] PROGRAM [ARG...]  the same with gdb on it
   nopage compare [OPTIONS] PROGRAM [ARG...]
                                            run it natively and here, and show the first difference
+  nopage boot [OPTIONS]                    run a board's power-on test and show its screen
+  nopage boards [NAME|FILE]                list the boards, or show what is on one
   nopage devices [NAME|FILE]               list the device drivers, or describe one
   nopage new-driver NAME                   write the file that a driver of your own starts from
   nopage tour [SECTION...]                 the chapters on mmap as a guided session
@@ -166,6 +168,7 @@ def _config(chosen: argparse.Namespace) -> MachineConfig:
         binds=chosen.binds or [],
         devices=chosen.devices or [],
         modules=chosen.modules or [],
+        board=chosen.board,
         reload=chosen.reload,
         max_tasks=chosen.max_tasks,
         deterministic=chosen.deterministic,
@@ -246,6 +249,51 @@ def new_driver(words: Sequence[str]) -> int:
     return 0
 
 
+# -- nopage boot, nopage boards -----------------------------------------------------------------------------------
+
+
+def boot(words: Sequence[str]) -> int:
+    """``nopage boot``: the power-on test, and the screen after it."""
+    from machine.config import MiB, parse_ram
+
+    parser = _Parser(
+        prog="nopage boot",
+        description="Switch a board on: run its firmware until it hands over, and show what is on the screen.",
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--board", metavar="NAME|FILE", help="another board than ldd3-pc (nopage boards lists them)")
+    parser.add_argument("--ram", metavar="SIZE", type=_checked(parse_ram), default=512 * MiB, help="its memory (512M)")
+    parser.add_argument("--screen", metavar="FILE", help="write the screen as a picture, a PNG, too")
+    chosen = parser.parse_args(list(words))
+    from machine.bootscreen import power_on, save_png, screen_lines
+
+    state = power_on(chosen.board, chosen.ram)
+    print("\n".join(screen_lines(state)) or state.console.replace("\r", "").rstrip())
+    if chosen.screen is not None:
+        save_png(state, chosen.screen)
+    return 0
+
+
+def boards(words: Sequence[str]) -> int:
+    """``nopage boards [NAME|FILE]``."""
+    parser = _Parser(
+        prog="nopage boards",
+        description="List the boards, or show what is on one.",
+        epilog="Use one with: nopage run --board NAME|FILE PROGRAM",
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME|FILE", help="the board to show")
+    chosen = parser.parse_args(list(words))
+    from machine.boards import described, names
+
+    if chosen.name is not None:
+        print("\n".join(described(chosen.name)))
+        return 0
+    print("\n".join(described(name)[0].replace(": ", "\t", 1) for name in names()).expandtabs(12))
+    return 0
+
+
 # -- nopage tour --------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +341,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
     "debug": debug,
     "compare": compare,
+    "boot": boot,
+    "boards": boards,
     "devices": devices,
     "new-driver": new_driver,
     "tour": tour,

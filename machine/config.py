@@ -119,6 +119,8 @@ class MachineConfig:
     modules: list[str] = field(default_factory=list)
     """Drivers that the guest may load, by path."""
     max_tasks: Optional[int] = None
+    board: Optional[str] = None
+    """A board by name or file."""
     reload: bool = False
     deterministic: bool = False
     batch_faults: bool = True
@@ -179,6 +181,7 @@ class MachineConfig:
             binds=self.binds,
             devices=self.devices,
             modules=self.modules,
+            board=self.board,
             reload=self.reload,
             deterministic=self.deterministic,
             batch_faults=self.batch_faults,

@@ -17,11 +17,10 @@ from typing import Any, Optional, Union
 
 from machine.cores import Cores
 from machine.defaults import DEFAULT_RAM, GUEST_PATH, default_environment, demo_programs
-from machine.errors import ConfigError, NopageError, NotExecutable, ProgramNotFound, TimeoutExpired
+from machine.errors import ConfigError, NopageError, TimeoutExpired
 from machine.events import Events, RegisterAccess, Signal
-from machine.hardware.board import Board
 from machine.hardware.ram import Ram
-from machine.kernel.abi.errno import ENOENT, ENOTDIR, Errno
+from machine.kernel.abi.errno import Errno
 from machine.kernel.current import set_current_kernel
 from machine.kernel.fs.export import changed_names, save_layer
 from machine.kernel.kernel import Kernel
@@ -64,6 +63,7 @@ class Machine:
     drivers by name or path with parameters: ``"scullp,scullp_qset=100"``, ``"./my_driver.py"``.  `modules` are drivers
     by path that are not loaded, but that the guest can load; those that come with nopage it always can.  `reload`
     takes up an edited driver at the next open of its device.
+    `board` is a board by name or by its file (``nopage boards``); None is ``ldd3-pc``.
     `export` is a directory of the host that gets what the guest wrote to its layer, at the end.
     `core` is a directory of the host for the cores of programs that die of a signal, without a limit on their size; the
     last component may say what they are called: ``"cores/%e.%p"``.
@@ -83,6 +83,7 @@ class Machine:
         binds: Sequence[tuple[str, str, bool]] = (),
         devices: Sequence[str] = (),
         modules: Sequence[str] = (),
+        board: Optional[str] = None,
         reload: bool = False,
         deterministic: bool = False,
         user: tuple[int, int] = (0, 0),
@@ -99,7 +100,13 @@ class Machine:
             memory = Ram(ram)
         except ValueError as why:
             raise ConfigError(str(why)) from None
-        self.kernel = Kernel(memory, self.events, Board(), deterministic, check_invariants)
+        from machine import boards
+        from machine.hardware.board import BoardError
+
+        try:
+            self.kernel = Kernel(memory, self.events, boards.load(board, ram), deterministic, check_invariants)
+        except BoardError as error:
+            raise boards.explain(error, board) from None
         self.kernel.interruptible = interruptible
         self.kernel.batch_faults = batch_faults and not deterministic
         self.kernel.coredump = self.cores = Cores(self.kernel, core)
@@ -259,7 +266,9 @@ class Machine:
         if kernel.halted is not None:
             raise kernel.halted
         if process.error is not None:
-            self._raise_spawn_error(process)
+            from machine.failures import spawn_failure
+
+            raise spawn_failure(self, process)
         if not finished:
             raise TimeoutExpired(process.argv0, timeout or 0, process.tasks)
         status = process.status
@@ -293,32 +302,6 @@ class Machine:
         """
         process = self.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd)
         return self.wait(process, timeout)
-
-    def _raise_spawn_error(self, process: Spawned) -> None:
-        error = process.error
-        assert error is not None
-        if error.errno not in (ENOENT, ENOTDIR):
-            raise NotExecutable(process.argv0, error.errno)
-        interpreter = self._interpreter(process.argv0)
-        if interpreter:
-            raise NotExecutable(process.argv0, error.errno, interpreter)
-        raise ProgramNotFound(process.argv0, error.errno)
-
-    def _interpreter(self, program: str) -> str:
-        """What a program that is there asks to be run by: the word after ``#!``, or the path in PT_INTERP."""
-        from machine.kernel.task.elf import parse_bytes
-
-        try:
-            content = self.read_file(os.path.join(os.getcwd(), program)) if "/" in program else b""
-        except OSError:
-            return ""
-        if content.startswith(b"#!"):
-            words = content[2:].split(b"\n", 1)[0].split()
-            return os.fsdecode(words[0]) if words else ""
-        try:
-            return os.fsdecode(parse_bytes(content).interp or b"")
-        except Errno:
-            return ""
 
     def interrupt(self, signo: int) -> None:
         """Send a signal to the foreground processes, as a key on the terminal does.  Safe in a signal handler."""

@@ -44,6 +44,7 @@ RUN_OPTIONS = (
     Option(("--module",), "PATH", "a driver of yours that the guest may load with insmod, as it may those of nopage",
            "modules", str, True),
     Option(("--reload",), "", "take up an edited driver at the next open of its device, when nobody uses it", "reload"),
+    Option(("--board",), "NAME|FILE", "another PC: its cards and firmware (nopage boards lists them)", "board"),
     Option(("--ram",), "SIZE", "the machine's memory, 16M to 16G (512M)", "ram", parse_ram),
     Option(("--max-tasks",), "NUMBER", "how many processes and threads there may be (4095 with 512M of RAM)",
            "max_tasks", parse_tasks),

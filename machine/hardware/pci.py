@@ -98,9 +98,6 @@ class PciFunction:
         self.refused = self.aborts = 0
         self.irq_held = False
         self._number_bars(bars)
-        if rom:
-            size = max(PAGE_SIZE, 1 << (len(rom) - 1).bit_length())
-            self.bars[ROM_BAR] = Bar(size, block=Rom(f"{type(self).__name__} ROM", rom, size))
         for bar in self.bars.values():
             if bar.block is not None:
                 bar.block.function = self
@@ -110,6 +107,18 @@ class PciFunction:
         self._lay_out()
         self.power_on = bytes(self.config)
         """Config space at power-on."""
+        if rom:
+            self.set_rom(rom)
+
+    def set_rom(self, rom: bytes) -> None:
+        """Put an expansion ROM on the card; before it is plugged in."""
+        size = max(PAGE_SIZE, 1 << (len(rom) - 1).bit_length())
+        block = Rom(f"{type(self).__name__} ROM", rom, size)
+        block.function = self
+        self.rom = rom
+        self.bars[ROM_BAR] = Bar(size, block=block)
+        self._put(self.rom_offset(), 4, 0, -size & 0xFFFFF800 | PCI_ROM_ADDRESS_ENABLE)
+        self.power_on = bytes(self.config)
 
     def _number_bars(self, bars: Sequence[Optional[Bar]]) -> None:
         number = 0
@@ -143,9 +152,6 @@ class PciFunction:
         put(PCI_LATENCY_TIMER, 1, 0, 0xF8)
         put(PCI_HEADER_TYPE, 1, self.header_type)
         for number, bar in self.bars.items():
-            if number == ROM_BAR:
-                put(self.rom_offset(), 4, 0, -bar.size & 0xFFFFF800 | PCI_ROM_ADDRESS_ENABLE)
-                continue
             width = bar.bits // 8
             mask = -bar.size & (1 << 8 * width) - 1 & ~(0x3 if bar.io else 0xF)
             put(PCI_BASE_ADDRESS_0 + 4 * number, width, bar.flags, mask)

@@ -9,7 +9,7 @@ access to a BAR that is switched off reads ones and writes nothing (master abort
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Optional
 
 from machine.hardware.bus import Attachment
@@ -33,7 +33,7 @@ MSI_WINDOW = (0xFEE00000, 0xFEEFFFFF)
 FIRST_VECTOR = 0x20
 """The vector of interrupt 0: those below are the processor's exceptions."""
 PIRQ = (11, 10, 9, 5)
-"""Interrupt lines behind the board's four PCI interrupt wires; slot and pin choose one."""
+"""Interrupt lines behind a board's four PCI interrupt wires; slot and pin choose one."""
 
 
 class HostBridge(PciFunction):
@@ -119,8 +119,10 @@ class Decoded(NamedTuple):
 class PciHost:
     """The buses of one machine."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, wires: Sequence[int] = PIRQ) -> None:
         self.bus = bus
+        self.wires = wires
+        """Interrupt lines behind the board's four wires."""
         self.root: dict[int, PciFunction] = {}
         """Bus 0, by device * 8 + function."""
         self.memory_window = (0xF8000000, 0xFBFFFFFF)
@@ -158,13 +160,12 @@ class PciHost:
         first.config[0x0E] |= 0x80
         first.power_on = bytes(first.config)
 
-    @staticmethod
-    def _wire(function: PciFunction) -> int:
+    def _wire(self, function: PciFunction) -> int:
         """The line that its pin leads to: each bridge, and the board, turn the four wires on by the slot."""
         pin, node = function.irq_pin - 1, function
         while node.bridge is not None:
             pin, node = (pin + (node.devfn >> 3)) % 4, node.bridge
-        return PIRQ[(pin + (node.devfn >> 3)) % 4]
+        return self.wires[(pin + (node.devfn >> 3)) % 4]
 
     def functions(self) -> Iterator[PciFunction]:
         """All functions, depth first in the order of their slots."""

@@ -34,6 +34,7 @@ from machine.kernel.mm.vmalloc import Vmalloc
 from machine.kernel.module import calling_line
 from machine.kernel.net.table import UnixTable
 from machine.kernel.printk import Log
+from machine.kernel.setup import system_ram
 from machine.kernel.task.sched import Scheduler
 from machine.kernel.workqueue import Workqueue
 
@@ -166,9 +167,10 @@ class Kernel:
 
     def _boot(self) -> None:
         ram, mem = self.ram, self.mem
+        self.board.start(ram)
         for pfn in (0, *range(_BOOT >> PAGE_SHIFT, _FIRST_FREE >> PAGE_SHIFT)):
             mem.reserve(pfn, "kernel")
-        for start, end in ram.pieces:
+        for start, end in system_ram(ram):
             first = max(start, PAGE_SIZE if start == 0 else start)
             if start == 0x100000:
                 first = _FIRST_FREE
@@ -213,10 +215,11 @@ class Kernel:
     def iomem(self) -> Resource:
         """The tree of physical addresses, as /proc/iomem shows it."""
         from machine.kernel.pci.setup import start_pci
-        from machine.kernel.setup import memory_map
+        from machine.kernel.setup import claim_blocks, memory_map
 
         tree = self.__dict__["iomem"] = memory_map(self, KERNEL_CODE, KERNEL_DATA)
         self.__dict__["pci"] = start_pci(self)  # it enters its windows and BARs
+        claim_blocks(self, tree)
         return tree
 
     @cached_property

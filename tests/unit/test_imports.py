@@ -96,7 +96,11 @@ def wrong(rule: str) -> list[str]:
         "guest and firmware stand alone": [
             (a, b) for a, b in ours if a.split(".")[0] in ("guest", "firmware") and inside(b, "machine")
         ],
-        "engine": [(a, b) for a, b in pairs if inside(b, "unicorn") and a != "machine.hardware.cpu"],
+        "engine": [
+            (a, b)
+            for a, b in pairs
+            if inside(b, "unicorn") and a not in ("machine.hardware.cpu", "machine.hardware.realmode")
+        ],
     }[rule]
     return [f"{a} -> {b}" for a, b in bad]
 
@@ -121,7 +125,8 @@ def test_every_module_is_read() -> None:
 HEAVY = {"numpy", "capstone", "elftools", "rich", "PIL", "pytest", "hypothesis"}
 SELDOM = {
     "dataclasses", "difflib", "platform", "traceback", "machine.kernel.net.unix",
-    "machine.kernel.syscalls.socket", "machine.kernel.include.timer",
+    "machine.kernel.syscalls.socket", "machine.kernel.include.timer", "tomllib", "hashlib", "machine.boardfile",
+    "machine.hardware.realmode", "machine.hardware.pci_bus", "machine.kernel.pci.dev",
 }  # fmt: skip
 """Small, but together they were a quarter of the start."""
 
@@ -134,6 +139,10 @@ def test_a_plain_run_loads_nothing_heavy() -> None:
         f"print(sorted({HEAVY | SELDOM!r} & set(sys.modules)), code or 0, file=sys.stderr)\n"
     )
     command = [sys.executable, "-c", script]
+    # The first start of a board runs its firmware; what that left is kept for the others.
+    subprocess.run(
+        [sys.executable, "-m", "machine", "run", "hello"], capture_output=True, cwd=TOP, timeout=60, check=True
+    )
     done = subprocess.run(command, capture_output=True, text=True, cwd=TOP, timeout=60, check=False)
     assert done.stderr.splitlines()[-1:] == ["[] 0"], done.stderr
     assert done.stdout

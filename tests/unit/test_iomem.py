@@ -9,7 +9,6 @@ import pytest
 from machine.hardware.iomem import (
     IORESOURCE_BUSY,
     Resource,
-    default_pc,
     insert_resource,
     release_region,
     release_resource,
@@ -17,6 +16,7 @@ from machine.hardware.iomem import (
     request_resource,
 )
 from machine.hardware.ram import GiB, MiB, Ram
+from tests.unit.text_iomem import default_pc
 
 DEFAULT_PC = """\
 00000000-0009ffff : System RAM

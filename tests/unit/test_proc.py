@@ -12,7 +12,6 @@ from typing import Any, Optional
 import pytest
 
 from machine.events import Events
-from machine.hardware.iomem import default_pc
 from machine.hardware.paging import NX, RW, US, A, D, P, PageTables
 from machine.hardware.ram import PAGE_SIZE, MiB, Ram
 from machine.kernel.abi.errno import EAGAIN, EINVAL, EIO, ESRCH, Errno
@@ -24,6 +23,7 @@ from machine.kernel.fs.sysfs import sysfs_root
 from machine.kernel.mm.page import GFP_KERNEL, GFP_ZERO, Memory
 from machine.kernel.mm.vma import VM_MAYREAD, VM_MAYWRITE, VM_READ, VM_WRITE, vm_area_struct
 from machine.kernel.printk import Log
+from tests.unit.text_iomem import default_pc
 
 DATA = 0x600000
 
