@@ -254,44 +254,16 @@ def new_driver(words: Sequence[str]) -> int:
 
 def boot(words: Sequence[str]) -> int:
     """``nopage boot``: the power-on test, and the screen after it."""
-    from machine.config import MiB, parse_ram
+    from machine.bootverbs import boot_command
 
-    parser = _Parser(
-        prog="nopage boot",
-        description="Switch a board on: run its firmware until it hands over, and show what is on the screen.",
-        formatter_class=_Help,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--board", metavar="NAME|FILE", help="another board than ldd3-pc (nopage boards lists them)")
-    parser.add_argument("--ram", metavar="SIZE", type=_checked(parse_ram), default=512 * MiB, help="its memory (512M)")
-    parser.add_argument("--screen", metavar="FILE", help="write the screen as a picture, a PNG, too")
-    chosen = parser.parse_args(list(words))
-    from machine.bootscreen import power_on, save_png, screen_lines
-
-    state = power_on(chosen.board, chosen.ram)
-    print("\n".join(screen_lines(state)) or state.console.replace("\r", "").rstrip())
-    if chosen.screen is not None:
-        save_png(state, chosen.screen)
-    return 0
+    return boot_command(_Parser(prog="nopage boot", formatter_class=_Help, allow_abbrev=False), words)
 
 
 def boards(words: Sequence[str]) -> int:
     """``nopage boards [NAME|FILE]``."""
-    parser = _Parser(
-        prog="nopage boards",
-        description="List the boards, or show what is on one.",
-        epilog="Use one with: nopage run --board NAME|FILE PROGRAM",
-        allow_abbrev=False,
-    )
-    parser.add_argument("name", nargs="?", metavar="NAME|FILE", help="the board to show")
-    chosen = parser.parse_args(list(words))
-    from machine.boards import described, names
+    from machine.bootverbs import boards_command
 
-    if chosen.name is not None:
-        print("\n".join(described(chosen.name)))
-        return 0
-    print("\n".join(described(name)[0].replace(": ", "\t", 1) for name in names()).expandtabs(12))
-    return 0
+    return boards_command(_Parser(prog="nopage boards", allow_abbrev=False), words)
 
 
 # -- nopage tour --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Optional
 
 
 class NopageError(Exception):
@@ -43,3 +44,19 @@ class TimeoutExpired(NopageError):
         self.seconds = seconds
         self.tasks = tuple(tasks)
         """What each task did when the time was over, a line each."""
+
+
+class refusing:
+    """``with refusing("slot"):`` a ValueError in it becomes a ConfigError with that word before it."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str = "") -> None:
+        self._what = f"{what}: " if what else ""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, failure: Optional[BaseException], trace: object) -> None:
+        if isinstance(failure, ValueError):
+            raise ConfigError(f"{self._what}{failure}") from None

@@ -17,7 +17,7 @@ from typing import Any, Optional, Union
 
 from machine.cores import Cores
 from machine.defaults import DEFAULT_RAM, GUEST_PATH, default_environment, demo_programs
-from machine.errors import ConfigError, NopageError, TimeoutExpired
+from machine.errors import ConfigError, NopageError, TimeoutExpired, refusing
 from machine.events import Events, RegisterAccess, Signal
 from machine.hardware.ram import Ram
 from machine.kernel.abi.errno import Errno
@@ -192,20 +192,15 @@ class Machine:
             raise ConfigError(f"a register block can be put on /dev/mem, not on {where}")
         from machine.kernel.mm.mmio import attach_block
 
-        try:
+        with refusing():
             attach_block(self.kernel, block, address)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
 
     def plug(self, card: Any, slot: str) -> None:
         """Put a card (`machine.testing.PciFunction`) into a slot, ``"00:04.0"`` or ``"0000:01:02.0"``.  ConfigError."""
         from machine.kernel.pci.setup import plug
 
-        with self._entered():
-            try:
-                plug(self.kernel, card, slot)
-            except ValueError as error:
-                raise ConfigError(f"{slot}: {error}") from None
+        with self._entered(), refusing(slot):
+            plug(self.kernel, card, slot)
 
     def raise_irq(self, irq: int) -> None:
         """An edge on interrupt line `irq`, 0 to 223, as a device makes it.
@@ -213,11 +208,8 @@ class Machine:
         Any thread may call this while the machine runs.  A machine that is to sleep until such an interrupt comes
         is made with ``interruptible=True``: else it is taken for stuck.  ConfigError: there is no such line.
         """
-        with self._entered():
-            try:
-                self.kernel.irq.raise_irq(irq)
-            except ValueError as error:
-                raise ConfigError(str(error)) from None
+        with self._entered(), refusing():
+            self.kernel.irq.raise_irq(irq)
 
     # -- programs ----------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -16,6 +16,7 @@ from machine.hardware.paging import RW, A, D, P, PageTables
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE, Ram
 from machine.kernel.abi.errno import EAGAIN, Errno
 from machine.kernel.abi.resource import RLIM_INFINITY
+from machine.kernel.boardside import BoardSide
 from machine.kernel.clock import Clock, VirtualClock
 from machine.kernel.context import interrupt_context
 from machine.kernel.current import set_current_kernel
@@ -40,20 +41,14 @@ from machine.kernel.workqueue import Workqueue
 
 if TYPE_CHECKING:
     from machine.hardware.board import Board
-    from machine.hardware.iomem import Resource
-    from machine.hardware.pci_bus import PciHost
     from machine.kernel.fs.file import dentry, file
     from machine.kernel.mm.space import mm_struct
-    from machine.kernel.pci.dev import PciCore
     from machine.kernel.task.siginfo import siginfo
     from machine.kernel.task.task import Task
 
 PAGE_OFFSET = 0xFFFF_8880_0000_0000
 """Start of the direct map of RAM: the kernel address of physical 0 (`__va(0)`)."""
 
-KERNEL_CODE = (0x100000, 0x246CBF)
-KERNEL_DATA = (0x246CC0, 0x2C4FFF)
-"""Where /proc/iomem says the kernel is; these frames are reserved."""
 _BOOT = 0x100000
 """Physical address of the GDT and the entry stub, inside the kernel's code."""
 _FIRST_FREE = 0x2C5000
@@ -62,15 +57,13 @@ PID_MAX = 32768
 LIMITS_KEPT = 20
 
 
-class Kernel:
+class Kernel(BoardSide):
     """One machine's kernel.  Made once a machine; `close` gives everything back."""
 
     def __init__(
         self, ram: Ram, events: Events, board: Board, deterministic: bool = False, check_invariants: bool = False
     ) -> None:
         self.board = board
-        self.pci_host: PciHost
-        """The PCI buses; there when `bus` is awake."""
         self.ram = ram
         self.events = events
         self.deterministic = deterministic
@@ -188,7 +181,7 @@ class Kernel:
         mem.whose_line = calling_line
         self.sched = Scheduler(self)
         self.bus = Bus(self.cpu, ram)
-        self.bus.asleep = self._power_cards
+        self.bus.asleep = self.power_cards
         self.vmalloc = Vmalloc(self)
         self.regions = Regions(self)
         self.irq = Interrupts(self)
@@ -197,37 +190,6 @@ class Kernel:
 
         self.mmio = MmioTrap(self)
         self.entry = Entry(self)
-
-    def _power_cards(self) -> None:
-        """Put the board's cards on the bus, as the firmware left them."""
-        self.pci_host = self.board.wire(self.bus)
-        self.bus.on_change = self.mmio.follow_bus
-        self.bus.on_dma = self.mmio.dma_written
-
-    @cached_property
-    def pci(self) -> PciCore:
-        """Buses, devices and drivers of PCI."""
-        _ = self.iomem
-        core: PciCore = self.__dict__["pci"]
-        return core
-
-    @cached_property
-    def iomem(self) -> Resource:
-        """The tree of physical addresses, as /proc/iomem shows it."""
-        from machine.kernel.pci.setup import start_pci
-        from machine.kernel.setup import claim_blocks, memory_map
-
-        tree = self.__dict__["iomem"] = memory_map(self, KERNEL_CODE, KERNEL_DATA)
-        self.__dict__["pci"] = start_pci(self)  # it enters its windows and BARs
-        claim_blocks(self, tree)
-        return tree
-
-    @cached_property
-    def ioport(self) -> Resource:
-        """The same of I/O ports (/proc/ioports)."""
-        from machine.kernel.setup import port_map
-
-        return port_map()
 
     def _table_frame(self) -> int:
         return self.mem.alloc_pages(GFP_KERNEL | GFP_ZERO, 0, "kernel page table") << PAGE_SHIFT
