@@ -79,6 +79,18 @@ static void children(void)
 	printf("%d %d\n", WEXITSTATUS(status), counter);
 }
 
+static void vforks(void)
+{
+	int status = 0;
+	pid_t pid = vfork();
+
+	if (!pid)
+		_exit(6);
+	waitpid(pid, &status, 0);
+	twice(2);
+	printf("%d %d\n", WEXITSTATUS(status), counter);
+}
+
 static void handler(int signo)
 {
 	counter += signo; /* handles */
@@ -124,6 +136,8 @@ int main(int argc, char **argv)
 		threads();
 	else if (!strcmp(what, "children"))
 		children();
+	else if (!strcmp(what, "vfork"))
+		vforks();
 	else if (!strcmp(what, "signals"))
 		signals();
 	else if (!strcmp(what, "exec"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.gdb.conftest import Debugged, line_of, needs_gdb, program
+from tests.gdb.conftest import TOP, Debugged, line_of, needs_gdb, program
 
 pytestmark = needs_gdb
 
@@ -136,6 +139,38 @@ def test_both_sides_of_a_fork(target: str) -> None:
     assert "Catchpoint 1 (forked process" in text, text
     assert "$1 = 100" in text and "exited with code 05" in text and "$2 = 1\n" in text, text
     assert (status, out) == (7, "5 1\n"), text
+
+
+def test_vfork(target: str) -> None:
+    """catch vfork: the parent, which sleeps until its child has ended, and what it does after.  # F3"""
+    with Debugged(many(target), "vfork") as session:
+        text = session.gdb("catch vfork", "continue", "break twice", "continue", "p x", "delete", "continue")
+        status, out, _ = session.end()
+    assert "Catchpoint 1 (vforked process" in text and "$1 = 2\n" in text, text
+    assert (status, out) == (7, "6 2\n"), text
+
+
+def test_nopage_debug(target: str, tmp_path: Path) -> None:
+    """It starts $GDB on the program; what gdb kills at its end is no news; without gdb it says how to connect; --gdb
+    beside it is a mistake.  # F3"""
+    script = tmp_path / "mygdb"
+    script.write_text('#!/bin/sh\nexec gdb -nx -batch "$@" -ex "break twice" -ex continue -ex "p x" $MORE\n')
+    script.chmod(0o755)
+
+    def debug(gdb: str, *options: str, more: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "machine", "debug", *options, str(many(target))], cwd=TOP, text=True, timeout=120,
+            env={**os.environ, "GDB": gdb, "MORE": more}, capture_output=True, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+
+    done = debug(str(script))
+    assert "$1 = 1\n" in done.stdout and done.returncode == 0 and "SIGKILL" not in done.stderr, done
+    done = debug(str(script), more="-ex delete -ex continue")
+    assert "12 6\n" in done.stdout and done.returncode == 7, done
+    done = debug("no-such-gdb", "--timeout", "2")
+    assert "there is no no-such-gdb here" in done.stderr and "target extended-remote" in done.stderr, done
+    assert done.returncode == 124
+    assert debug(str(script), "--gdb", "1234").returncode == 2
 
 
 def test_exec(target: str) -> None:

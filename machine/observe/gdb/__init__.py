@@ -6,5 +6,5 @@ talks to: it stops tasks and lets them go.  `stepping` executes one instruction,
 
 While a process is stopped the whole machine is: the server reads its socket on the kernel stack of the task that
 stopped, so everything that gdb sees is as it was at that instruction.  While they run a thread waits for gdb's bytes,
-and the server costs nothing.
+and the server does nothing.
 """
