@@ -63,6 +63,8 @@ RUN_OPTIONS = (
            True),
     Option(("--perfetto",), "FILE", "a trace for ui.perfetto.dev: a track a task, flows from fault to driver to entry",
            "perfetto"),
+    Option(("--report",), "FILE", "one HTML file: why it ended, and memory page by page and fault by fault",
+           "report"),
     Option(("--core",), "DIR", "an ELF core in DIR for each program that a signal kills (DIR/%%e.%%p names them)",
            "core"),
     Option(("--single-faults",), "", "a page fault for every page, as with --faults: nothing is mapped ahead",

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, Optional
 from machine.config import MachineConfig
 from machine.defaults import ignored_signals
 from machine.errors import ConfigError, NotExecutable, ProgramNotFound, TimeoutExpired
-from machine.events import Oops, Printk, Report
+from machine.events import Oops, Printk
+from machine.events import Report as DriverReport
 from machine.kernel.module import is_from_debugger
 from machine.machine import Machine, Result
 from machine.observe.output import Output
@@ -58,6 +59,7 @@ class Session:
                 gc.enable()
                 self._check_devices(machine)
                 self._watch(machine)
+                self._write_report(machine, commands)
                 before = self._forward_signals(machine)
                 try:
                     self._start_debugging(machine)
@@ -152,6 +154,17 @@ class Session:
             output = self.output(self.chosen.events)
             self.views.append(JsonLines(events, output, filters, repeatable=self.config.deterministic))
 
+    def _write_report(self, machine: Machine, commands: Sequence[Sequence[str]]) -> None:
+        """--report."""
+        if self.chosen.report is None:
+            return
+        from machine.observe.report import Report
+
+        try:
+            self.views.append(Report(machine, self.chosen.report, commands=[shlex.join(each) for each in commands]))
+        except OSError as error:
+            raise ConfigError(f"--report {self.chosen.report}: {error.strerror}") from None
+
     def _watch_calls(self, machine: Machine) -> None:
         """--strace, and what belongs to it and asks for it: -e, -y, -yy."""
         chosen, expressions = self.chosen, None
@@ -171,7 +184,7 @@ class Session:
     def _on_printk(self, line: Printk) -> None:
         self.say.line(f"[{line.time_ns // 10**9:5}.{line.time_ns // 1000 % 10**6:06}] {line.text}")
 
-    def _on_report(self, report: Report) -> None:
+    def _on_report(self, report: DriverReport) -> None:
         """What a driver does wrong; with -v it is seen in the log."""
         self.reported += 1
         if self.reported <= REPORTS:

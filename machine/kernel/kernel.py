@@ -122,6 +122,8 @@ class Kernel(BoardSide):
         """Who is told of traps, signals and processes, and may stop tasks there (observe/gdb/control.py)."""
         self.before_open: Optional[Callable[[Any], None]] = None
         """Called with the module whose device is about to be opened (reload.py)."""
+        self.driver_probe: Optional[Callable[[Any, str, Callable[..., Any]], Callable[..., Any]]] = None
+        """While somebody watches drivers at work: (module, operation, method) -> what is called in its stead."""
         self.halted: Optional[BaseException] = None
         """Why the machine stopped for good: the debugger of a driver was left."""
         self.leak_checks: list[Callable[[Any], list[str]]] = []

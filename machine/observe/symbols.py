@@ -7,6 +7,7 @@ debugging information, or none that can be read.
 from __future__ import annotations
 
 import io
+import posixpath
 import struct
 from bisect import bisect_right
 from collections.abc import Callable
@@ -62,11 +63,24 @@ class _Lines:
         return (name, line) if line else ("", 0)
 
 
-def _rows(program: Any) -> list[tuple[int, int, str]]:
-    """(address, line, file name) of one unit's line program."""
+def _paths(header: Any, comp_dir: str) -> list[str]:
+    """The source files of a line program, as far as it says where they are (DWARF 5 §6.2.4)."""
+    directories = [entry.decode(errors="replace") for entry in header["include_directory"]]
+    if header["version"] < 5:
+        directories.insert(0, comp_dir)  # directory 0 is the compiler's own
+    paths = []
+    for entry in header["file_entry"]:
+        index = entry.dir_index
+        directory = directories[index] if index < len(directories) else ""
+        paths.append(posixpath.normpath(posixpath.join(comp_dir, directory, entry.name.decode(errors="replace"))))
+    return paths
+
+
+def _rows(program: Any, comp_dir: str) -> list[tuple[int, int, str]]:
+    """(address, line, path of the file) of one unit's line program."""
     header = program.header
     first = 0 if header["version"] >= 5 else 1
-    names = [entry.name.decode(errors="replace").rsplit("/", 1)[-1] for entry in header["file_entry"]]
+    names = _paths(header, comp_dir)
     found = []
     for entry in program.get_entries():
         state = entry.state
@@ -141,7 +155,7 @@ class ElfSymbols:
     # -- lines -----------------------------------------------------------------------------------
 
     def line(self, address: int) -> tuple[str, int]:
-        """(file name, line) of a link address; ("", 0) when unknown."""
+        """(path of the source file, line) of a link address; ("", 0) when unknown."""
         if self._dwarf is None:
             self._dwarf = self.elf.get_dwarf_info(follow_links=False) if self.elf.has_dwarf_info() else False
             self._aranges = self._dwarf.get_aranges() if self._dwarf else None
@@ -160,7 +174,8 @@ class ElfSymbols:
             for each in units:
                 program = self._dwarf.line_program_for_CU(each)
                 if program is not None:
-                    rows += _rows(program)
+                    comp_dir = each.get_top_DIE().attributes.get("DW_AT_comp_dir")
+                    rows += _rows(program, "" if comp_dir is None else comp_dir.value.decode(errors="replace"))
             table = self._units[unit] = _Lines(rows)
         return table
 
@@ -191,6 +206,11 @@ class Symbols:
 
     def locate(self, address: int, mapping: Optional[Mapping]) -> Location:
         """What is known of a code address in an area that maps a file."""
+        location = self.locate_source(address, mapping)
+        return location._replace(file=location.file.rsplit("/", 1)[-1])
+
+    def locate_source(self, address: int, mapping: Optional[Mapping]) -> Location:
+        """The same, with the whole path of the source file where the debugging information has it."""
         if mapping is None:
             return NOWHERE
         path, start, offset = mapping
