@@ -95,7 +95,7 @@ function forkCard(model, app, step, parent, child) {
     if (rows.length < 200) {
       const n = model.mappersOf(frameOf(value.lo, value.hi)).length;
       rows.push(h(lost ? "tr.changed" : "tr", {}, h("td", {}, h("button.link.mono", { onclick: () => app.select({ what: "page", space: child, page }) }, x(page * 4096))),
-        h("td", {}, app.frameLink(frameOf(value.lo, value.hi))), h("td.n", {}, value.kind === KIND.ZERO ? "–" : `${n - 1} → ${n}`), h("td", {}, lost ? "writable → read-only in both: copy-on-write" : "as it was")));
+        h("td", {}, app.frameLink(frameOf(value.lo, value.hi))), h("td.n", {}, value.kind === KIND.ZERO ? "–" : `${n - 1} → ${n}`), h("td", {}, lost ? [h("i.swatch.cow"), "no longer writable: copy-on-write"] : "as it was")));
     }
   }
   return card("Frames before and after", h("p", {}, `${plural(shared, "page")} of the parent are in the child too; ${plural(readonly, "page")} became copy-on-write.`),

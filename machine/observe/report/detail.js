@@ -96,7 +96,7 @@ class Detail {
         ["Range", h("button.link.mono", { onclick: () => this.app.select({ what: "area", space: who.space, start: row[4] }) }, `${hex(row[4])}–${hex(row[5])}`)],
         ["Size", bytesText(row[5] - row[4])], ["Flags", `${permissions(row[6])}  ${x(row[6])}`], ["Of", model.text(row[7]) || "anonymous memory"],
         ["Inside", row[8] ? `${row[8]}()` : "the kernel"]])),
-      task: () => row[3] === "fork" || row[3] === "exec" || row[3] === "thread" ? this.task(step, row, who) : card("End", h("p", {}, status(row[5]))),
+      task: () => row[3] !== "exit" ? this.task(step, row, who) : card("End", h("p", {}, status(row[5]))),
       signal: () => this.signal(step, row),
       printk: () => card("Message", h("pre", {}, row[4]), h("p.dim", {}, `level ${row[3]}`)),
       register: () => card("Access", table([["Device", row[3]], ["Register", `${row[4]} at ${x(row[5])}`], [row[7] ? "Wrote" : "Read", `${x(row[8])}, ${plural(row[6], "byte")}`]])),
@@ -119,7 +119,7 @@ class Detail {
 
   task(step, row, who) {
     const child = this.model.children.get(step);
-    if (row[3] === "exec") return card("Program", h("pre", {}, row[4]));
+    if (row[3] === "exec" || row[3] === "spawn") return card("Program", h("pre", {}, row[4]));
     if (!child) return card("New task", h("p", {}, `Task ${row[4]} shares this address space.`));
     return [card("New process", h("p", {}, `Process ${row[4]} begins with a copy of the address space: `,
       h("button.link", { onclick: () => this.app.chooseSpace(child) }, this.model.spaceName(child)), ".")), forkCard(this.model, this.app, step, who.space, child)];

@@ -69,8 +69,8 @@ function why(f) {
   return `${a || "Nobody"} answered ${who}: ${f.outcome}.`;
 }
 
-const TASK_WORDS = { fork: "forked", thread: "started a thread", exec: "executes", exit: "ended" };
-const VMA_WORDS = { mmap: "mapped", munmap: "unmapped", split: "split off", merge: "merged", change: "changed",
+const TASK_WORDS = { spawn: "is started", fork: "forked", thread: "started a thread", exec: "executes", exit: "ended" };
+const VMA_WORDS = { mmap: "mapped", munmap: "unmapped", open: "mapped", close: "unmapped", split: "split off", merge: "merged", change: "changed",
   grow: "grew", move: "moved" };
 
 // {kind, tone, left, right}: one line of the list.
