@@ -153,7 +153,7 @@ def test_a_hole(
         ("return *(volatile int *)8;", "SIGSEGV", "a null pointer, 8 bytes into what it should lead to"),
         ('*(volatile char *)"text" = 1;', "SIGSEGV", "does not allow writing"),
         ("abort();", "SIGABRT", "It was sent by itself"),
-        ("volatile int zero = 0; return 1 / zero;", "SIGFPE", "caused it"),
+        ("volatile int one = 1, zero = 0; return one / zero;", "SIGFPE", "caused it"),
         (
             "char *p = malloc(1); return *(volatile char *)(p + (1 << 24) * 0 + 4096 * 300);",
             "SIGSEGV",

@@ -94,7 +94,7 @@ def page(data: dict[str, Any]) -> str:
     if len(text) < COMPRESSED_FROM:
         kind, body = "application/json", text.replace("<", "\\u003c")
     else:
-        kind, body = "application/x-deflate", base64.b64encode(zlib.compress(text.encode(), 6)).decode()
+        kind, body = "application/x-deflate", base64.b64encode(zlib.compress(text.encode(), 4)).decode()
     said = data["meta"]
     parts = {
         "title": html.escape(said["headline"]),

@@ -6,6 +6,7 @@ columns and rows are those that model.js uses.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from machine.kernel.abi.signal import describe
@@ -19,6 +20,7 @@ COLUMNS = (
     "number", "who", "site", "origin", "area", "answer", "outcome", "error", "before", "after", "call", "levels", "pfn",
     "c0", "c1", "kind", "address", "lo0", "hi0", "lo1", "hi1", "time",
 )  # fmt: skip
+ADDED = ("number", "time")
 MASK = 0xFFFF_FFFF
 EXACT = 1 << 53
 
@@ -26,6 +28,16 @@ EXACT = 1 << 53
 def number(value: Any) -> Any:
     """A number that JavaScript holds exactly; a larger one in hexadecimal digits."""
     return value if type(value) is not int or abs(value) < EXACT else f"{value:x}"
+
+
+class _Known:
+    """What a piece's numbers are in the whole."""
+
+    __slots__ = ("scenes", "walks")
+
+    def __init__(self) -> None:
+        self.scenes: dict[int, tuple[int, ...]] = {}
+        self.walks: dict[int, int] = {}
 
 
 class Encoder:
@@ -36,13 +48,12 @@ class Encoder:
         self._sources = sources
         self.texts: dict[str, int] = {}
         self.who: dict[tuple[int, str, int], int] = {}
-        self.scenes: dict[tuple[Any, ...], tuple[int, ...]] = {}
         self.sites: dict[tuple[Any, ...], int] = {}
         self.site_rows: list[list[Any]] = []
         self.walks: dict[tuple[Any, ...], int] = {}
         self.calls: dict[Call, int] = {}
         self.call_rows: list[list[Any]] = []
-        self.columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        self.faults: list[tuple[Any, ...]] = []
         self.rows: list[Any] = []
         """0 for the next fault of the columns, else a list whose first member says what it is."""
 
@@ -51,16 +62,16 @@ class Encoder:
         first = self._recorder.pieces[0]
         base = [self._snapshot(each) for each in first.spaces]
         for piece in self._recorder.pieces:
-            names = piece.named()
+            names, known = piece.named(), _Known()
             for row in piece.rows:
                 if isinstance(row, bytes):
-                    self._fault(row, names)
+                    self._fault(row, names, known)
                 else:
                     self.rows.append(self._row(row, piece, names))
         return {
             "texts": list(self.texts), "who": [[pid, self._text(comm), space] for pid, comm, space in self.who],
             "sites": self.site_rows, "walks": [self._walk_row(walk) for walk in self.walks], "calls": self.call_rows,
-            "base": base, "faults": self.columns, "rows": self.rows,
+            "base": base, "faults": self._columns(), "rows": self.rows,
             "sources": {path: sorted(lines.items()) for path, lines in self._sources.lines.items()},
             "drivers": self._sources.drivers,
         }  # fmt: skip
@@ -107,26 +118,38 @@ class Encoder:
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
-    def _fault(self, row: bytes, names: list[Any]) -> None:
+    def _fault(self, row: bytes, names: list[Any], known: _Known) -> None:
         serial, scene, before, after, call, levels, pfn, c0, c1, kind, address, pte0, pte1, time = FAULT.unpack(row)
-        walks = self._walk(names[before]), self._walk(names[after])
-        values = (
-            serial, *self._scene(names[scene]), *walks, self._call(names[call - 1]) + 1 if call else 0, levels, pfn,
-            c0, c1, kind, number(address), pte0 & MASK, pte0 >> 32, pte1 & MASK, pte1 >> 32, time,
-        )  # fmt: skip
-        for name, value in zip(COLUMNS, values, strict=True):
-            self.columns[name].append(value)
+        seen, walks = known.scenes.get(scene), known.walks
+        if seen is None:
+            seen = known.scenes[scene] = self._scene(names[scene])
+        if before not in walks:
+            walks[before] = self._walk(names[before])
+        if after not in walks:
+            walks[after] = self._walk(names[after])
+        self.faults.append((
+            serial, *seen, walks[before], walks[after], self._call(names[call - 1]) + 1 if call else 0, levels, pfn,
+            c0, c1, kind, address if address < EXACT else f"{address:x}", pte0 & MASK, pte0 >> 32, pte1 & MASK,
+            pte1 >> 32, time,
+        ))  # fmt: skip
         self.rows.append(0)
 
+    def _columns(self) -> dict[str, list[Any]]:
+        """The faults' columns; of numbers and times the first, and then what is added."""
+        if not self.faults:
+            return {name: [] for name in COLUMNS}
+        columns = {name: list(column) for name, column in zip(COLUMNS, zip(*self.faults, strict=True), strict=True)}
+        for name in ADDED:
+            column = columns[name]
+            columns[name] = column[:1] + [after - before for before, after in pairwise(column)]
+        return columns
+
     def _scene(self, scene: tuple[Any, ...]) -> tuple[int, ...]:
-        known = self.scenes.get(scene)
-        if known is None:
-            pid, comm, space, rip, code, bits, mapping, origin, area, answer, outcome, error = scene
-            known = self.scenes[scene] = (
-                self._who((pid, comm, space)), self._site((rip, code, bits, mapping)), self._text(origin),
-                self._text(area), self._text(answer), self._text(outcome), error,
-            )  # fmt: skip
-        return known
+        pid, comm, space, rip, code, bits, mapping, origin, area, answer, outcome, error = scene
+        return (
+            self._who((pid, comm, space)), self._site((rip, code, bits, mapping)), self._text(origin),
+            self._text(area), self._text(answer), self._text(outcome), error,
+        )  # fmt: skip
 
     def _row(self, row: tuple[Any, ...], piece: Piece, names: list[Any]) -> list[Any]:
         kind = row[0]

@@ -42,6 +42,10 @@ class Model {
     this.stepOfRow = new Int32Array(data.rows.length);
     this.now = -1;
     this.children = new Map(); // step -> number of the space that was born there
+    for (const name of ["number", "time"]) {
+      const column = data.faults[name];
+      for (let i = 1; i < column.length; i++) column[i] += column[i - 1];
+    }
     this.readBase();
     this.readRows();
     this.steps = this.kinds.length;
