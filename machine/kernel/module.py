@@ -159,8 +159,8 @@ def call_driver(
         entered = _entering(kernel, owner, operation, function, args)
     count, disabled = irq.preempt_count, irq.disabled
     try:
-        method = function if kernel.driver_probe is None else kernel.driver_probe(owner, operation, function)
-        result = method(*args) if operation != "mmap" else _call_mmap(owner, method, args)
+        called = function if kernel.driver_probe is None else kernel.driver_probe(owner, operation, function)
+        result = called(*args) if operation != "mmap" else _call_mmap(owner, called, args)
     except (Exception, SystemExit, macro_return) as failure:
         result = driver_raised(kernel, owner, operation, failure, function, args)
     task = kernel.current
@@ -187,10 +187,9 @@ def call_for_page(kernel: Kernel, owner: module, operation: str, method: Callabl
     recent = mem.recent
     mem.asking += 1
     before = len(recent)
-    if kernel.driver_probe is not None:
-        method = kernel.driver_probe(owner, operation, method)
+    called = method if kernel.driver_probe is None else kernel.driver_probe(owner, operation, method)
     try:
-        answer = method(*args)
+        answer = called(*args)
     except (Exception, SystemExit, macro_return) as failure:
         answer = driver_raised(kernel, owner, operation, failure, method, args)
     finally:

@@ -230,6 +230,45 @@ def test_a_driver_that_raises(tmp_path: Path) -> None:
     assert "returned ValueError: 41" in text and "oops" in text
 
 
+MISTAKES = """
+from machine.kernel.linux import *
+page_of_device = get_zeroed_page(GFP_KERNEL)
+def bad_open(vma): pass
+def bad_close(vma): pass
+def bad_nopage(vma, address): return NOPAGE_SIGBUS
+def bad_mmap(filp, vma):
+    vma.vm_ops = vm_operations_struct(open=bad_open, close=bad_close, nopage=bad_nopage)
+    return 0
+def bad_read(filp, buf, count, f_pos): return "x"
+major = register_chrdev(0, "bad", file_operations(mmap=bad_mmap, read=bad_read))
+devfs_mk_cdev(MKDEV(major, 0), 0o666, "bad")
+def out():
+    devfs_remove("bad")
+    unregister_chrdev(major, "bad")
+    free_page(page_of_device)
+module_exit(out)
+"""
+
+
+def test_reports_of_mistakes_are_the_same(tmp_path: Path) -> None:
+    """Whether somebody watches a driver or not: the same lines in the log, with the driver's own places (D9)."""
+    driver = tmp_path / "bad.py"
+    driver.write_text(MISTAKES)
+    logs = []
+    for watched in (False, True):
+        with Machine(devices=[str(driver)], deterministic=True) as machine:
+            recorded = Recorder(machine.kernel) if watched else None
+            machine.run(["poke", "/dev/bad", "0"], timeout=120)
+            machine.run(["cat", "/dev/bad"], timeout=120)
+            if recorded is not None:
+                recorded.close()
+            logs.append(list(machine.dmesg))
+    assert logs[0] == logs[1]
+    text = "\n".join(logs[0])
+    assert "bad_nopage(vma, address) is called with 3 arguments" in text and "without a matching open" in text
+    assert "read returned 'x'" in text and "(bad_read, bad.py:" in text
+
+
 # -- the file ---------------------------------------------------------------------------------------------------------
 
 

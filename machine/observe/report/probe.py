@@ -108,6 +108,7 @@ class DriverProbe:
                     )
                 )  # fmt: skip
 
+        watched.__dict__["__func__"] = getattr(function, "__func__", function)  # whose place reports name
         return watched
 
     def close(self) -> None:
