@@ -13,7 +13,7 @@ Guest = Callable[..., Any]
 
 BOTH = [
     "altstack", "children", "futex_ops", "nested", "queue", "robust", "segv_info", "segv_repair", "sigio",
-    "signalfd", "sigreturn_words", "threads", "threads_exec",
+    "signalfd", "sigreturn_words", "sources", "threads", "threads_exec",
 ]  # fmt: skip
 ONLY_64 = ["sigreturn_hostile", "clone_flags"]
 ONLY_32 = ["frames32"]
@@ -32,3 +32,9 @@ def test_i386(guest: Guest, name: str) -> None:
 @pytest.mark.parametrize("name", ["segv_info", "nested", "children", "threads"])
 def test_deterministic(guest: Guest, name: str) -> None:
     guest(PROGRAMS / f"{name}.c", flags=("-O1", "-pthread", "-DNO_SPIN"), deterministic=True)
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_restarts(guest: Guest, target: str) -> None:
+    """Each sleeping call against each way of being interrupted: the same table as on the host."""
+    guest(PROGRAMS / "restarts.c", target=target, flags=("-O1", "-pthread"))

@@ -259,10 +259,10 @@ def _poll_now(fd: int, write: bool) -> bool:
 
 
 def _broken_pipe(kernel: Kernel) -> None:
-    from machine.kernel.task.signal import send_signal
+    from machine.kernel.task.signal import send_sig
 
     if kernel.current is not None:
-        send_signal(kernel, kernel.current, SIGPIPE, None, group=False)
+        send_sig(kernel, kernel.current, SIGPIPE)
 
 
 def host_file(kernel: Kernel, fd: int, flags: int) -> file:

@@ -189,11 +189,11 @@ class PipeOperations(file_operations):
 
     @staticmethod
     def _broken(pipe: pipe_inode_info, done: int) -> int:
-        from machine.kernel.task.signal import send_signal
+        from machine.kernel.task.signal import send_sig
 
         task = pipe.kernel.current
         if task is not None:
-            send_signal(pipe.kernel, task, SIGPIPE, None, group=False)
+            send_sig(pipe.kernel, task, SIGPIPE)
         if done:
             return done
         raise Errno(EPIPE)

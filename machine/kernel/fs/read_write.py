@@ -216,9 +216,9 @@ def limit_size(task: task_struct, position: int, count: int) -> int:
     if limit == RLIM_INFINITY or not count:
         return count
     if position >= limit:
-        from machine.kernel.task.signal import send_signal
+        from machine.kernel.task.signal import send_sig
 
-        send_signal(task.kernel, task, SIGXFSZ, None, group=False)
+        send_sig(task.kernel, task, SIGXFSZ)
         raise Errno(EFBIG)
     return min(count, limit - position)
 

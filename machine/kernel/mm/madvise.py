@@ -256,7 +256,9 @@ def do_mlock(mm: mm_struct, start: int, length: int, lock: bool, onfault: bool =
         limit = mm.kernel.rlimit(RLIMIT_MEMLOCK)
         if not limit:
             raise Errno(EPERM)
-        if mm.locked_vm + ((end - start) >> PAGE_SHIFT) > limit >> PAGE_SHIFT:
+        inside = [vma for vma in mm.areas.within(start, end) if vma.vm_flags & VM_LOCKED]
+        already = sum(min(vma.vm_end, end) - max(vma.vm_start, start) for vma in inside)
+        if mm.locked_vm + ((end - start - already) >> PAGE_SHIFT) > limit >> PAGE_SHIFT:
             raise Errno(ENOMEM)
     if end > ULONG_MAX:
         raise Errno(EINVAL)

@@ -77,10 +77,10 @@ class unix_connected_sock(unix_sock):
 
     def broken_pipe(self, task: Task, flags: int) -> Errno:
         """EPIPE, with SIGPIPE unless MSG_NOSIGNAL."""
-        from machine.kernel.task.signal import send_signal
+        from machine.kernel.task.signal import send_sig
 
         if not flags & MSG_NOSIGNAL:
-            send_signal(self.kernel, task, SIGPIPE, None, group=False)
+            send_sig(self.kernel, task, SIGPIPE)
         return Errno(EPIPE)
 
 

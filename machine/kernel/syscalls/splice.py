@@ -37,9 +37,9 @@ def _wait_for_space(task: Task, pipe: pipe_inode_info, nonblock: bool) -> int:
     """How many bytes go in.  EAGAIN; EPIPE and SIGPIPE without readers (fs/splice.c: wait_for_space)."""
     while True:
         if not pipe.readers:
-            from machine.kernel.task.signal import send_signal
+            from machine.kernel.task.signal import send_sig
 
-            send_signal(task.kernel, task, SIGPIPE, None, group=False)
+            send_sig(task.kernel, task, SIGPIPE)
             raise Errno(EPIPE)
         if pipe.used < pipe.size:
             return pipe.size - pipe.used

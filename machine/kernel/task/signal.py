@@ -214,6 +214,11 @@ def send_signal(
     return 0
 
 
+def send_sig(kernel: Kernel, task: task_struct, signo: int) -> None:
+    """What the current task's own call earns it (SIGPIPE, SIGXFSZ): SI_USER, from itself (SEND_SIG_NOINFO)."""
+    send_signal(kernel, task, signo, siginfo(signo, SI_USER, pid=task.tgid, uid=task.uid), group=False)
+
+
 def _wants_signal(task: task_struct, signo: int) -> bool:
     if task.blocked >> (signo - 1) & 1 or task.exiting:
         return False
