@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 TOP = HERE.parent
 PROGRAMS = HERE / "programs"
 
-NAMES = ("host", "qemu", "import unicorn", "floor", "nopage")
+NAMES = ("host", "qemu", "import unicorn", "floor", "without", "nopage")
 
 
 def program(name: str) -> Path:
@@ -35,8 +35,14 @@ def missing(peer: str) -> Optional[str]:
     return None
 
 
-def command(peer: str, name: str, arguments: tuple[str, ...], devices: tuple[str, ...]) -> list[str]:
-    """The command line that runs workload program `name` on `peer`."""
+def command(
+    peer: str, name: str, arguments: tuple[str, ...], devices: tuple[str, ...], view: tuple[str, ...] = ()
+) -> list[str]:
+    """The command line that runs workload program `name` on `peer`.
+
+    `view` are options of nopage that are measured: the peer "without" has none of them, and where there are none it is
+    nopage without its emit calls (without.py).
+    """
     python = [sys.executable]
     if peer == "import unicorn":
         return [*python, "-c", "import unicorn"]
@@ -48,7 +54,9 @@ def command(peer: str, name: str, arguments: tuple[str, ...], devices: tuple[str
     if peer == "qemu":
         return ["qemu-x86_64-static", *run]
     options = [word for device in devices for word in ("--device", device)]
-    return [*python, "-m", "machine", "run", *options, "--", *run]
+    if peer == "without":
+        return [*python, "-m", "machine" if view else "bench.without", "run", *options, "--", *run]
+    return [*python, "-m", "machine", "run", *options, *view, "--", *run]
 
 
 def environment() -> dict[str, str]:

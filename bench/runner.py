@@ -24,7 +24,7 @@ class Failed(Exception):
 
 def once(workload: Workload, peer: str) -> float:
     """One measurement, in the workload's unit."""
-    line = command(peer, workload.program, workload.arguments_for(peer), workload.devices)
+    line = command(peer, workload.program, workload.arguments_for(peer), workload.devices, workload.view)
     started = time.perf_counter()
     try:
         done = subprocess.run(

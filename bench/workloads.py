@@ -29,6 +29,8 @@ class Workload:
     arguments: tuple[str, ...] = ()
     peers: tuple[str, ...] = ("host", "qemu", "nopage")
     devices: tuple[str, ...] = ()
+    view: tuple[str, ...] = ()
+    """Options of `nopage run` whose cost is measured: the peer "without" goes without them."""
     peer_arguments: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Other arguments for some peers."""
     whole: bool = False
@@ -115,5 +117,64 @@ WORKLOADS = (
         peers=("host", "qemu", "import unicorn", "nopage"),
         whole=True,
         target=Target(2.5, "import unicorn", "what Python and the engine take before anything of ours"),
+    ),
+    Workload(
+        "no-view-calls",
+        "getppid, nobody watching",
+        "ns/call",
+        "getppid",
+        ("200000",),
+        peers=("without", "nopage"),
+        target=Target(1.05, "without", "the tests for listeners"),
+    ),
+    Workload(
+        "no-view-touch",
+        "first touch through `nopage` of scullp, nobody watching",
+        "ns/page",
+        "device",
+        ("/dev/scullp0", "2048"),
+        peers=("without", "nopage"),
+        devices=("scullp",),
+        target=Target(1.05, "without", "the tests for listeners"),
+    ),
+    Workload(
+        "faults-crc",
+        "`--faults`: CRC-32 of a scullp device through its mapping",
+        "ns/page",
+        "crc",
+        ("/dev/scullp0", "8192"),
+        peers=("without", "nopage"),
+        devices=("scullp",),
+        view=("--faults=/dev/null",),
+        target=Target(1.5, "without", "a program that faults at every page"),
+    ),
+    Workload(
+        "faults-touch",
+        "`--faults`: first touches and nothing else",
+        "ns/page",
+        "device",
+        ("/dev/scullp0", "8192"),
+        peers=("without", "nopage"),
+        devices=("scullp",),
+        view=("--faults=/dev/null",),
+    ),
+    Workload(
+        "strace-tree",
+        "`--strace`: a tree walked, its files read",
+        "ns/entry",
+        "tree",
+        ("/usr/share", "1000"),
+        peers=("without", "nopage"),
+        view=("--strace=/dev/null",),
+        target=Target(2, "without", "a program of system calls"),
+    ),
+    Workload(
+        "strace-files",
+        "`--strace`: one small file opened, looked at, read, closed",
+        "ns/call",
+        "files",
+        ("/etc/passwd", "4000"),
+        peers=("without", "nopage"),
+        view=("--strace=/dev/null",),
     ),
 )

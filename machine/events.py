@@ -323,7 +323,7 @@ RECORDS: dict[str, type[Event]] = {
 """Kind -> the record that its listeners get."""
 KINDS = tuple(RECORDS)
 
-_COMPLETE = {"fault", "syscall_enter", "signal", "oops"}
+_COMPLETE = {"fault", "syscall_enter", "syscall_exit", "signal", "oops"}
 """Kinds whose emitters say all about the task themselves."""
 _ONE_BY_ONE = {"fault_enter", "page", "count", "entry"}
 """Who hears these wants faults to be looked at one by one, as for ``fault``: no page is mapped ahead."""

@@ -65,6 +65,7 @@ RUN_OPTIONS = (
            "perfetto"),
     Option(("--report",), "FILE", "one HTML file: why it ended, and memory page by page and fault by fault",
            "report"),
+    Option(("--drcov",), "FILE", "the blocks of code that ran, as DynamoRIO's drcov writes them (slow)", "drcov"),
     Option(("--core",), "DIR", "an ELF core in DIR for each program that a signal kills (DIR/%%e.%%p names them)",
            "core"),
     Option(("--single-faults",), "", "a page fault for every page, as with --faults: nothing is mapped ahead",

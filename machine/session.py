@@ -135,6 +135,10 @@ class Session:
         else:
             events.listen("report", self._on_report)
         self._watch_calls(machine)
+        if self.chosen.drcov is not None:
+            from machine.observe.drcov import Drcov
+
+            self.views.append(Drcov(machine.kernel, self._binary(self.chosen.drcov)))
         if self.chosen.perfetto is not None:
             from machine.observe.perfetto import PerfettoTrace
 

@@ -83,6 +83,7 @@ class Cpu(RegisterImage):
         self.codepoints = CodePoints(self._hook_code, self._unhook_code, self._uc.emu_stop, self._fail)
         self._failure: BaseException | None = None
         self._flush_wanted = self._drop_wanted = False
+        self._blocks: tuple[int, Any] | None = None  # hook and callback of watching.py
         self.running = self._stopped = False
         self._map_changes: list[Callable[[], None]] = []
         self._early_step = False
@@ -300,6 +301,11 @@ class Cpu(RegisterImage):
         self.drop_code()
         return self._hook(uc_const.UC_HOOK_CODE, callback, at=address)
 
+    def hook_blocks(self, callback: Any) -> int:
+        """A hook on every block of code, for watching.py; its handle."""
+        self.drop_code()
+        return self._hook(uc_const.UC_HOOK_BLOCK, callback)
+
     def _unhook_code(self, handle: int) -> None:
         binding.uclib.uc_hook_del(self._uch, ctypes.c_size_t(handle))
         self.drop_code()
@@ -368,22 +374,6 @@ class Cpu(RegisterImage):
         if self._drop_wanted:
             self._drop_wanted = False
             self._uc.ctl_flush_tb()
-
-    def watch_flushes(self, told: Callable[[], None] | None) -> None:
-        """Call `told` after each flush of the TLB from now on; None: no more."""
-        self.__dict__.pop("_flush_now", None)
-        if told is None:
-            return
-        flush = self._flush_now
-
-        def flush_and_tell() -> None:
-            flush()
-            try:
-                told()
-            except BaseException as failure:
-                self._fail(failure)
-
-        self._flush_now = flush_and_tell  # type: ignore[method-assign]
 
     def drop_code(self) -> None:
         """Drop translated code: a frame that was executable was written by the kernel, or given away.

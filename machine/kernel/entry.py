@@ -215,7 +215,8 @@ class Entry:
     def _enter_event(self, task: Task, name: str, number: int, abi: str) -> SyscallEnter:
         regs = self.cpu.regs
         mask = _MASK64 if abi == "x86_64" else _MASK32
-        args = tuple(regs[i] & mask for i in ARGUMENTS[abi])
+        a, b, c, d, e, f = ARGUMENTS[abi]
+        args = regs[a] & mask, regs[b] & mask, regs[c] & mask, regs[d] & mask, regs[e] & mask, regs[f] & mask
         entered = SyscallEnter(
             task.pid, task.comm, abi, number, name, args, regs[RIP] - 2, task, self.clock.monotonic_ns()
         )

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache, lru_cache
 from typing import Optional
 
 from machine.events import Events, PageFault, Signal
@@ -36,7 +37,7 @@ from machine.hardware.paging import (
     P,
 )
 from machine.kernel.abi.signal import describe, layout_of
-from machine.kernel.mm.space import DEVICE, PROTNONE, SPECIAL
+from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL
 from machine.observe.disasm import disassemble
 from machine.observe.filter import Filters
 from machine.observe.output import Output
@@ -46,11 +47,18 @@ _BITS = ((P, "P"), (RW, "RW"), (US, "US"), (PWT, "PWT"), (PCD, "PCD"), (A, "A"),
          (NX, "NX"), (SPECIAL, "SPECIAL"))  # fmt: skip
 _SOFTWARE_BITS = ((PROTNONE, "PROTNONE"), (DEVICE, "DEVICE"), (SPECIAL, "SPECIAL"))
 
+KEPT = 4096
+"""Instructions whose text is remembered."""
 BOLD, DIM, RED, GREEN, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
 
 
 def entry_bits(entry: int) -> str:
     """The names of an entry's bits: ``P RW US A D NX``; of one that is not present, what the kernel put there."""
+    return _bit_names(entry & ~PTE_PFN)
+
+
+@cache
+def _bit_names(entry: int) -> str:
     return " ".join(name for bit, name in (_BITS if entry & P else _SOFTWARE_BITS) if entry & bit)
 
 
@@ -63,6 +71,7 @@ def entry_text(entry: Optional[int]) -> str:
     return f"{entry:016x} {entry_bits(entry)}".rstrip()
 
 
+@cache
 def error_text(error_code: int) -> str:
     """What the CPU's error code says: ``user read, page not present``."""
     who = "user" if error_code & PF_USER else "kernel"
@@ -71,6 +80,7 @@ def error_text(error_code: int) -> str:
     return f"{who} {what}, {'reserved bit set' if error_code & PF_RSVD else why}"
 
 
+@lru_cache(KEPT)
 def area_text(maps_line: str) -> str:
     """A line of /proc/PID/maps without device and inode: ``START-END r--p OFFSET PATH``."""
     parts = maps_line.split(None, 5)
@@ -113,6 +123,11 @@ def access_of(error_code: int) -> str:
     return "fetch" if error_code & PF_FETCH else "write" if error_code & PF_WRITE else "read"
 
 
+@cache
+def _access_and_error(error_code: int) -> tuple[str, str]:
+    return f"{access_of(error_code)} of", f"   error {error_code:#x}: {error_text(error_code)}"
+
+
 class FaultView:
     """Listens for page faults and writes a paragraph each; `close` writes how many there were of which kind.
 
@@ -124,6 +139,9 @@ class FaultView:
         self.output = output
         self.symbols = Symbols(read_file)
         self.outcomes: Counter[str] = Counter()
+        self._instructions: dict[tuple[object, ...], str] = {}
+        self._labels: dict[str, str] = {}
+        self._upper = f"{self._label('walk')}{', '.join(LEVELS[:3])} unchanged\n"
         self._events = events
         events.listen("fault", self.on_fault)
 
@@ -135,26 +153,44 @@ class FaultView:
         if self.filters is not None and not self.filters.match("fault", fault):
             return
         self.outcomes[fault.outcome] += 1
-        self.output.line("\n".join(self._paragraph(fault)))
+        self.output.line(self._paragraph(fault))
 
-    def _paragraph(self, fault: PageFault) -> list[str]:
+    def _paragraph(self, fault: PageFault) -> str:
         head = f"fault {fault.number}  {fault.comm}[{fault.pid}]  "
         if fault.origin == "user":
-            where = str(self.symbols.locate(fault.rip, fault.mapping))
-            head += f"{fault.rip:#x} {where}".rstrip()
-            head += f"   {disassemble(fault.instruction, fault.bits, fault.rip)}"
+            key = fault.rip, fault.instruction, fault.bits, fault.mapping
+            head += self._instructions.get(key) or self._instruction(fault, key)
         else:
             head += "by the kernel itself" if fault.origin == "kernel" else f"by the kernel, in {fault.origin}()"
-        error = error_text(fault.error_code)
-        rows = [
-            (f"{access_of(fault.error_code)} of", f"{fault.address:#x}   error {fault.error_code:#x}: {error}"),
-            ("area", area_text(fault.vma) or "none"),
-            ("answer", answer_text(fault)),
-            *walk_lines(fault.walk_before, fault.walk_after),
-        ]
-        lines = [self._paint(BOLD, head.rstrip())]
-        lines += [f"  {self._paint(DIM, f'{name:<8}')} {text}" for name, text in rows]
-        return [*lines, "  " + self._outcome(fault.outcome)]
+        access, error = _access_and_error(fault.error_code)
+        label = self._label
+        return (
+            f"{self._paint(BOLD, head.rstrip())}\n{label(access)}{fault.address:#x}{error}\n"
+            f"{label('area')}{area_text(fault.vma) or 'none'}\n{label('answer')}{answer_text(fault)}\n"
+            f"{self._walk(fault.walk_before, fault.walk_after)}  {self._outcome(fault.outcome)}"
+        )
+
+    def _label(self, name: str) -> str:
+        found = self._labels.get(name)
+        if found is None:
+            found = self._labels[name] = f"  {self._paint(DIM, f'{name:<8}')} "
+        return found
+
+    def _walk(self, before: list[tuple[int, int]], after: list[tuple[int, int]]) -> str:
+        if len(before) == 4 == len(after) and before[:3] == after[:3] and before[3] != after[3]:  # nearly always
+            at, now = after[3]
+            was = entry_text(before[3][1])
+            return f"{self._upper}{self._label('PTE')}{was} -> {entry_text(now)}   at {at:#x}\n"
+        return "".join(f"{self._label(name)}{text}\n" for name, text in walk_lines(before, after))
+
+    def _instruction(self, fault: PageFault, key: tuple[object, ...]) -> str:
+        """Address, place and text of the instruction; kept, since loops fault at the same few."""
+        where = str(self.symbols.locate(fault.rip, fault.mapping))
+        text = f"{fault.rip:#x} {where}".rstrip() + f"   {disassemble(fault.instruction, fault.bits, fault.rip)}"
+        if len(self._instructions) >= KEPT:
+            self._instructions.clear()
+        self._instructions[key] = text
+        return text
 
     def _outcome(self, outcome: str) -> str:
         if outcome in ("minor", "major"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import Optional, TextIO
 
 
@@ -18,6 +19,8 @@ class Output:
         self.stream = stream
         self.colour = colour
         self._interrupted: Optional[Callable[[], str]] = None
+        self._at_once = stream.line_buffering if isinstance(stream, TextIOWrapper) else True
+        """Somebody may be looking: a line that is begun is shown at once.  A file of its own is not flushed."""
         self._broken = False
 
     @classmethod
@@ -42,7 +45,8 @@ class Output:
         self._close_open_line()
         self._write(text)
         self._interrupted = interrupted
-        self.flush()
+        if self._at_once:
+            self.flush()
 
     def finish(self, text: str) -> None:
         """Write the rest of the line that `begin` left open."""

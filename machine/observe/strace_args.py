@@ -7,7 +7,9 @@ shows what the kernel has written, so it waits for the call's end and shows the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.mm.vma import VM_IO, VM_PFNMAP
@@ -24,6 +26,9 @@ ARRAY_LIMIT = 32
 _SIGNED = {"int", "fd", "pid", "atfd"}
 _UNSIGNED = {"uint", "mode", "uid", "flags"}
 _ESCAPES = {0x22: '\\"', 0x5C: "\\\\", 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x0B: "\\v", 0x0C: "\\f"}
+_SHORT = [_ESCAPES.get(byte, chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:o}") for byte in range(256)]
+"""How each byte is shown where no digit follows."""
+_OCTAL_THEN_DIGIT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f-\xff][0-9]")
 
 
 class Call:
@@ -95,23 +100,44 @@ def _is_memory(area: Any) -> bool:
 
 def convert(types: tuple[str, ...], raw: tuple[int, ...], bits: int) -> list[int]:
     """The numbers that the handler gets, by the conversions of the row (syscalls/table.py: _converter)."""
-    registers = list(raw)
     values = []
-    for each in types:
-        kind = each.partition(":")[0]
-        value = registers.pop(0)
-        if kind == "off64" and bits == 32:
-            value |= registers.pop(0) << 32
-        if kind in _SIGNED:
-            value = _signed(value, 32)
-        elif kind in _UNSIGNED:
+    for at, kind in _conversions(types, bits):
+        value = raw[at]
+        if kind == _PLAIN:
+            pass
+        elif kind == _UNSIGNED32:
             value &= 0xFFFF_FFFF
-        elif kind == "off64":
-            value = _signed(value, 64)
-        elif kind in ("long", "off"):
-            value = _signed(value, bits)
+        elif kind == _TWO_REGISTERS:
+            value = _signed(value | raw[at + 1] << 32, 64)
+        else:
+            value &= (1 << kind) - 1
+            value -= value >> (kind - 1) << kind
         values.append(value)
     return values
+
+
+_PLAIN, _UNSIGNED32, _TWO_REGISTERS = 0, 1, 2
+"""Conversions; other numbers are the bits of a signed one."""
+
+
+@cache
+def _conversions(types: tuple[str, ...], bits: int) -> tuple[tuple[int, int], ...]:
+    """(index of the register, conversion) of each argument."""
+    found, at = [], 0
+    for each in types:
+        kind = each.partition(":")[0]
+        wide = kind == "off64"
+        if kind in _SIGNED:
+            how = 32
+        elif kind in _UNSIGNED:
+            how = _UNSIGNED32
+        elif wide:
+            how = 64 if bits == 64 else _TWO_REGISTERS
+        else:
+            how = bits if kind in ("long", "off") else _PLAIN
+        found.append((at, how))
+        at += 2 if how == _TWO_REGISTERS else 1
+    return tuple(found)
 
 
 def _signed(value: int, bits: int) -> int:
@@ -127,16 +153,13 @@ def quote(data: bytes, *, cut: bool = False, in_hex: bool = False) -> str:
     if in_hex:
         text = "".join(f"\\x{byte:02x}" for byte in data)
     else:
-        pieces = []
-        for index, byte in enumerate(data):
-            if byte in _ESCAPES:
-                pieces.append(_ESCAPES[byte])
-            elif 0x20 <= byte < 0x7F:
-                pieces.append(chr(byte))
-            else:
-                digit_follows = data[index + 1 : index + 2].isdigit()
-                pieces.append(f"\\{byte:03o}" if digit_follows else f"\\{byte:o}")
-        text = "".join(pieces)
+        text = "".join([_SHORT[byte] for byte in data])
+        if _OCTAL_THEN_DIGIT.search(data):
+            text = ""
+            for index, byte in enumerate(data):
+                octal_here = len(_SHORT[byte]) > 1 and byte not in _ESCAPES
+                digit_follows = octal_here and data[index + 1 : index + 2].isdigit()
+                text += f"\\{byte:03o}" if digit_follows else _SHORT[byte]
     return f'"{text}"' + ("..." if cut else "")
 
 
@@ -217,24 +240,34 @@ def descriptor_text(call: Call, fd: int, at: bool = False) -> str:
 
 def argument(call: Call, index: int) -> Optional[str]:
     """The text of one argument."""
-    kind, _, how = call.types[index].partition(":")
-    value = call.values[index]
+    return _decoder_of(call.types[index])(call, index)
+
+
+@cache
+def _decoder_of(type_: str) -> Decoder:
+    """What shows arguments of a type of `machine.kernel.syscalls.table`."""
+    kind, _, how = type_.partition(":")
     if kind == "str":
-        return path(call, value)
+        return lambda call, index: path(call, call.values[index])
     if kind == "buf":
-        return buffer(call, value, call.values[index + 1])
-    if not how:
-        if kind in ("fd", "atfd"):
-            return plain(kind, value) + descriptor_text(call, value, at=kind == "atfd")
-        return plain(kind, value)
-    if how in ("O_", "MAP_", "AT_STATX") or how in BITS or how in VALUES:
-        return flags(how, value)
-    function = DECODERS.get(how)
+        return lambda call, index: buffer(call, call.values[index], call.values[index + 1])
+    if not how and kind in ("fd", "atfd"):
+        return lambda call, index: _descriptor(call, kind, call.values[index])
+    if how and (how in ("O_", "MAP_", "AT_STATX") or how in BITS or how in VALUES):
+        return lambda call, index: flags(how, call.values[index])
+    function = DECODERS.get(how) if how else None
     if function is None:
-        return plain(kind, value)
-    if how.endswith(">") and (call.failed or not value) and how not in _BY_COMMAND:
-        return pointer(value)
-    return function(call, index)
+        return lambda call, index: plain(kind, call.values[index])
+    if not how.endswith(">") or how in _BY_COMMAND:
+        return function
+    return lambda call, index: (
+        pointer(call.values[index]) if call.failed or not call.values[index] else function(call, index)
+    )
+
+
+def _descriptor(call: Call, kind: str, fd: int) -> str:
+    text = plain(kind, fd)
+    return text + descriptor_text(call, fd, at=kind == "atfd") if call.paths else text
 
 
 _BY_COMMAND = ("ioctl_arg>", "fcntl_arg>", "msghdr>")
@@ -243,10 +276,10 @@ _BY_COMMAND = ("ioctl_arg>", "fcntl_arg>", "msghdr>")
 
 def is_output(call: Call, index: int) -> bool:
     """Whether an argument can be shown only when the call has ended."""
-    how = call.types[index].partition(":")[2]
-    if how == "fcntl_arg>":
-        return "GETLK" in flags("F_", call.values[index - 1])
-    return how.endswith(">")
+    kind = call.types[index]
+    if not kind.endswith(">"):
+        return False
+    return not kind.endswith("fcntl_arg>") or "GETLK" in flags("F_", call.values[index - 1])
 
 
 @decoder("x")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from bench import peers, runner
 from bench.__main__ import main
 from bench.floor import measure
 from bench.runner import Bench, Failed, number, write_json
+from bench.without import compiled
 from bench.workloads import WORKLOADS, Target, Workload
 
 ONE = Workload("one", "a thing", "ns/thing", "getppid", ("10",), target=Target(4, "host"))
@@ -97,3 +101,40 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
             main(words)
         assert end.value.code == 2
     assert re.search(r"must be at least 1", capsys.readouterr().err)
+
+
+SOURCE = """
+def f(self, row, events):
+    if self.events.fault is not None:
+        self.events.fault(1)
+    else:
+        self.plain = 1
+    if row is None or events.syscall_enter is not None or events.syscall_exit is not None:
+        return "slow"
+    if self.batch and self.events.fault is None and row:
+        return "ahead"
+    if self.table.fault is not None:
+        return "no event"
+    return "fast"
+"""
+
+
+def test_emit_calls_are_taken_out() -> None:
+    from types import SimpleNamespace
+
+    code, removed = compiled(SOURCE, "f.py")
+    assert removed == 4
+    names: dict[str, Any] = {}
+    exec(code, names)
+    heard = SimpleNamespace(fault=lambda n: 1 / 0, syscall_enter=1, syscall_exit=1)
+    me = SimpleNamespace(events=heard, batch=False, table=SimpleNamespace(fault=None))
+    assert names["f"](me, 1, heard) == "fast" and me.plain == 1
+    assert names["f"](me, None, heard) == "slow"
+    me.batch, me.table.fault = True, 1
+    assert names["f"](me, 1, heard) == "ahead" and names["f"](me, 0, heard) == "no event"
+
+
+def test_the_machine_runs_without_its_emit_calls(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "bench.without", "run", "--faults", "hello"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=peers.TOP, timeout=120, check=False)
+    assert done.returncode == 0 and done.stdout and "fault" not in done.stderr, "nobody is told of faults any more"

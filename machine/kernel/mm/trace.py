@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Optional
 
 from machine.events import FaultEnter, PageFault
 from machine.hardware.cpu import RIP
-from machine.hardware.paging import walk
+from machine.hardware.paging import LEVELS, walk
 from machine.hardware.ram import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class FaultTrace:
 
     def end(self) -> None:
         """Complete the record (who answered, with what, and the outcome) and emit it."""
-        kernel, task, record = self._kernel, self._task, self.record
+        kernel, record = self._kernel, self.record
         record.answer, record.pfn = kernel.fault_answer, kernel.fault_pfn
         pfn = record.pfn
         journals = kernel.mem.journals
@@ -62,11 +62,21 @@ class FaultTrace:
         if pfn is not None and kernel.mem.pfn_valid(pfn):
             record.count_after = kernel.mem.count[pfn]
             record.count_before = self._counts.get(pfn, record.count_after)
-        record.walk_after = walk(kernel.ram, task.mm.tables.cr3, record.address)
+        record.walk_after = self._walk_again(record.walk_before)
         record.outcome = self._outcome()
         record.end_ns = kernel.clock.monotonic_ns()
         if kernel.events.fault is not None:
             kernel.events.fault(record)
+
+    def _walk_again(self, before: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The walk after the answer; mostly the tables are the same, and the last entry is another."""
+        kernel = self._kernel
+        if len(before) == len(LEVELS):
+            words = kernel.ram.words
+            after = [(where, words[where >> 3]) for where, _ in before]
+            if after[:-1] == before[:-1]:
+                return after
+        return walk(kernel.ram, self._task.mm.tables.cr3, self.record.address)
 
     def _outcome(self) -> str:
         task = self._task

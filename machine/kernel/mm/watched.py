@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from machine.events import CountChange, EntryChange, PageEvent, TlbFlush
 from machine.hardware.ram import PAGE_SHIFT
+from machine.hardware.watching import watch_flushes
 
 if TYPE_CHECKING:
     from machine.hardware.paging import PageTables
@@ -152,7 +153,7 @@ def watch_tlb(kernel: Kernel, on: bool) -> None:
         if kernel.events.tlb is not None:
             kernel.events.tlb(TlbFlush())
 
-    kernel.cpu.watch_flushes(flushed if on else None)
+    watch_flushes(kernel.cpu, flushed if on else None)
 
 
 def watch(kernel: Kernel, kind: str, on: bool) -> None:
