@@ -37,6 +37,7 @@ from machine.kernel.net.table import UnixTable
 from machine.kernel.printk import Log
 from machine.kernel.setup import system_ram
 from machine.kernel.task.sched import Scheduler
+from machine.kernel.task.vvar import Vvar
 from machine.kernel.workqueue import Workqueue
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ class Kernel(BoardSide):
         self.cpu = Cpu(ram, self.kernel_tables.cr3, _BOOT, PAGE_OFFSET, self.deterministic)
         self.zero_pfn = (_FIRST_FREE >> PAGE_SHIFT) - 1
         """Frame of the zero page: reserved, so never counted."""
+        self.vvar = Vvar(self, self.zero_pfn - 1)
         mem.on_exec_freed = self.cpu.drop_code
         mem.whose_line = calling_line
         self.sched = Scheduler(self)

@@ -54,9 +54,9 @@ def clock_reader(task: Task, clock: int) -> tuple[Callable[[], int], bool]:
     """
     kernel = task.kernel
     if clock in _WALL:
-        return kernel.clock.realtime_ns, False
+        return kernel.vvar.realtime_ns, False
     if clock in _MONOTONIC:
-        return kernel.clock.monotonic_ns, False
+        return kernel.vvar.monotonic_ns, False
     if clock == CLOCK_PROCESS_CPUTIME_ID:
         return (lambda: sum(cpu_time(task))), True
     if clock == CLOCK_THREAD_CPUTIME_ID:
@@ -151,7 +151,7 @@ def sys_settimeofday(task: Task, tv: int, tz: int) -> int:
 
 @syscall("time", "ptr:long>")
 def sys_time(task: Task, address: int) -> int:
-    now = task.kernel.clock.realtime_ns() // NSEC_PER_SEC
+    now = task.kernel.vvar.realtime_ns() // NSEC_PER_SEC
     if address:
         task.abi.put_word(task.mm, address, now)
     return now
@@ -161,7 +161,7 @@ def sys_time(task: Task, address: int) -> int:
 def sys_gettimeofday(task: Task, tv: int, tz: int) -> int:
     """Both pointers may be NULL; the zone is UTC, as Linux keeps it."""
     if tv:
-        task.mm.copy_to_user(tv, task.abi.pack_timeval(task.kernel.clock.realtime_ns()))
+        task.mm.copy_to_user(tv, task.abi.pack_timeval(task.kernel.vvar.realtime_ns()))
     if tz:
         task.mm.copy_to_user(tz, bytes(8))
     return 0

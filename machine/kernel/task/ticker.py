@@ -40,6 +40,7 @@ class Ticker:
         if self._sched.cpu.counts_blocks:
             return
         self.close()
+        self._sched.kernel.vvar.refresh()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, args=(self._stop,), daemon=True)
         self._thread.start()
@@ -56,8 +57,11 @@ class Ticker:
             self._thread.join()
 
     def _loop(self, stop: threading.Event) -> None:
+        vvar = self._sched.kernel.vvar
+        vvar.tick()
         while not stop.wait(TICK_NS / 1e9):
             self.mm_ticks += 1
+            vvar.tick()
             period = 2 if self.mm_ticks <= TLB_GROWTH_TICKS else TLB_FLUSH_TICKS
             flush = self.mm_ticks % period == 0
             if self.in_guest and (flush or self._sched.has_work()):

@@ -1,8 +1,8 @@
 """The vDSO: a small shared object that the kernel maps into every program (arch/x86/entry/vdso).
 
-It is made here, byte by byte.  Its time functions are plain system calls, so that they see the
-machine's own clock, virtual or not; on i386 it holds the way into the kernel and the two ends of
-signal handlers, which glibc finds through the auxiliary vector.
+The object is made here; its time functions are compiled (firmware/vdso.c) and read the page before it (`vvar.py`).
+While that says nothing, as on a virtual clock, they make system calls.  On i386 it also holds the way into the kernel
+and the two ends of signal handlers, which glibc finds through the auxiliary vector.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ import struct
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from machine.hardware.paging import A
 from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.abi.mman import MAP_ANONYMOUS, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE
 from machine.kernel.mm.mmap import do_mmap
 from machine.kernel.mm.mprotect import do_mprotect
+from machine.kernel.mm.remap import pfn_entry
+from machine.kernel.mm.vma import VM_DONTDUMP, VM_DONTEXPAND, VM_IO, VM_MAYEXEC, VM_MAYWRITE, VM_PFNMAP
+from machine.kernel.task.vdso_code import CODE
 
 if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct
@@ -57,21 +61,22 @@ def _call32(number: int) -> bytes:
 _LINUX_26 = "LINUX_2.6"
 _FUNCTIONS = {
     64: (
-        Function("__vdso_clock_gettime", _call64(228), _LINUX_26, "clock_gettime"),
-        Function("__vdso_gettimeofday", _call64(96), _LINUX_26, "gettimeofday"),
+        Function("__vdso_clock_gettime", CODE[64]["__vdso_clock_gettime"], _LINUX_26, "clock_gettime"),
+        Function("__vdso_gettimeofday", CODE[64]["__vdso_gettimeofday"], _LINUX_26, "gettimeofday"),
         Function("__vdso_clock_getres", _call64(229), _LINUX_26, "clock_getres"),
-        Function("__vdso_time", _call64(201), _LINUX_26, "time"),
-        Function("__vdso_getcpu", _call64(309), _LINUX_26, "getcpu"),
+        Function("__vdso_time", CODE[64]["__vdso_time"], _LINUX_26, "time"),
+        Function("__vdso_getcpu", CODE[64]["__vdso_getcpu"], _LINUX_26, "getcpu"),
     ),
     32: (
         Function(KERNEL_VSYSCALL, bytes.fromhex("cd80c3"), "LINUX_2.5"),
         Function(KERNEL_SIGRETURN, bytes.fromhex("58b877000000cd80"), "LINUX_2.5"),
         Function(KERNEL_RT_SIGRETURN, bytes.fromhex("b8ad000000cd80"), "LINUX_2.5"),
-        Function("__vdso_clock_gettime", _call32(265), _LINUX_26),
-        Function("__vdso_gettimeofday", _call32(78), _LINUX_26),
-        Function("__vdso_time", _call32(13), _LINUX_26),
-        Function("__vdso_clock_gettime64", _call32(403), _LINUX_26),
+        Function("__vdso_clock_gettime", CODE[32]["__vdso_clock_gettime"], _LINUX_26),
+        Function("__vdso_gettimeofday", CODE[32]["__vdso_gettimeofday"], _LINUX_26),
+        Function("__vdso_time", CODE[32]["__vdso_time"], _LINUX_26),
+        Function("__vdso_clock_gettime64", CODE[32]["__vdso_clock_gettime64"], _LINUX_26),
         Function("__vdso_clock_getres", _call32(266), _LINUX_26),
+        Function("__vdso_getcpu", CODE[32]["__vdso_getcpu"], _LINUX_26),
     ),
 }
 
@@ -203,15 +208,21 @@ def vdso_image(bits: int) -> Image:
 
 
 def map_vdso(mm: mm_struct) -> None:
-    """Map it where mmap finds room; sets `mm.vdso` (arch_setup_additional_pages)."""
-    flags = MAP_PRIVATE | MAP_ANONYMOUS
-    address = do_mmap(mm, None, 0, PAGE_SIZE, PROT_READ | PROT_WRITE, flags, 0)
-    vma = mm.vma_at(address)
-    assert vma is not None
-    vma.anon_name = "[vdso]"
-    mm.copy_to_user(address, vdso_image(mm.bits).data)
-    do_mprotect(mm, address, PAGE_SIZE, PROT_READ | PROT_EXEC)
-    mm.vdso = address
+    """Map it and its data where mmap finds room; sets `mm.vdso` (arch_setup_additional_pages)."""
+    data = do_mmap(mm, None, 0, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0)
+    code = data + PAGE_SIZE
+    mm.copy_to_user(code, vdso_image(mm.bits).data)
+    do_mprotect(mm, code, PAGE_SIZE, PROT_READ | PROT_EXEC)
+    do_mprotect(mm, data, PAGE_SIZE, PROT_READ)
+    for address, name in ((data, "[vvar]"), (code, "[vdso]")):
+        vma = mm.vma_at(address)
+        assert vma is not None
+        vma.anon_name = name
+    vvar = mm.vma_at(data)
+    assert vvar is not None
+    vvar.vm_flags = vvar.vm_flags & ~(VM_MAYWRITE | VM_MAYEXEC) | VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP
+    mm.ram.words[mm.tables.leaf(data)] = pfn_entry(vvar, mm.kernel.vvar.pfn, vvar.vm_page_prot | A)
+    mm.vdso = code
 
 
 def vdso_symbol(mm: mm_struct, name: str) -> int:
