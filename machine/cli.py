@@ -196,7 +196,7 @@ def run(words: Sequence[str], verb: str = "run") -> int:
         command[0] = name
     from machine.session import Session
 
-    return Session(config, chosen).run(commands)
+    return Session(config, chosen, _closed).run(commands)
 
 
 def debug(words: Sequence[str]) -> int:
@@ -377,10 +377,24 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return KILLED + 2
 
 
+_closed: set[int] = set()
+"""Which of the descriptors 0 to 2 the user has closed (``<&-``)."""
+
+
+def _occupy_closed() -> None:
+    """Put /dev/null where the user has closed a descriptor: a file of ours would get its number, and be the guest's."""
+    for fd, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            _closed.add(fd)
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 (it lives as long as we)
+
+
 def command() -> int:
     """What the shell calls.  Nothing is garbage until the machine is up, and nothing is collected when it is gone: that
     is 20 ms of 140."""
     gc.disable()
+    _occupy_closed()
     try:
         return main()
     finally:

@@ -24,6 +24,7 @@ from machine.kernel.abi.errno import Errno
 from machine.kernel.current import set_current_kernel
 from machine.kernel.fs.export import changed_names, save_layer
 from machine.kernel.kernel import Kernel
+from machine.kernel.task.spawn import CLOSED as CLOSED
 from machine.kernel.task.spawn import Spawned, kill_everything, settle, spawn, wait_status
 from machine.records import field, record
 
@@ -226,7 +227,7 @@ class Machine:
         """Start a program without running it yet; `wait` runs the machine until it ends.
 
         stdin: a host descriptor, bytes, or None for /dev/null; stdout, stderr: a host descriptor, or
-        None to collect what is written.
+        None to collect what is written.  CLOSED (-1) for any of them: the program has no such descriptor.
         """
         if not argv:
             raise ConfigError("no program given")

@@ -10,7 +10,7 @@ import sys
 import termios
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import FrameType
 from typing import Any, BinaryIO, Optional
 
@@ -20,7 +20,7 @@ from machine.errors import ConfigError, NotExecutable, ProgramNotFound, TimeoutE
 from machine.events import Oops, Printk
 from machine.events import Report as DriverReport
 from machine.kernel.module import is_from_debugger
-from machine.machine import Machine, Result
+from machine.machine import CLOSED, Machine, Result
 from machine.observe.output import Output
 
 TIMED_OUT, STOPPED, NOT_EXECUTABLE, NOT_FOUND = 124, 125, 126, 127
@@ -39,9 +39,11 @@ QUIET = (signal.SIGINT, signal.SIGPIPE)
 class Session:
     """`run` does everything; the machine lives as long as it does."""
 
-    def __init__(self, config: MachineConfig, chosen: Namespace) -> None:
+    def __init__(self, config: MachineConfig, chosen: Namespace, closed: Collection[int] = ()) -> None:
         self.config = config
         self.chosen = chosen
+        self.closed = closed
+        """Which of the descriptors 0 to 2 the programs find closed."""
         self.outputs: dict[str, Output] = {}
         self.views: list[Any] = []
         self.reported = 0
@@ -268,8 +270,9 @@ class Session:
     def _run_one(self, machine: Machine, command: Sequence[str], last: bool) -> int:
         timeout = None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
         started = time.monotonic()
+        files = [CLOSED if fd in self.closed else fd for fd in range(3)]
         try:
-            process = machine.spawn(list(command), stdin=0, stdout=1, stderr=2)
+            process = machine.spawn(list(command), stdin=files[0], stdout=files[1], stderr=files[2])
             if last and self.debugging is not None:
                 self.debugging.begin(process)
             result = machine.wait(process, timeout)

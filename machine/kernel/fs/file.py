@@ -10,7 +10,7 @@ Two families of read and write live side by side, as in Linux:
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EINVAL, ENOTDIR, EOPNOTSUPP, EPERM, Errno
@@ -191,7 +191,20 @@ class inode:
     def getattr(self) -> None:
         """Refresh the fields above from where they really live, before a stat."""
 
+    def xattrs(self) -> Sequence[str]:
+        """Names of the extended attributes."""
+        return ()
+
     def getxattr(self, name: str) -> bytes:
+        """The value of an extended attribute.  ENODATA; EOPNOTSUPP where the file system has none."""
+        raise Errno(EOPNOTSUPP)
+
+    def setxattr(self, name: str, data: bytes, flags: int) -> None:
+        """Set one; `flags` are XATTR_CREATE and XATTR_REPLACE.  EEXIST, ENODATA, EOPNOTSUPP."""
+        raise Errno(EOPNOTSUPP)
+
+    def removexattr(self, name: str) -> None:
+        """Take one away.  ENODATA, EOPNOTSUPP."""
         raise Errno(EOPNOTSUPP)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EEXIST, EINVAL, EIO, ENOENT, EOPNOTSUPP, EPERM, EXDEV, Errno
 from machine.kernel.fs.file import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, inode
-from machine.kernel.fs.hostfs import HostTree, host_error
+from machine.kernel.fs.hostfs import HostTree, host_error, host_fallocate
 from machine.kernel.fs.overlay import (
     HostData,
     overlay_dir,
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
 _TIMES = ("i_atime", "i_mtime")
+FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
+_ZEROS = 1 << 20
+"""Bytes of a hole that are written at a time."""
 
 
 class bind_super(overlay_super):
@@ -70,6 +73,38 @@ class _passed_through:
 
     def prepare_change(self) -> None:
         """Nothing is taken over: the host's object itself changes."""
+
+    def xattrs(self) -> list[str]:
+        """Names of the host's attributes for users; those of its security are none of the guest's business."""
+        return sorted(name for name in self._of_host(os.listxattr) if name.startswith("user."))
+
+    def getxattr(self, name: str) -> bytes:
+        _only_user(name)
+        found: bytes = self._of_host(os.getxattr, name)
+        return found
+
+    def setxattr(self, name: str, data: bytes, flags: int) -> None:
+        """On the host, where the host's file system has them."""
+        _only_user(name)
+        self._of_host(os.setxattr, name, data, flags)
+
+    def removexattr(self, name: str) -> None:
+        _only_user(name)
+        self._of_host(os.removexattr, name)
+
+    def _of_host(self, call: Any, *arguments: Any) -> Any:
+        node: Any = self
+        tree: HostTree = node.tree
+        try:
+            with tree.handle(self.path) as fd:
+                return call(f"/proc/self/fd/{fd}", *arguments)
+        except OSError as failure:
+            raise host_error(failure) from None
+
+
+def _only_user(name: str) -> None:
+    if not name.startswith("user."):
+        raise Errno(EOPNOTSUPP)
 
 
 def _refresh(node: Any) -> None:
@@ -117,14 +152,13 @@ class bind_file(_passed_through, overlay_file):
         self.getattr()
 
     def fallocate(self, mode: int, offset: int, length: int) -> None:
-        """Only plain allocation is passed on; EOPNOTSUPP for the other modes."""
-        if mode:
-            raise Errno(EOPNOTSUPP)
-        try:
-            os.posix_fallocate(self.data.open(), offset, length)
-        except OSError as failure:
-            raise host_error(failure) from None
-        if offset + length > self.i_size:
+        """On the host too.  A hole is written as zeros first, so that what is cached here has it."""
+        end = min(offset + length, self.i_size)
+        if mode & FALLOC_FL_PUNCH_HOLE:
+            for start in range(offset, end, _ZEROS):
+                self.i_mapping.write(start, bytes(min(_ZEROS, end - start)))
+        host_fallocate(self.data.open(), mode, offset, length)
+        if not mode & FALLOC_FL_KEEP_SIZE and offset + length > self.i_size:
             self.i_mapping.truncate(offset + length)
         self.getattr()
 

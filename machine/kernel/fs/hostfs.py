@@ -59,6 +59,16 @@ def host_error(failure: OSError) -> Errno:
     return Errno(EIO if number in (EMFILE, ENFILE, ESTALE) else number)
 
 
+def host_fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """fallocate(2) of the host, which Python has for mode 0 only."""
+    import ctypes
+
+    call = ctypes.CDLL(None, use_errno=True).fallocate64
+    call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    if call(fd, mode, offset, length):
+        raise Errno(ctypes.get_errno())
+
+
 def _openat2(root: int, path: bytes, flags: int, mode: int) -> int:
     how = _open_how(flags, mode if flags & (os.O_CREAT | os.O_TMPFILE) else 0, _RESOLVE)
     while True:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import (
+    EEXIST,
     EFBIG,
     ENODATA,
     ENOSPC,
+    EOPNOTSUPP,
     EPERM,
     Errno,
 )
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
 TMPFS_MAGIC = 0x01021994
+XATTR_CREATE, XATTR_REPLACE = 1, 2
 S_ISUID, S_ISGID, S_ISVTX, S_IXGRP = 0o4000, 0o2000, 0o1000, 0o010
 
 
@@ -123,6 +126,36 @@ class memory_inode(inode):
         if old <= self.i_mtime or old <= self.i_ctime:
             self.i_atime = self.now()
 
+    i_xattrs: Optional[dict[str, bytes]] = None
+    """Extended attributes that were set; None while there are none."""
+
+    def xattrs(self) -> list[str]:
+        return sorted(self.i_xattrs or ())
+
+    def getxattr(self, name: str) -> bytes:
+        if self.i_xattrs is None or name not in self.i_xattrs:
+            raise Errno(ENODATA)
+        return self.i_xattrs[name]
+
+    def setxattr(self, name: str, data: bytes, flags: int) -> None:
+        if name.startswith("system."):
+            raise Errno(EOPNOTSUPP)
+        known = self.i_xattrs or {}
+        if flags & XATTR_CREATE and name in known:
+            raise Errno(EEXIST)
+        if flags & XATTR_REPLACE and name not in known:
+            raise Errno(ENODATA)
+        self.prepare_change()
+        self.i_xattrs = {**known, name: data}
+        self.i_ctime = self.now()
+
+    def removexattr(self, name: str) -> None:
+        self.getxattr(name)
+        assert self.i_xattrs is not None
+        self.prepare_change()
+        del self.i_xattrs[name]
+        self.i_ctime = self.now()
+
     def dropped(self) -> None:
         """A name of it is gone."""
         self.prepare_change()
@@ -212,9 +245,6 @@ class memory_file(memory_inode):
         mapping, end = self.i_mapping, min(end, self.i_size)
         if start < end and (start >> PAGE_SHIFT in mapping.pages or start < mapping.backing_size):
             mapping.write(start, bytes(end - start))
-
-    def getxattr(self, name: str) -> bytes:
-        raise Errno(ENODATA)
 
 
 class memory_symlink(memory_inode):

@@ -9,7 +9,6 @@ from machine.kernel.abi.errno import (
     EINVAL,
     EISDIR,
     EMLINK,
-    ENODATA,
     ENOENT,
     ENOTDIR,
     ENOTEMPTY,
@@ -202,9 +201,6 @@ class memory_dir(memory_inode):
             if node.i_mode & S_IFMT == S_IFDIR:
                 raise Errno(ENOTDIR)
             new_dir.unlink(new_name)
-
-    def getxattr(self, name: str) -> bytes:
-        raise Errno(ENODATA)
 
 
 class devtmpfs_dir(memory_dir):

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from machine.kernel.abi.errno import (
     E2BIG,
-    EACCES,
-    EEXIST,
     EINVAL,
     ENAMETOOLONG,
     ENODATA,
@@ -30,6 +28,7 @@ from machine.kernel.fs.namei import (
     is_owner_or_capable,
     lookup,
 )
+from machine.kernel.fs.permission import MAY_READ, MAY_WRITE, S_ISVTX
 from machine.kernel.syscalls.files import user_path
 from machine.kernel.syscalls.table import syscall
 
@@ -222,27 +221,13 @@ def _check_namespace(task: Task, node: inode, name: str, write: bool) -> None:
         raise Errno(EPERM if write else ENODATA)
 
 
-def _attributes(node: inode) -> dict[str, bytes]:
-    """The attributes that were set; kept with the inode, never on the host."""
-    found = getattr(node, "i_xattrs", None)
-    if found is None:
-        found = node.i_xattrs = {}  # type: ignore[attr-defined]
-    return found
-
-
-def _keeps(node: inode) -> bool:
-    return getattr(node, "d_caches", False) and node.i_sb.s_type != "bind"
-
-
 def _getxattr(task: Task, find_node: Callable[[], inode], name_at: int, value: int, size: int) -> int:
     name = _xattr_name(task, name_at)
     node = find_node()
     _check_namespace(task, node, name, False)
-    if not _keeps(node):
-        raise Errno(EOPNOTSUPP)
-    data = _attributes(node).get(name)
-    if data is None:
-        raise Errno(ENODATA)
+    if name.startswith("user."):
+        inode_permission(task, node, MAY_READ)
+    data = node.getxattr(name)
     if size:
         if len(data) > size:
             raise Errno(ERANGE)
@@ -259,21 +244,27 @@ def _setxattr(task: Task, find_node: Callable[[], inode], name_at: int, value: i
     data = task.mm.copy_from_user(value, size)
     node = find_node()
     _check_namespace(task, node, name, True)
-    if not _keeps(node) or name.startswith("system."):
-        raise Errno(EOPNOTSUPP)
-    if not is_owner_or_capable(task, node):
-        raise Errno(EACCES)
-    known = _attributes(node)
-    if flags & 1 and name in known:
-        raise Errno(EEXIST)
-    if flags & 2 and name not in known:
-        raise Errno(ENODATA)
-    known[name] = data
+    _may_set_xattr(task, node, name)
+    node.setxattr(name, data, flags)
     return 0
 
 
+def _may_set_xattr(task: Task, node: inode, name: str) -> None:
+    """user.* needs permission to write, of a sticky directory its ownership; security.* is root's (fs/xattr.c)."""
+    if name.startswith("user."):
+        inode_permission(task, node, MAY_WRITE)
+        if node.i_mode & S_IFMT == S_IFDIR and node.i_mode & S_ISVTX and not is_owner_or_capable(task, node):
+            raise Errno(EPERM)
+    elif task.euid:
+        raise Errno(EPERM)
+
+
+def _visible(task: Task, node: inode) -> list[str]:
+    return [name for name in node.xattrs() if not task.euid or not name.startswith("trusted.")]
+
+
 def _listxattr(task: Task, node: inode, buf: int, size: int) -> int:
-    data = b"".join(os.fsencode(name) + b"\0" for name in sorted(_attributes(node))) if _keeps(node) else b""
+    data = b"".join(os.fsencode(name) + b"\0" for name in _visible(task, node))
     if size:
         if len(data) > size:
             raise Errno(ERANGE)
@@ -285,12 +276,8 @@ def _removexattr(task: Task, find_node: Callable[[], inode], name_at: int) -> in
     name = _xattr_name(task, name_at)
     node = find_node()
     _check_namespace(task, node, name, True)
-    if not _keeps(node):
-        raise Errno(EOPNOTSUPP)
-    if not is_owner_or_capable(task, node):
-        raise Errno(EACCES)
-    if _attributes(node).pop(name, None) is None:
-        raise Errno(ENODATA)
+    _may_set_xattr(task, node, name)
+    node.removexattr(name)
     return 0
 
 

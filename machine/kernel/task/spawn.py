@@ -26,6 +26,8 @@ from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, TASK_INTERRUPTIBLE,
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
+CLOSED = -1
+"""Instead of a descriptor: the program does not have it."""
 SPAWN_FAILED = 127 << 8
 KILL_SECONDS = 10.0
 """Host time that processes which were killed have to end: one that sleeps uninterruptibly may not."""
@@ -120,17 +122,17 @@ def _standard_files(
     kernel: Kernel, task: Task, spawned: Spawned, stdin: Union[int, bytes, None], stdout: Optional[int],
     stderr: Optional[int],
 ) -> None:  # fmt: skip
-    if isinstance(stdin, int):
-        task.files.install(host_file(kernel, stdin, O_RDONLY))
-    else:
-        task.files.install(buffer_input(kernel, stdin or b""))
+    if not isinstance(stdin, int):
+        task.files.install(buffer_input(kernel, stdin or b""), 0)
+    elif stdin != CLOSED:
+        task.files.install(host_file(kernel, stdin, O_RDONLY), 0)
     for fd, host in ((1, stdout), (2, stderr)):
         if host is None:
             filp, collected = buffer_output(kernel)
             spawned.outputs[fd] = collected
-        else:
-            filp = host_file(kernel, host, O_WRONLY)
-        task.files.install(filp)
+            task.files.install(filp, fd)
+        elif host != CLOSED:
+            task.files.install(host_file(kernel, host, O_WRONLY), fd)
 
 
 def _start(
