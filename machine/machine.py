@@ -24,7 +24,6 @@ from machine.kernel.abi.errno import Errno
 from machine.kernel.current import set_current_kernel
 from machine.kernel.fs.export import changed_names, save_layer
 from machine.kernel.kernel import Kernel
-from machine.kernel.task.spawn import CLOSED as CLOSED
 from machine.kernel.task.spawn import Spawned, kill_everything, settle, spawn, wait_status
 from machine.records import field, record
 

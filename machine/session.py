@@ -20,7 +20,8 @@ from machine.errors import ConfigError, NotExecutable, ProgramNotFound, TimeoutE
 from machine.events import Oops, Printk
 from machine.events import Report as DriverReport
 from machine.kernel.module import is_from_debugger
-from machine.machine import CLOSED, Machine, Result
+from machine.kernel.task.spawn import CLOSED
+from machine.machine import Machine, Result
 from machine.observe.output import Output
 
 TIMED_OUT, STOPPED, NOT_EXECUTABLE, NOT_FOUND = 124, 125, 126, 127

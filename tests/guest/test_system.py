@@ -57,3 +57,9 @@ def test_thread_areas(system: Callable[..., None]) -> None:
 def test_restartable_sequences(guest: Callable[..., object]) -> None:
     """With musl, which registers no area of its own."""
     guest(HERE / "rseq.c", flags=["-I", str(HERE)])
+
+
+@pytest.mark.skipif(not is_full_root(), reason="natively it needs root's capabilities")
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_capabilities_follow_user_ids(system: Callable[..., None], target: str) -> None:
+    system("capabilities.c", target)

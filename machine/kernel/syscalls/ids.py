@@ -21,9 +21,12 @@ _CAP_VERSIONS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
 """Version word of capget -> how many 32-bit halves follow."""
 
 
-def privileged(task: Task) -> bool:
-    """CAP_SETUID and friends: this kernel knows only root and the others."""
-    return task.euid == 0
+CAP_SETGID, CAP_SETUID = 6, 7
+
+
+def capable(task: Task, capability: int) -> bool:
+    """Whether the task has a capability now; but for user and group ids this kernel asks only who is root."""
+    return bool(capabilities(task)[0] >> capability & 1)
 
 
 # -- process ids ------------------------------------------------------------------------------------
@@ -82,12 +85,20 @@ def set_uids(task: Task, uid: int, euid: int, suid: int) -> None:
     """Give a task new user ids; the file system id follows the effective one."""
     had_root = 0 in (task.uid, task.euid, task.suid)
     old_euid = task.euid
+    effective, permitted, inheritable = capabilities(task)
     task.uid, task.euid, task.suid, task.fsuid = uid, euid, suid, euid
     if old_euid != euid:
         task.mm.dumpable = 0
         task.pdeath_signal = 0
-    if had_root and 0 not in (uid, euid, suid) and not task.keep_caps:
-        task.caps = None
+    if had_root and 0 not in (uid, euid, suid) and not task.keep_caps:  # cap_emulate_setxuid
+        effective = permitted = 0
+    if old_euid == 0 != euid:
+        effective = 0
+    elif euid == 0 != old_euid:
+        effective = permitted
+    usual = CAP_FULL_SET if euid == 0 else 0
+    sets = effective, permitted, inheritable
+    task.caps = None if sets == (usual, usual, 0) else sets
 
 
 def set_gids(task: Task, gid: int, egid: int, sgid: int) -> None:
@@ -102,7 +113,7 @@ def setuid(task: Task, uid: int) -> int:
     """setuid(2).  EINVAL: -1; EPERM: not root, and neither the real nor the saved id."""
     if uid == KEEP:
         raise Errno(EINVAL)
-    if privileged(task):
+    if capable(task, CAP_SETUID):
         set_uids(task, uid, uid, uid)
     elif uid in (task.uid, task.suid):
         set_uids(task, task.uid, uid, task.suid)
@@ -115,7 +126,7 @@ def setgid(task: Task, gid: int) -> int:
     """setgid(2).  Errors as setuid."""
     if gid == KEEP:
         raise Errno(EINVAL)
-    if privileged(task):
+    if capable(task, CAP_SETGID):
         set_gids(task, gid, gid, gid)
     elif gid in (task.gid, task.sgid):
         set_gids(task, task.gid, gid, task.sgid)
@@ -126,14 +137,14 @@ def setgid(task: Task, gid: int) -> int:
 
 def setreuid(task: Task, ruid: int, euid: int) -> int:
     """setreuid(2): the saved id follows when the real one is set, or the effective one is not the old real."""
-    new_uid, new_euid, new_suid = _setre((task.uid, task.euid, task.suid), ruid, euid, privileged(task))
+    new_uid, new_euid, new_suid = _setre((task.uid, task.euid, task.suid), ruid, euid, capable(task, CAP_SETUID))
     set_uids(task, new_uid, new_euid, new_suid)
     return 0
 
 
 def setregid(task: Task, rgid: int, egid: int) -> int:
     """setregid(2)."""
-    new_gid, new_egid, new_sgid = _setre((task.gid, task.egid, task.sgid), rgid, egid, privileged(task))
+    new_gid, new_egid, new_sgid = _setre((task.gid, task.egid, task.sgid), rgid, egid, capable(task, CAP_SETGID))
     set_gids(task, new_gid, new_egid, new_sgid)
     return 0
 
@@ -162,20 +173,20 @@ def _setres(old: tuple[int, int, int], new: tuple[int, int, int], root: bool) ->
 
 def setresuid(task: Task, ruid: int, euid: int, suid: int) -> int:
     """setresuid(2).  EPERM: not root, and an id that is none of the three."""
-    set_uids(task, *_setres((task.uid, task.euid, task.suid), (ruid, euid, suid), privileged(task)))
+    set_uids(task, *_setres((task.uid, task.euid, task.suid), (ruid, euid, suid), capable(task, CAP_SETUID)))
     return 0
 
 
 def setresgid(task: Task, rgid: int, egid: int, sgid: int) -> int:
     """setresgid(2)."""
-    set_gids(task, *_setres((task.gid, task.egid, task.sgid), (rgid, egid, sgid), privileged(task)))
+    set_gids(task, *_setres((task.gid, task.egid, task.sgid), (rgid, egid, sgid), capable(task, CAP_SETGID)))
     return 0
 
 
 def setfsuid(task: Task, uid: int) -> int:
     """setfsuid(2): returns the old id whether or not the new one was allowed."""
     old = task.fsuid
-    if uid != KEEP and (privileged(task) or uid in (task.uid, task.euid, task.suid, task.fsuid)):
+    if uid != KEEP and (capable(task, CAP_SETUID) or uid in (task.uid, task.euid, task.suid, task.fsuid)):
         task.fsuid = uid
     return old
 
@@ -183,7 +194,7 @@ def setfsuid(task: Task, uid: int) -> int:
 def setfsgid(task: Task, gid: int) -> int:
     """setfsgid(2)."""
     old = task.fsgid
-    if gid != KEEP and (privileged(task) or gid in (task.gid, task.egid, task.sgid, task.fsgid)):
+    if gid != KEEP and (capable(task, CAP_SETGID) or gid in (task.gid, task.egid, task.sgid, task.fsgid)):
         task.fsgid = gid
     return old
 
@@ -252,7 +263,7 @@ def _getgroups(task: Task, size: int, address: int, form: str) -> int:
 
 
 def _setgroups(task: Task, size: int, address: int, form: str) -> int:
-    if not privileged(task):
+    if not capable(task, CAP_SETGID):
         raise Errno(EPERM)
     if not 0 <= size <= NGROUPS_MAX:
         raise Errno(EINVAL)

@@ -271,6 +271,7 @@ def _reset_task(bprm: linux_binprm) -> None:
         task.pdeath_signal = 0
         task.personality &= ~PER_CLEAR_ON_SETID
     task.keep_caps = False
+    task.caps = None  # root has all of them again, others none: no file of ours gives any
     task.mm.dumpable = int(not bprm.secureexec)
     task.euid = task.suid = task.fsuid = bprm.euid
     task.egid = task.sgid = task.fsgid = bprm.egid
