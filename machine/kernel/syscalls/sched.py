@@ -63,13 +63,19 @@ def sys_sched_yield(task: Task) -> int:
 # -- affinity: there is CPU 0 ---------------------------------------------------------------------------
 
 
+def _find_any(task: Task, pid: int) -> Task:
+    """As `_find`, but nobody has a negative number: ESRCH (find_process_by_pid)."""
+    if pid < 0:
+        raise Errno(ESRCH)
+    return _find(task, pid)
+
+
 @syscall("sched_getaffinity", "pid uint ptr")
 def sys_sched_getaffinity(task: Task, pid: int, length: int, address: int) -> int:
     """Returns the number of bytes copied.  EINVAL: a buffer too small or not a number of longs; ESRCH."""
     if length * 8 < 1 or length & (task.abi.word - 1):
         raise Errno(EINVAL)
-    if pid:
-        _find(task, pid)
+    _find_any(task, pid)
     size = min(length, CPU_MASK_BYTES)
     task.mm.copy_to_user(address, (1).to_bytes(size, "little"))
     return size
@@ -79,7 +85,7 @@ def sys_sched_getaffinity(task: Task, pid: int, length: int, address: int) -> in
 def sys_sched_setaffinity(task: Task, pid: int, length: int, address: int) -> int:
     """EFAULT; EINVAL: a mask without CPU 0; ESRCH; EPERM."""
     mask = int.from_bytes(task.mm.copy_from_user(address, min(length, CPU_MASK_BYTES)), "little")
-    target = _find(task, pid) if pid else task
+    target = _find_any(task, pid)
     if not _same_owner(task, target):
         raise Errno(EPERM)
     if not mask & 1:

@@ -106,6 +106,7 @@ static void scheduling(void)
 	TRY(SYS_sched_getaffinity, 0, 9, mask);
 	TRY(SYS_sched_getaffinity, 0, 128, BAD);
 	TRY(SYS_sched_getaffinity, 999999, 128, mask);
+	TRY(SYS_sched_getaffinity, -1, 128, mask);
 	TRY(SYS_sched_getaffinity, 0, 128, mask);
 	CHECK("there is a CPU", mask[0] & 1);
 	TRY(SYS_sched_setaffinity, 0, 128, mask);
@@ -113,6 +114,7 @@ static void scheduling(void)
 	memset(mask, 0, sizeof mask);
 	TRY(SYS_sched_setaffinity, 0, 128, mask);
 	TRY(SYS_sched_setaffinity, 999999, 128, mask);
+	TRY(SYS_sched_setaffinity, -1, 128, mask);
 	TRY(SYS_getcpu, &cpu, &node, NULL);
 	CHECK("the node", node == 0);
 	TRY(SYS_getcpu, NULL, NULL, NULL);
