@@ -1,0 +1,76 @@
+"""What is imported is declared: a fresh machine has what pyproject.toml names and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TOP = Path(__file__).resolve().parents[2]
+OURS = {"machine", "guest", "drivers", "firmware", "tests", "bench", "docs"}
+MODULE_OF = {
+    "pillow": "PIL",
+    "pyelftools": "elftools",
+    "systemrdl-compiler": "systemrdl",
+    "cmsis-svd": "cmsis_svd",
+    "pytest-xdist": "xdist",
+    "pyvcd": "vcd",
+}
+"""Distributions whose module has another name than they have."""
+PYTEST_BRINGS_IT = {"machine.testing.plugin"}
+"""Loaded by pytest, never without it."""
+
+
+def declared(*extras: str) -> set[str]:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    lines = list(project["dependencies"])
+    for extra in extras:
+        lines += project["optional-dependencies"][extra]
+    names = {re.split(r"[\[<>=;~! ]", line)[0].lower() for line in lines}
+    return {MODULE_OF.get(name, name) for name in names}
+
+
+def foreign(folder: str) -> dict[str, str]:
+    """Module that is neither ours nor Python's, and one file that imports it."""
+    found = {}
+    for path in sorted((TOP / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [str(node.module)]
+            for name in names:
+                top = name.split(".")[0]
+                if top not in OURS and top not in sys.stdlib_module_names:
+                    found[top] = ".".join(path.relative_to(TOP).with_suffix("").parts)
+    return found
+
+
+@pytest.mark.parametrize("folder", ["machine", "guest", "drivers", "firmware"])
+def test_what_is_installed_with_nopage(folder: str) -> None:
+    missing = {
+        module: where
+        for module, where in foreign(folder).items()
+        if module not in declared() and not (module == "pytest" and where in PYTEST_BRINGS_IT)
+    }
+    assert missing == {}
+
+
+@pytest.mark.parametrize("folder", ["tests", "bench"])
+def test_what_the_tests_need(folder: str) -> None:
+    missing = {module: where for module, where in foreign(folder).items() if module not in declared("cc", "test")}
+    assert missing == {}
+
+
+def test_it_sees_imports() -> None:
+    assert {"unicorn", "numpy", "greenlet"} <= set(foreign("machine"))
+    assert "pytest" in foreign("tests")
