@@ -18,6 +18,7 @@ from machine.kernel.mm.mmap import do_mmap
 from machine.kernel.mm.mprotect import do_mprotect
 from machine.kernel.mm.remap import pfn_entry
 from machine.kernel.mm.vma import VM_DONTDUMP, VM_DONTEXPAND, VM_IO, VM_MAYEXEC, VM_MAYWRITE, VM_PFNMAP
+from machine.kernel.mm.vma_ops import emit_vma
 from machine.kernel.task.vdso_code import CODE
 
 if TYPE_CHECKING:
@@ -221,6 +222,8 @@ def map_vdso(mm: mm_struct) -> None:
     vvar = mm.vma_at(data)
     assert vvar is not None
     vvar.vm_flags = vvar.vm_flags & ~(VM_MAYWRITE | VM_MAYEXEC) | VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP
+    if mm.kernel.events.vma is not None:
+        emit_vma(mm, "change", vvar)
     mm.ram.words[mm.tables.leaf(data)] = pfn_entry(vvar, mm.kernel.vvar.pfn, vvar.vm_page_prot | A)
     mm.vdso = code
 
