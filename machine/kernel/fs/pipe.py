@@ -41,6 +41,7 @@ class pipe_inode_info:
     __slots__ = (
         "anonymous",
         "chunks",
+        "ends",
         "fasync_readers",
         "fasync_writers",
         "kernel",
@@ -64,6 +65,8 @@ class pipe_inode_info:
         self.chunks: list[bytes] = []
         self.packets: list[bool] = []
         """For each chunk whether it is a packet of its own (O_DIRECT)."""
+        self.ends: list[int] = []
+        """For each chunk where it ends in its page: a short write may go on there."""
         self.readers = self.writers = 0
         self.r_counter = self.w_counter = 0
         """How often an end was opened: a FIFO's open waits for a change of the other's."""
@@ -85,17 +88,39 @@ class pipe_inode_info:
         kill_fasync(self.kernel, self.fasync_readers, SIGIO, POLL_IN)
         kill_fasync(self.kernel, self.fasync_writers, SIGIO, POLL_OUT)
 
-    def push(self, data: bytes, packet: bool) -> None:
-        """Append bytes."""
-        self.chunks.append(data)
-        self.packets.append(packet)
+    @property
+    def room(self) -> int:
+        """How many bytes go into the slots that are free: each holds a page, or a part of one."""
+        return self.size - len(self.chunks) * PIPE_BUF
+
+    def push(self, data: bytes, packet: bool, end: int = 0) -> None:
+        """Append bytes, a page to a slot; `end`: where in its page the last one ends, if nothing may follow."""
+        for start in range(0, len(data), PIPE_BUF):
+            piece = data[start : start + PIPE_BUF]
+            self.chunks.append(piece)
+            self.packets.append(packet)
+            self.ends.append(end or len(piece))
         self.used += len(data)
+
+    def merge(self, data: bytes) -> int:
+        """Put what a write has beyond whole pages behind the last bytes, if its page has room: how many bytes."""
+        count = len(data) & PIPE_BUF - 1
+        if not count or not self.chunks or self.packets[-1] or self.ends[-1] + count > PIPE_BUF:
+            return 0
+        self.chunks[-1] += data[:count]
+        self.ends[-1] += count
+        self.used += count
+        return count
+
+    def _drop_first(self) -> bytes:
+        self.packets.pop(0)
+        self.ends.pop(0)
+        return self.chunks.pop(0)
 
     def pull(self, count: int) -> bytes:
         """Take up to `count` bytes; one packet at most, whose rest is lost."""
         if self.packets[0]:
-            chunk = self.chunks.pop(0)
-            self.packets.pop(0)
+            chunk = self._drop_first()
             self.used -= len(chunk)
             return chunk[:count]
         taken: list[bytes] = []
@@ -103,9 +128,7 @@ class pipe_inode_info:
         while left and self.chunks and not self.packets[0]:
             chunk = self.chunks[0]
             if len(chunk) <= left:
-                taken.append(chunk)
-                self.chunks.pop(0)
-                self.packets.pop(0)
+                taken.append(self._drop_first())
             else:
                 taken.append(chunk[:left])
                 self.chunks[0] = chunk[left:]
@@ -151,24 +174,26 @@ class PipeOperations(file_operations):
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
         pipe = _pipe(filp.f_inode)
         packet = bool(filp.f_flags & O_DIRECT)
-        done, count = 0, len(data)
+        done, told, count = 0, 0, len(data)
         if not count:
             return 0
+        if pipe.readers:
+            done = pipe.merge(data)
         while True:
             if not pipe.readers:
                 return self._broken(pipe, done)
-            room = pipe.size - pipe.used
-            whole = count - done <= PIPE_BUF
-            if room >= (count - done if whole else 1):
-                piece = data[done : done + min(room, PIPE_BUF if packet else room)]
+            room = pipe.room
+            if room > 0 and done < count:
+                piece = data[done : done + room]
                 pipe.push(piece, packet)
                 done += len(piece)
+            if done > told:
                 pipe.rd_wait.wake()
-                if done == count:
-                    if pipe.fasync_readers:
-                        kill_fasync(pipe.kernel, pipe.fasync_readers, SIGIO, POLL_IN)
-                    return done
-                continue
+                told = done
+            if done == count:
+                if pipe.fasync_readers:
+                    kill_fasync(pipe.kernel, pipe.fasync_readers, SIGIO, POLL_IN)
+                return done
             if filp.f_flags & O_NONBLOCK:
                 if done:
                     return done
@@ -185,6 +210,7 @@ class PipeOperations(file_operations):
         pipe = _pipe(filp.f_inode)
         pipe.chunks.insert(0, data)
         pipe.packets.insert(0, False)
+        pipe.ends.insert(0, PIPE_BUF)
         pipe.used += len(data)
 
     @staticmethod
@@ -212,7 +238,7 @@ class PipeOperations(file_operations):
             if not pipe.writers and filp.private_data != pipe.w_counter:
                 mask |= POLLHUP
         if filp.f_mode & FMODE_WRITE:
-            if pipe.size - pipe.used >= PIPE_BUF:
+            if pipe.room > 0:
                 mask |= POLLOUT | POLLWRNORM
             if not pipe.readers:
                 mask |= POLLERR
@@ -239,6 +265,7 @@ class PipeOperations(file_operations):
         if not pipe.readers and not pipe.writers:
             pipe.chunks.clear()
             pipe.packets.clear()
+            pipe.ends.clear()
             pipe.used = 0
         return 0
 
@@ -258,7 +285,7 @@ def set_pipe_size(pipe: pipe_inode_info, size: int, privileged: bool) -> int:
     size = max(PIPE_BUF, 1 << (size - 1).bit_length()) if size else PIPE_BUF
     if size > PIPE_MAX_SIZE and not privileged and size > pipe.size:
         raise Errno(EPERM)
-    if size < pipe.used:
+    if size < len(pipe.chunks) * PIPE_BUF:
         raise Errno(EBUSY)
     pipe.size = size
     pipe.wr_wait.wake()

@@ -360,6 +360,10 @@ class _ThreadsDirectory(ProcDirectory):
         self.tgid = leader.tgid
         self.own(leader)
 
+    def getattr(self) -> None:
+        """The link count is 2 and one a thread (fs/proc/base.c: proc_task_getattr)."""
+        self.i_nlink = 2 + len(self.names())
+
     def names(self) -> list[tuple[str, int]]:
         return [(str(t.pid), DT_DIR) for t in sorted(self.kernel.tasks.values(), key=_pid) if t.tgid == self.tgid]
 

@@ -22,6 +22,7 @@ def dup_mm(old: mm_struct) -> mm_struct:
     new = mm_struct(old.kernel, old.bits)
     for name in _FIELDS:
         setattr(new, name, getattr(old, name))
+    new.set_exe_file(old.exe_file)
     try:
         for vma in old.areas:
             if vma.vm_flags & VM_DONTCOPY:

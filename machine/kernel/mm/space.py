@@ -89,6 +89,7 @@ class mm_struct(UserAccess):
         """Where the last run of them ends."""
         self.ahead_task: Any = None
         self.def_flags = 0
+        self.exe_file: Any = None
         self.dumpable = 1
         self.thp_disable = False
         """PR_SET_THP_DISABLE: kept and shown, there are no huge pages."""
@@ -175,6 +176,17 @@ class mm_struct(UserAccess):
             from machine.kernel.mm.munmap import exit_mmap
 
             exit_mmap(self)
+            self.set_exe_file(None)
+
+    def set_exe_file(self, program: Any) -> None:
+        """The `file` of the program in this space: nobody may write to it meanwhile (set_mm_exe_file)."""
+        from machine.kernel.fs.permission import allow_write_access, deny_write_access
+
+        if program is not None:
+            deny_write_access(program)
+        if self.exe_file is not None:
+            allow_write_access(self.exe_file)
+        self.exe_file = program
 
     def rss(self) -> int:
         """Resident pages."""

@@ -17,6 +17,7 @@ from machine.kernel.fs.eventpoll import (
     EPOLLWAKEUP,
     check_loop,
     epoll_file,
+    epoll_operations,
     eventpoll,
     set_of,
 )
@@ -142,6 +143,8 @@ def sys_epoll_ctl(task: Task, epfd: int, operation: int, fd: int, event: int) ->
         raise Errno(EINVAL)
     ep = set_of(outer)
     if events & EPOLLEXCLUSIVE and events & ~(EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLET | 0x201D):
+        raise Errno(EINVAL)
+    if operation == EPOLL_CTL_ADD and events & EPOLLEXCLUSIVE and filp.f_op is epoll_operations:
         raise Errno(EINVAL)
     if operation == EPOLL_CTL_ADD:
         check_loop(ep, filp)

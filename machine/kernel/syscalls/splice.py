@@ -12,7 +12,7 @@ from machine.kernel.abi.errno import EAGAIN, EBADF, EFAULT, EINVAL, EPIPE, ESPIP
 from machine.kernel.abi.layout import MAX_RW_COUNT
 from machine.kernel.abi.signal import SIGPIPE
 from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, O_APPEND, O_NONBLOCK, S_IFMT, S_IFREG, file
-from machine.kernel.fs.pipe import pipe_inode_info, pipe_of, pipe_operations
+from machine.kernel.fs.pipe import PIPE_BUF, pipe_inode_info, pipe_of, pipe_operations
 from machine.kernel.fs.read_write import CHUNK, gather, is_stream, limit_size, scatter, write_bytes
 from machine.kernel.syscalls.table import syscall
 
@@ -41,8 +41,8 @@ def _wait_for_space(task: Task, pipe: pipe_inode_info, nonblock: bool) -> int:
 
             send_sig(task.kernel, task, SIGPIPE)
             raise Errno(EPIPE)
-        if pipe.used < pipe.size:
-            return pipe.size - pipe.used
+        if pipe.room > 0:
+            return pipe.room
         if nonblock:
             raise Errno(EAGAIN)
         pipe.kernel.sched.wait(pipe.wr_wait)
@@ -50,7 +50,7 @@ def _wait_for_space(task: Task, pipe: pipe_inode_info, nonblock: bool) -> int:
 
 def _put(pipe: pipe_inode_info, data: bytes) -> int:
     if data:
-        pipe.push(data, False)
+        pipe.push(data, False, PIPE_BUF)
         pipe.rd_wait.wake()
     return len(data)
 

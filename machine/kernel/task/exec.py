@@ -242,6 +242,7 @@ def begin_new_exec(bprm: linux_binprm, mm: mm_struct) -> None:
     mm_release(kernel, task)
     old = task.mm
     mm.thp_disable = old.thp_disable
+    mm.set_exe_file(bprm.program)
     kernel.sched.use_mm(task, mm)
     old.put()
     task.exe = bprm.program  # for its path and inode alone; the areas hold the references
