@@ -11,10 +11,10 @@ from machine.kernel.task.elf import parse_bytes
 
 if TYPE_CHECKING:
     from machine.kernel.task.spawn import Spawned
-    from machine.machine import Machine
+    from machine.programs import Programs
 
 
-def spawn_failure(machine: Machine, process: Spawned) -> ProgramError:
+def spawn_failure(machine: Programs, process: Spawned) -> ProgramError:
     """The exception for a process that never was one: NotExecutable or ProgramNotFound."""
     error = process.error
     assert error is not None
@@ -26,7 +26,7 @@ def spawn_failure(machine: Machine, process: Spawned) -> ProgramError:
     return ProgramNotFound(process.argv0, error.errno)
 
 
-def _interpreter(machine: Machine, program: str) -> str:
+def _interpreter(machine: Programs, program: str) -> str:
     """What a program that is there asks to be run by: the word after ``#!``, or the path in PT_INTERP."""
     try:
         content = machine.read_file(os.path.join(os.getcwd(), program)) if "/" in program else b""

@@ -21,6 +21,8 @@ ROOMS = (
     ("machine.kernel", 2),
     ("machine.observe", 3),
     ("machine.machine", 4),
+    ("machine.programs", 4),
+    ("machine.process", 4),
     ("machine.config", 4),
     ("machine.testing", 5),
     ("machine.tour", 5),

@@ -1,0 +1,149 @@
+"""The half of `Machine` that runs programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+from machine.defaults import GUEST_PATH
+from machine.errors import ConfigError, TimeoutExpired
+from machine.events import RegisterAccess, Signal
+from machine.kernel.task.spawn import Spawned, spawn, wait_status
+from machine.records import field, record
+
+if TYPE_CHECKING:
+    from machine.cores import Cores
+    from machine.kernel.kernel import Kernel
+
+Input = Union[int, bytes, None]
+
+
+@record
+class Result:
+    """What became of one program."""
+
+    exit: int
+    """Its exit status, or 128 + the signal's number."""
+    signal: Optional[int]
+    """The signal that killed it, else None."""
+    stdout: bytes
+    stderr: bytes
+    faults: int
+    """Page faults of the whole machine while it ran, minor and major."""
+    syscalls: int
+    """System calls likewise."""
+    core: Optional[str] = None
+    """Where its core is: a path of the host with `Machine(core=...)`, else of the guest."""
+    fatal: Optional[Signal] = None
+    """The delivery of the deadly signal."""
+    bus: list[RegisterAccess] = field(default_factory=list)
+    """Accesses to device registers while it ran, in order."""
+
+
+class Programs:
+    """Programs of a machine: one after another, or several at once."""
+
+    kernel: Kernel
+    user: tuple[int, int]
+    env: dict[str, str]
+    cores: Cores
+
+    if TYPE_CHECKING:
+
+        def _entered(self) -> Any: ...
+        def read_file(self, path: str) -> bytes: ...
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Input = None,
+        stdout: Optional[int] = None,
+        stderr: Optional[int] = None,
+        env: Optional[Mapping[str, str]] = None,
+        cwd: Optional[str] = None,
+    ) -> Spawned:
+        """Start a program without running it yet; `wait` runs the machine until it ends.
+
+        stdin: a host descriptor, bytes, or None for /dev/null; stdout, stderr: a host descriptor, or
+        None to collect what is written.  CLOSED (-1) for any of them: the program has no such descriptor.
+        """
+        if not argv:
+            raise ConfigError("no program given")
+        environment = {**self.env, **(env or {})}
+        with self._entered():
+            process = spawn(
+                self.kernel,
+                [os.fsencode(word) for word in argv],
+                [os.fsencode(f"{name}={value}") for name, value in environment.items()],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=cwd,
+                user=self.user,
+                path=environment.get("PATH", GUEST_PATH),
+            )
+            self.cores.start(process.task)
+            return process
+
+    def wait(self, process: Spawned, timeout: Optional[float] = None) -> Result:
+        """Run the machine until `process` ends.  TimeoutExpired after `timeout` seconds of host time.
+
+        When a debugger inside a driver was left (`quit` of pdb) its exception comes through, here and ever after.
+        """
+        kernel = self.kernel
+        faults, calls, accesses = kernel.total_faults(), kernel.syscall_count, len(kernel.bus.record)
+        with self._entered():
+            finished = wait_status(kernel, process, timeout)
+        if kernel.halted is not None:
+            raise kernel.halted
+        if process.error is not None:
+            from machine.failures import spawn_failure
+
+            raise spawn_failure(self, process)
+        if not finished:
+            raise TimeoutExpired(process.argv0, timeout or 0, process.tasks)
+        status = process.status
+        signo = status & 0x7F or None
+        return Result(
+            exit=128 + signo if signo else status >> 8 & 0xFF,
+            signal=signo,
+            stdout=process.output(1),
+            stderr=process.output(2),
+            faults=kernel.total_faults() - faults,
+            syscalls=kernel.syscall_count - calls,
+            core=self.cores.take(process.pid),
+            fatal=kernel.last_fatal.pop(process.pid, None),
+            bus=list(kernel.bus.record[accesses:]),
+        )
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Input = None,
+        stdout: Optional[int] = None,
+        stderr: Optional[int] = None,
+        env: Optional[Mapping[str, str]] = None,
+        cwd: Optional[str] = None,
+        timeout: Optional[float] = None,
+    ) -> Result:
+        """Run a program to its end.  ProgramNotFound, NotExecutable, TimeoutExpired.
+
+        `argv[0]` is looked for in the guest's PATH when it has no ``/``.
+        """
+        process = self.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd)
+        return self.wait(process, timeout)
+
+    def interrupt(self, signo: int) -> None:
+        """Send a signal to the foreground processes, as a key on the terminal does.  Safe in a signal handler."""
+        from machine.kernel.task.spawn import signal_foreground
+
+        kernel = self.kernel
+        kernel.sched.interrupt(lambda: signal_foreground(kernel, signo))
+
+    @property
+    def has_job_control(self) -> bool:
+        """Whether a shell of the guest has said which processes the terminal's keys are for (tcsetpgrp)."""
+        return bool(self.kernel.vfs.foreground)
