@@ -159,6 +159,8 @@ def parse_run(words: Sequence[str], verb: str = "run") -> tuple[argparse.Namespa
         commands.append(program)
     if not commands:
         parser.error("no program given")
+    if chosen.screen_every is not None and chosen.screen is None:
+        parser.error("--screen-every says how often; where to is --screen FILE.png or FILE.gif")
     return chosen, commands
 
 

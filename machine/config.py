@@ -99,6 +99,22 @@ def parse_tasks(text: str) -> int:
     return int(text)
 
 
+def parse_screen(text: str) -> str:
+    """A file for pictures of the screen, by its name a PNG or a GIF.  ValueError."""
+    if not text.lower().endswith((".png", ".gif")):
+        raise ValueError(f"'{text}' is not FILE.png or FILE.gif")
+    return text
+
+
+def parse_every(text: str) -> int:
+    """Milliseconds of ``40``, ``40ms`` or ``2s``, up to an hour.  ValueError."""
+    match = re.fullmatch(r"([0-9]{1,7})(ms|s|)", text)
+    every = int(match[1]) * (1000 if match[2] == "s" else 1) if match else 0
+    if not 1 <= every <= 3_600_000:
+        raise ValueError(f"'{text}' is not a time from 1ms to 3600s, like 40 (milliseconds), 40ms or 2s")
+    return every
+
+
 def parse_gdb(text: str) -> tuple[str, int, bool]:
     """(host, port, wait) of ``[HOST:]PORT[,nowait]``; without a host this computer alone can connect.  ValueError."""
     where, comma, mode = text.partition(",")

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from machine.cores import Cores
 from machine.defaults import DEFAULT_RAM, default_environment, demo_programs
@@ -26,6 +26,9 @@ from machine.kernel.fs.export import changed_names, save_layer
 from machine.kernel.kernel import Kernel
 from machine.kernel.task.spawn import kill_everything, settle
 from machine.programs import Programs, Result
+
+if TYPE_CHECKING:
+    from machine.screen import Picture
 
 SETTLE_SECONDS = 1.0
 
@@ -205,6 +208,25 @@ class Machine(Programs):
                     opened.put()
             except Errno as error:
                 raise OSError(error.errno, os.strerror(error.errno), path) from None
+
+    def picture(self) -> Optional[Picture]:
+        """What is on the screen: width, height, and red, green and blue bytes; None on a board without a display."""
+        from machine.screen import Screen
+
+        with self._entered():
+            return Screen(self.kernel).look()
+
+    def screenshot(self, path: Union[str, Path]) -> None:
+        """Write the screen to a file, a PNG or a GIF.  ConfigError: no display, another kind of file; OSError."""
+        from machine.config import parse_screen
+        from machine.screen.files import save
+
+        with refusing():
+            name = parse_screen(os.fspath(path))
+        picture = self.picture()
+        if picture is None:
+            raise ConfigError("the board has no display")
+        save(picture, name)
 
     @property
     def limits(self) -> dict[str, int]:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from machine.config import parse_bind, parse_env, parse_gdb, parse_ram, parse_seconds, parse_tasks, parse_user
+from machine.config import (
+    parse_bind,
+    parse_env,
+    parse_every,
+    parse_gdb,
+    parse_ram,
+    parse_screen,
+    parse_seconds,
+    parse_tasks,
+    parse_user,
+)
 
 
 def parse_expression(text: str) -> str:
@@ -65,6 +75,11 @@ RUN_OPTIONS = (
            "perfetto"),
     Option(("--report",), "FILE", "one HTML file: why it ended, and memory page by page and fault by fault",
            "report"),
+    Option(("--screen",), "FILE", "a picture of the screen, PNG or GIF, when the last program has ended; "
+           "SIGUSR1 to nopage takes another, FILE-1.png", "screen", parse_screen),
+    Option(("--screen-every",), "MILLISECONDS",
+           "--screen as a recording: what has changed every so often, by the machine's clock (40, 40ms, 2s)",
+           "screen_every", parse_every),
     Option(("--drcov",), "FILE", "the blocks of code that ran, as DynamoRIO's drcov writes them (slow)", "drcov"),
     Option(("--core",), "DIR", "an ELF core in DIR for each program that a signal kills (DIR/%%e.%%p names them)",
            "core"),

@@ -49,6 +49,7 @@ class Session:
         self.views: list[Any] = []
         self.reported = 0
         self.debugging: Any = None
+        self.screen: Any = None
         self.deadline = None if chosen.timeout is None else time.monotonic() + chosen.timeout
 
     def run(self, commands: Sequence[Sequence[str]]) -> int:
@@ -63,6 +64,7 @@ class Session:
                 self._check_devices(machine)
                 self._watch(machine)
                 self._write_report(machine, commands)
+                self._record_screen(machine)
                 before = self._forward_signals(machine)
                 try:
                     self._start_debugging(machine)
@@ -172,6 +174,14 @@ class Session:
         except OSError as error:
             raise ConfigError(f"--report {self.chosen.report}: {error.strerror}") from None
 
+    def _record_screen(self, machine: Machine) -> None:
+        """--screen, --screen-every."""
+        if self.chosen.screen is not None:
+            from machine.screen.recording import Recording
+
+            self.screen = Recording(machine.kernel, self.chosen.screen, self.chosen.screen_every, self.say.line)
+            self.views.append(self.screen)
+
     def _watch_calls(self, machine: Machine) -> None:
         """--strace, and what belongs to it and asks for it: -e, -y, -yy."""
         chosen, expressions = self.chosen, None
@@ -218,8 +228,7 @@ class Session:
 
     # -- signals from outside --------------------------------------------------------------------------
 
-    @staticmethod
-    def _forward_signals(machine: Machine) -> dict[int, Any]:
+    def _forward_signals(self, machine: Machine) -> dict[int, Any]:
         def forward(number: int, frame: Optional[FrameType]) -> None:
             machine.interrupt(number)
 
@@ -231,7 +240,9 @@ class Session:
             os.kill(os.getpid(), number)
             signal.signal(number, stop)  # we go on
 
-        handlers = dict.fromkeys(FORWARDED, forward) | {STOP_KEY: stop}
+        handlers: dict[int, Any] = {**dict.fromkeys(FORWARDED, forward), STOP_KEY: stop}
+        if self.screen is not None:
+            handlers[signal.SIGUSR1] = lambda *_: machine.kernel.sched.interrupt(self.screen.shoot)
         machine.kernel.ignored_signals = ignored_signals()
         return {
             number: signal.signal(number, handler)
@@ -255,6 +266,8 @@ class Session:
                 return TIMED_OUT
         if self.debugging is not None:
             self.debugging.finish()
+        if self.screen is not None:
+            self.screen.end()
         self._unload(machine)
         self._report_limits(machine, status)
         self._report_missing(machine, status)
@@ -276,6 +289,8 @@ class Session:
             process = machine.spawn(list(command), stdin=files[0], stdout=files[1], stderr=files[2])
             if last and self.debugging is not None:
                 self.debugging.begin(process)
+            if self.screen is not None:
+                self.screen.begin()
             result = machine.wait(process, timeout)
         except ProgramNotFound as error:
             self.say.line(f"nopage: {error}{self._not_found_hint(command[0])}")

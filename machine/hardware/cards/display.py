@@ -32,3 +32,7 @@ class Display(PciFunction):
     def picture(self) -> Optional[tuple[int, int, bytes]]:
         """What is on the screen: (width, height, red, green and blue bytes), or None (`DisplayRegisters.picture`)."""
         return self.registers.picture()
+
+    def visible(self) -> Optional[tuple[object, ...]]:
+        """What the picture depends on (`DisplayRegisters.visible`)."""
+        return self.registers.visible()

@@ -130,6 +130,16 @@ class DisplayRegisters(RegisterBlock):
             return mode.width, mode.height, bytes(3 * mode.width * mode.height)
         return mode.width, mode.height, rgb(self.memory, mode, self.palette[:])
 
+    def visible(self) -> Optional[tuple[object, ...]]:
+        """What the picture depends on, quicker to get and to compare than the picture; None while nothing is shown."""
+        mode = self.mode
+        if mode is None:
+            return None
+        if self.control & 2:
+            return mode[:2]
+        shown = self.memory[mode.start : mode.start + mode.height * mode.stride]
+        return mode, self.palette[:] if mode.depth == 8 else None, bytes(shown)
+
     # -- time --------------------------------------------------------------------------------------
 
     def _period(self) -> int:

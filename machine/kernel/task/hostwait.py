@@ -33,14 +33,19 @@ class HostWait:
         writing = [fd for fd, (_, w) in self._queues.items() if w.sleepers]
         return reading, writing
 
+    def expects(self) -> bool:
+        """Whether a timer, a descriptor or an interrupt can come."""
+        sched = self._sched
+        return sched.timers.next_event() is not None or any(self.waited_for()) or sched.kernel.expects_interrupts()
+
     def idle(self) -> bool:
         """No task can run: wait for a timer, a descriptor or an interrupt; False if none can come."""
+        if not self.expects():
+            return False
         sched = self._sched
         clock = sched.kernel.clock
         when = sched.timers.next_event()
         reading, writing = self.waited_for()
-        if when is None and not reading and not writing and not sched.kernel.expects_interrupts():
-            return False
         if sched.has_actions() or sched.until():
             return True
         if when is not None and not reading and not writing and clock.jump(when):

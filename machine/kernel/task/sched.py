@@ -266,6 +266,11 @@ class Scheduler:
         self._host.interrupt()
         self.cpu.request_stop()
 
+    def is_stuck(self) -> bool:
+        """Whether no task can run and nothing can wake one.  For a timer's callback that looks on."""
+        runs = self.current is not None and self.current.state == TASK_RUNNING
+        return not runs and not self.runqueue and not self._async and not self._host.expects()
+
     def has_actions(self) -> bool:
         """Whether something from outside waits to be done in the hub."""
         return bool(self._async)
