@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from machine.defaults import GUEST_PATH
-from machine.errors import ConfigError, TimeoutExpired
+from machine.errors import ConfigError, NotExecutable, TimeoutExpired
 from machine.events import RegisterAccess, Signal
+from machine.kernel.abi.errno import Errno
 from machine.kernel.task.spawn import Spawned, spawn, wait_status
 from machine.records import field, record
 
@@ -73,17 +74,20 @@ class Programs:
             raise ConfigError("no program given")
         environment = {**self.env, **(env or {})}
         with self._entered():
-            process = spawn(
-                self.kernel,
-                [os.fsencode(word) for word in argv],
-                [os.fsencode(f"{name}={value}") for name, value in environment.items()],
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                cwd=cwd,
-                user=self.user,
-                path=environment.get("PATH", GUEST_PATH),
-            )
+            try:
+                process = spawn(
+                    self.kernel,
+                    [os.fsencode(word) for word in argv],
+                    [os.fsencode(f"{name}={value}") for name, value in environment.items()],
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    cwd=cwd,
+                    user=self.user,
+                    path=environment.get("PATH", GUEST_PATH),
+                )
+            except Errno as error:
+                raise NotExecutable(argv[0], error.errno) from None
             self.cores.start(process.task)
             return process
 

@@ -190,8 +190,10 @@ def _finish(mm: mm_struct, vma: vm_area_struct, vmf: vm_fault, index: int, pfn: 
     if write and not vma.vm_flags & VM_SHARED:
         from machine.kernel.mm.fault import copy_frame
 
-        new = copy_frame(mm, pfn)
-        mem.put_page(pfn)
+        try:
+            new = copy_frame(mm, pfn)
+        finally:
+            mem.put_page(pfn)
         if words[index]:
             mem.put_page(new)
             return MINOR

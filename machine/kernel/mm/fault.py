@@ -226,8 +226,10 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
         mem.put_page(pfn)
         return VM_FAULT_MINOR
     if write and not vma.vm_flags & VM_SHARED:
-        new = copy_frame(mm, pfn)
-        mem.put_page(pfn)
+        try:
+            new = copy_frame(mm, pfn)
+        finally:
+            mem.put_page(pfn)
         kernel.fault_answer += ", copied"
         kernel.fault_pfn = pfn = new
         entry = pfn << PAGE_SHIFT | vma.vm_page_prot | RW | A | D

@@ -117,7 +117,6 @@ def watch_pages(kernel: Kernel, on: bool) -> None:
     if not on:
         del mem.alloc_pages, mem.alloc_zeroed, mem._free
         return
-    alloc_pages, alloc_zeroed, free = mem.alloc_pages, mem.alloc_zeroed, mem._free
     told = 0
 
     def tell(what: str, pfn: int, order: int, owner: Any) -> None:
@@ -127,20 +126,20 @@ def watch_pages(kernel: Kernel, on: bool) -> None:
             kernel.events.page(PageEvent(what, pfn, order, getattr(owner, "name", "") or str(owner or "")))
 
     def watched_alloc_pages(*args: Any, **named: Any) -> int:
-        pfn: int = alloc_pages(*args, **named)
+        pfn: int = type(mem).alloc_pages(mem, *args, **named)  # fail_page_alloc.py may exchange it
         tell("alloc", pfn, mem.order[pfn], mem.owner_of(pfn))
         return pfn
 
     def watched_alloc_zeroed(owner: Any) -> int:
         before = told
-        pfn: int = alloc_zeroed(owner)
+        pfn: int = type(mem).alloc_zeroed(mem, owner)
         if told == before:  # not by way of alloc_pages
             tell("alloc", pfn, 0, owner)
         return pfn
 
     def watched_free(pfn: int, order: int) -> None:
         owner = mem.owner_of(pfn)
-        free(pfn, order)
+        type(mem)._free(mem, pfn, order)
         tell("free", pfn, order, owner)
 
     mem.alloc_pages, mem.alloc_zeroed, mem._free = watched_alloc_pages, watched_alloc_zeroed, watched_free

@@ -85,7 +85,10 @@ def spawn(
     user: tuple[int, int],
     path: str,
 ) -> Spawned:
-    """A new process, child of init and leader of its own session; it runs when the scheduler does."""
+    """A new process, child of init and leader of its own session; it runs when the scheduler does.
+
+    Errno(ENOMEM) where there is no frame even for its root of page tables.
+    """
     init = kernel.init_task
     pid = kernel.alloc_pid()
     task = task_struct(kernel, pid, pid)
