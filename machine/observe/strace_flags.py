@@ -45,6 +45,7 @@ BITS: dict[str, Names] = {
     "CLOSE_RANGE_": _bits(1, "CLOSE_RANGE_UNSHARE", "CLOSE_RANGE_CLOEXEC"),
     "COPY_": {},
     "EFD_": {1: "EFD_SEMAPHORE", 0o4000: "EFD_NONBLOCK", 0o2000000: "EFD_CLOEXEC"},
+    "PIDFD_": {0o4000: "PIDFD_NONBLOCK"},
     "SFD_": {0o4000: "SFD_NONBLOCK", 0o2000000: "SFD_CLOEXEC"},
     "TFD_": {0o4000: "TFD_NONBLOCK", 0o2000000: "TFD_CLOEXEC"},
     "TFD_TIMER_": {1: "TFD_TIMER_ABSTIME", 2: "TFD_TIMER_CANCEL_ON_SET"},
@@ -155,6 +156,9 @@ VALUES: dict[str, Names] = {
     "SCHED_": {0: "SCHED_OTHER", 1: "SCHED_FIFO", 2: "SCHED_RR", 3: "SCHED_BATCH", 5: "SCHED_IDLE",
                6: "SCHED_DEADLINE"},
     "PRIO_": _count("PRIO_PROCESS", "PRIO_PGRP", "PRIO_USER"),
+    "KCMP_": _count(
+        "KCMP_FILE", "KCMP_VM", "KCMP_FILES", "KCMP_FS", "KCMP_SIGHAND", "KCMP_IO", "KCMP_SYSVSEM", "KCMP_EPOLL_TFD",
+    ),
     "P_": _count("P_ALL", "P_PID", "P_PGID", "P_PIDFD"),
     "AF_": {0: "AF_UNSPEC", 1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET",
             40: "AF_VSOCK"},

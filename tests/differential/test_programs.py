@@ -19,7 +19,8 @@ RACY = {
     "process-control", "spinning-threads", "thread-exits-process", "threads-cancel", "threads-conditions",
     "threads-mutex", "threads-signals", "timers", "usage-counters", "wait-in-handler", "flock-exclusion",
     # names and places that differ in every run, and the order of directories
-    "directories", "popen-and-system", "shared-memory-objects", "tmpfile-without-name", "walking-a-tree",
+    "directories", "memory-calls", "memory-holes", "pidfds", "popen-and-system",
+    "shared-or-own", "shared-memory-objects", "tmpfile-without-name", "walking-a-tree",
 }  # fmt: skip
 """Programs whose sequence of system calls is another in every run."""
 PROGRAMS = sorted(Path(__file__).with_name("programs").glob("*.c"))

@@ -75,6 +75,12 @@ class EventfdOperations(file_operations):
         ctx.wqh.wake()
         return 8
 
+    def show_fdinfo(self, filp: file) -> str:
+        """The counter and its kind (eventfd_show_fdinfo)."""
+        ctx = _context(filp)
+        kind = f"eventfd-id: {filp.f_inode.i_ino}\neventfd-semaphore: {int(ctx.semaphore)}\n"
+        return f"eventfd-count: {ctx.count:16x}\n{kind}"
+
     def poll(self, filp: file, table: Optional[poll_table]) -> int:
         ctx = _context(filp)
         if table is not None:

@@ -122,6 +122,14 @@ class EpollOperations(file_operations):
     stream = True
     noop_seek = True
 
+    def show_fdinfo(self, filp: file) -> str:
+        """A line a watched descriptor (ep_show_fdinfo)."""
+        return "".join(
+            f"tfd: {item.fd:8} events: {item.events:8x} data: {item.data:16x}  pos:{item.filp.f_pos} "
+            f"ino:{item.filp.f_inode.i_ino:x} sdev:{item.filp.f_inode.i_sb.s_dev:x}\n"
+            for item in set_of(filp).items.values()
+        )
+
     def llseek(self, filp: file, offset: int, whence: int) -> int:
         """noop_llseek: the position stays."""
         return filp.f_pos

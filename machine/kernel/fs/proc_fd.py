@@ -63,4 +63,6 @@ class FdDirectory(ProcDirectory):
         filp = self._open(fd)
         cloexec = 0o2000000 if fd in self.task.files.cloexec else 0
         node = filp.f_inode
-        return f"pos:\t{filp.f_pos}\nflags:\t0{filp.f_flags | cloexec:o}\nmnt_id:\t0\nino:\t{node.i_ino}\n"
+        text = f"pos:\t{filp.f_pos}\nflags:\t0{filp.f_flags | cloexec:o}\nmnt_id:\t0\nino:\t{node.i_ino}\n"
+        more = getattr(filp.f_op, "show_fdinfo", None)
+        return text if more is None else text + more(filp)

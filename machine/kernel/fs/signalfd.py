@@ -103,6 +103,10 @@ class SignalfdOperations(file_operations):
                 ctx.kernel.sched.wait(signalfd_queue(task))
         return b"".join(records)
 
+    def show_fdinfo(self, filp: file) -> str:
+        """The mask (signalfd_show_fdinfo)."""
+        return f"sigmask:\t{_context(filp).sigmask:016x}\n"
+
     def poll(self, filp: file, table: Optional[poll_table]) -> int:
         ctx = _context(filp)
         task = ctx.kernel.current

@@ -59,6 +59,9 @@ FAMILIES = {
     "module": (
         "delete_module finit_module init_module "
     ),
+    "pidfd": (
+        "pidfd_getfd pidfd_open pidfd_send_signal process_madvise "
+    ),
     "poll": (
         "_newselect poll ppoll ppoll_time64 pselect6 pselect6_time64 select "
     ),
@@ -78,15 +81,18 @@ FAMILIES = {
     "ptrace": (
         "ptrace "
     ),
+    "remap": (
+        "pkey_alloc pkey_free pkey_mprotect remap_file_pages "
+    ),
     "rw": (
         "_llseek copy_file_range lseek pread64 preadv preadv2 pwrite64 pwritev pwritev2 read readv sendfile "
         "sendfile64 write writev "
     ),
     "sched": (
-        "getcpu getpriority ioprio_get membarrier nice sched_get_priority_max sched_get_priority_min "
-        "sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval "
-        "sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam sched_setscheduler "
-        "sched_yield setpriority "
+        "getcpu getpriority ioprio_get ioprio_set membarrier nice sched_get_priority_max "
+        "sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler "
+        "sched_rr_get_interval sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam "
+        "sched_setscheduler sched_yield setpriority "
     ),
     "signal": (
         "pause restart_syscall rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend "
@@ -126,6 +132,12 @@ FAMILIES = {
     ),
     "timerfd": (
         "timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime timerfd_settime64 "
+    ),
+    "timex": (
+        "adjtimex clock_adjtime clock_adjtime64 "
+    ),
+    "unshare": (
+        "kcmp unshare "
     ),
     "userfaultfd": (
         "userfaultfd "

@@ -25,7 +25,7 @@ def _may_signal(task: Task, target: Task, signo: int) -> bool:
     return signo == SIGCONT and task.signal.session == target.signal.session
 
 
-def _send(task: Task, target: Task, signo: int, info: siginfo, group: bool) -> int:
+def send_checked(task: Task, target: Task, signo: int, info: siginfo, group: bool) -> int:
     if not 0 <= signo <= NSIG:
         return -EINVAL
     if not _may_signal(task, target, signo):
@@ -39,12 +39,12 @@ def _send_to_all(task: Task, targets: list[Task], signo: int) -> int:
     """0 if one could be signalled, else the last error; ESRCH where there is nobody."""
     result = -ESRCH
     for target in targets:
-        error = _send(task, target, signo, _user_info(task, signo, SI_USER), True)
+        error = send_checked(task, target, signo, user_info(task, signo, SI_USER), True)
         result = 0 if error == 0 or result == 0 else error
     return result
 
 
-def _user_info(task: Task, signo: int, code: int) -> siginfo:
+def user_info(task: Task, signo: int, code: int) -> siginfo:
     return siginfo(signo, code, pid=task.tgid, uid=task.uid)
 
 
@@ -57,7 +57,7 @@ def sys_kill(task: Task, pid: int, signo: int) -> int:
         target = task.kernel.tasks.get(pid)
         if target is None:
             return -ESRCH
-        return _send(task, target, signo, _user_info(task, signo, SI_USER), True)
+        return send_checked(task, target, signo, user_info(task, signo, SI_USER), True)
     leaders = process_leaders(task.kernel)
     if pid == -1:
         return _send_to_all(task, [t for t in leaders if t.pid > 1 and t.signal is not task.signal], signo)
@@ -69,7 +69,7 @@ def _send_thread(task: Task, tgid: int, tid: int, signo: int, info: siginfo) -> 
     target = task.kernel.tasks.get(tid)
     if target is None or (tgid > 0 and target.tgid != tgid):
         return -ESRCH
-    return _send(task, target, signo, info, False)
+    return send_checked(task, target, signo, info, False)
 
 
 @syscall("tkill", "pid int:signal")
@@ -77,7 +77,7 @@ def sys_tkill(task: Task, tid: int, signo: int) -> int:
     """Signal one thread."""
     if tid <= 0:
         return -EINVAL
-    return _send_thread(task, 0, tid, signo, _user_info(task, signo, SI_TKILL))
+    return _send_thread(task, 0, tid, signo, user_info(task, signo, SI_TKILL))
 
 
 @syscall("tgkill", "pid pid int:signal")
@@ -85,7 +85,7 @@ def sys_tgkill(task: Task, tgid: int, tid: int, signo: int) -> int:
     """Signal one thread of one process."""
     if tid <= 0 or tgid <= 0:
         return -EINVAL
-    return _send_thread(task, tgid, tid, signo, _user_info(task, signo, SI_TKILL))
+    return _send_thread(task, tgid, tid, signo, user_info(task, signo, SI_TKILL))
 
 
 def _checked_info(task: Task, pid: int, signo: int, raw: bytes) -> siginfo:
@@ -101,7 +101,7 @@ def sys_rt_sigqueueinfo(task: Task, pid: int, signo: int, uinfo: int) -> int:
     """Signal a process with a record of the caller's (sigqueue)."""
     info = _checked_info(task, pid, signo, task.mm.copy_from_user(uinfo, SIGINFO_SIZE))
     target = task.kernel.tasks.get(pid)
-    return -ESRCH if target is None else _send(task, target, signo, info, True)
+    return -ESRCH if target is None else send_checked(task, target, signo, info, True)
 
 
 @syscall("rt_tgsigqueueinfo", "pid pid int:signal ptr:siginfo")

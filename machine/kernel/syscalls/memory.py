@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
-from machine.kernel.abi.mman import MAP_ANONYMOUS, MAP_HUGETLB, MLOCK_ONFAULT
+from machine.kernel.abi.mman import MAP_ANONYMOUS, MAP_HUGE_SHIFT, MAP_HUGETLB, MLOCK_ONFAULT
 from machine.kernel.mm.brk import do_brk
 from machine.kernel.mm.madvise import do_madvise, do_mincore, do_mlock, do_mlockall, do_msync, do_munlockall
 from machine.kernel.mm.mmap import do_mmap
@@ -26,6 +26,8 @@ def _mmap_pgoff(task: Task, addr: int, length: int, prot: int, flags: int, fd: i
         if flags & MAP_HUGETLB:
             raise Errno(EINVAL)
     elif flags & MAP_HUGETLB:
+        if flags >> MAP_HUGE_SHIFT & 63 not in (0, 21, 30):
+            raise Errno(EINVAL)  # no such size of page
         raise Errno(ENOMEM)  # the pool of huge pages is empty
     return do_mmap(task.mm, filp, addr, length, prot, flags, pgoff)
 

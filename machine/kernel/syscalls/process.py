@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Optional
 from machine.kernel.abi.errno import (
     E2BIG,
     EACCES,
+    EAGAIN,
+    ECHILD,
     EEXIST,
     EINVAL,
     EPERM,
@@ -19,11 +21,13 @@ from machine.kernel.abi.errno import (
 )
 from machine.kernel.abi.layout import CLONE_ARGS, CLONE_ARGS_SIZE_VER0, clone_args
 from machine.kernel.abi.signal import NSIG, SIGCHLD
+from machine.kernel.fs.file import O_NONBLOCK
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.task import fork as f
 from machine.kernel.task import wait4 as w
 from machine.kernel.task.exit import do_exit, do_group_exit
 from machine.kernel.task.signal import process_leaders
+from machine.kernel.task.task import EXIT_DEAD
 
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
@@ -48,19 +52,21 @@ def sys_vfork(task: Task) -> int:
 
 
 def _clone(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> int:
+    if flags & f.CLONE_PIDFD and flags & f.CLONE_PARENT_SETTID:
+        raise Errno(EINVAL)  # they share the argument
     args = f.kernel_clone_args(
-        flags & ~f.CSIGNAL & 0xFFFFFFFF, flags & f.CSIGNAL, stack, tls, parent_tid, child_tid
+        flags & ~f.CSIGNAL & 0xFFFFFFFF, flags & f.CSIGNAL, stack, tls, parent_tid, child_tid, pidfd=parent_tid
     )  # fmt: skip
     return f.kernel_clone(task.kernel, task, args)
 
 
-@syscall("clone", "flags:CLONE ptr ptr ptr ulong", abi="x86_64", support="no namespaces, no pidfd")
+@syscall("clone", "flags:CLONE ptr ptr ptr ulong", abi="x86_64", support="no namespaces")
 def sys_clone64(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> int:
     """A new process or thread."""
     return _clone(task, flags, stack, parent_tid, child_tid, tls)
 
 
-@syscall("clone", "flags:CLONE ptr ptr ptr ptr", abi="i386", support="no namespaces, no pidfd")
+@syscall("clone", "flags:CLONE ptr ptr ptr ptr", abi="i386", support="no namespaces")
 def sys_clone32(task: Task, flags: int, stack: int, parent_tid: int, tls: int, child_tid: int) -> int:
     """The same; i386 has the last two arguments the other way round (CONFIG_CLONE_BACKWARDS)."""
     return _clone(task, flags, stack, parent_tid, child_tid, tls)
@@ -89,6 +95,7 @@ def _check_clone_args(task: Task, args: clone_args) -> None:
         or bool(args.stack) != bool(args.stack_size)
         or args.set_tid_size > 32
         or bool(args.set_tid) != bool(args.set_tid_size)
+        or (flags & f.CLONE_PIDFD and flags & f.CLONE_PARENT_SETTID and args.pidfd == args.parent_tid)
     )
     if bad:
         raise Errno(EINVAL)
@@ -112,14 +119,14 @@ def _wanted_pid(task: Task, args: clone_args) -> int:
     return int(pid)
 
 
-@syscall("clone3", "ptr size", support="no namespaces, no pidfd, no cgroup")
+@syscall("clone3", "ptr size", support="no namespaces, no cgroup")
 def sys_clone3(task: Task, uargs: int, size: int) -> int:
     """A new process or thread as a structure describes."""
     args = _read_clone_args(task, uargs, size)
     _check_clone_args(task, args)
     wanted = f.kernel_clone_args(
         args.flags, args.exit_signal, args.stack + args.stack_size, args.tls, args.parent_tid, args.child_tid,
-        _wanted_pid(task, args),
+        _wanted_pid(task, args), args.pidfd,
     )  # fmt: skip
     return f.kernel_clone(task.kernel, task, wanted)
 
@@ -171,7 +178,7 @@ def sys_waitpid(task: Task, pid: int, stat_addr: int, options: int) -> int:
     return sys_wait4(task, pid, stat_addr, options, 0)
 
 
-@syscall("waitid", "int:P_ pid ptr:siginfo> int:W ptr:rusage>", support="no pidfd")
+@syscall("waitid", "int:P_ pid ptr:siginfo> int:W ptr:rusage>")
 def sys_waitid(task: Task, which: int, upid: int, infop: int, options: int, ru: int) -> int:
     """Wait for a child and describe it as the siginfo of its SIGCHLD; with WNOWAIT it stays a zombie.
 
@@ -194,6 +201,8 @@ def _waitid(task: Task, which: int, upid: int, options: int) -> Optional[w.Waite
     states = w.WEXITED | w.WSTOPPED | w.WCONTINUED
     if options & ~(w.WNOHANG | w.WNOWAIT | states | w.WNOTHREAD | w.WCLONE | w.WALL) or not options & states:
         raise Errno(EINVAL)
+    if which == w.P_PIDFD:
+        return _wait_pidfd(task, upid, options)
     if which not in (w.P_ALL, w.P_PID, w.P_PGID):
         raise Errno(EINVAL)
     if (which == w.P_PID and upid <= 0) or (which == w.P_PGID and upid < 0):
@@ -201,6 +210,24 @@ def _waitid(task: Task, which: int, upid: int, options: int) -> Optional[w.Waite
     if which == w.P_PGID and upid == 0:
         upid = task.signal.pgrp
     return w.do_wait(task.kernel, task, which, upid, options)
+
+
+def _wait_pidfd(task: Task, fd: int, options: int) -> Optional[w.Waited]:
+    """The child of a descriptor; EAGAIN where that does not block and there is no news."""
+    from machine.kernel.fs.pidfd import pidfd_leader
+
+    if fd < 0:
+        raise Errno(EINVAL)
+    filp = task.files.fget(fd)
+    leader = pidfd_leader(filp)
+    if leader.state == EXIT_DEAD:
+        raise Errno(ECHILD)
+    if not filp.f_flags & O_NONBLOCK or options & w.WNOHANG:
+        return w.do_wait(task.kernel, task, w.P_PID, leader.pid, options)
+    news = w.do_wait(task.kernel, task, w.P_PID, leader.pid, options | w.WNOHANG)
+    if news is None:
+        raise Errno(EAGAIN)
+    return news
 
 
 def _put_wait_info(task: Task, infop: int, news: Optional[w.Waited]) -> None:

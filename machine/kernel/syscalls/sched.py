@@ -286,13 +286,31 @@ def sys_nice(task: Task, increment: int) -> int:
 
 @syscall("ioprio_get", "int int", sleeps=False)
 def sys_ioprio_get(task: Task, which: int, who: int) -> int:
-    """Nobody has set one: class "none", level 4."""
+    """What ioprio_set said, 0 for nothing; the best one of a group or a user, by `nice` where nothing was said."""
     if which not in (1, 2, 3):
         raise Errno(EINVAL)
-    _who(task, which - 1, who)
-    return 4
+    found = _who(task, which - 1, who)
+    if which == 1:
+        return found[0].ioprio
+    return min(t.ioprio or IOPRIO_CLASS_BE << IOPRIO_CLASS_SHIFT | (t.nice + 20) // 5 for t in found)
 
 
+@syscall("ioprio_set", "int int int", sleeps=False, support="kept and shown; nothing waits for a disk")
+def sys_ioprio_set(task: Task, which: int, who: int, ioprio: int) -> int:
+    """EINVAL: no such class, a level without one; EPERM: another user's task, real time without being root; ESRCH."""
+    kind, data = ioprio >> IOPRIO_CLASS_SHIFT, ioprio & (1 << IOPRIO_CLASS_SHIFT) - 1
+    if not 0 <= kind <= IOPRIO_CLASS_IDLE or (kind == 0 and data) or which not in (1, 2, 3):
+        raise Errno(EINVAL)
+    if kind == IOPRIO_CLASS_RT and task.euid:
+        raise Errno(EPERM)
+    for target in _who(task, which - 1, who):
+        if not _same_owner(task, target):
+            raise Errno(EPERM)
+        target.ioprio = ioprio
+    return 0
+
+
+IOPRIO_CLASS_RT, IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE, IOPRIO_CLASS_SHIFT = 1, 2, 3, 13
 _MEMBARRIER_GLOBAL, _MEMBARRIER_EXPEDITED = 1, (1 << 1) | (1 << 2) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 6)
 
 

@@ -54,12 +54,16 @@ class kernel_clone_args(NamedTuple):
     child_tid: int = 0
     set_tid: int = 0
     """The wanted pid (clone3), 0: the next one."""
+    pidfd: int = 0
+    """Where CLONE_PIDFD puts the descriptor."""
 
 
 def _check_flags(args: kernel_clone_args) -> None:
-    """The combinations that copy_process refuses, and what this kernel has not: namespaces, pidfds."""
+    """The combinations that copy_process refuses, and what this kernel has not: namespaces, cgroups."""
     flags = args.flags
-    if flags & (NAMESPACES | CLONE_PIDFD | CLONE_INTO_CGROUP):
+    if flags & (NAMESPACES | CLONE_INTO_CGROUP):
+        raise Errno(EINVAL)
+    if flags & CLONE_PIDFD and flags & (CLONE_THREAD | CLONE_DETACHED):
         raise Errno(EINVAL)
     if flags & CLONE_THREAD and not flags & CLONE_SIGHAND:
         raise Errno(EINVAL)
@@ -84,6 +88,9 @@ def copy_process(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
     flags = args.flags
     _check_flags(args)
     _check_limits(kernel, parent)
+    if flags & CLONE_PIDFD:
+        pidfd = parent.files.free_fd()
+        parent.mm.put_u32(args.pidfd, pidfd)
     tls_array = list(parent.tls_array)
     if flags & CLONE_SETTLS and parent.abi.bits == 32:
         description = USER_DESC.unpack(parent.mm.copy_from_user(args.tls, USER_DESC.size))
@@ -108,6 +115,10 @@ def copy_process(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
     _copy_thread(kernel, child, args)
     child.clear_child_tid = args.child_tid if flags & CLONE_CHILD_CLEARTID else 0
     _link(kernel, parent, child, args)
+    if flags & CLONE_PIDFD:
+        from machine.kernel.fs.pidfd import pidfd_file
+
+        parent.files.install(pidfd_file(child, False), pidfd, True)
     return child
 
 
