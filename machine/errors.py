@@ -36,14 +36,28 @@ class NotExecutable(ProgramError):
 
 
 class TimeoutExpired(NopageError):
-    """The program did not end in time; everything was killed."""
+    """It was not there in time: the end of a program, which was killed with everything else; or, `waited_for`, what
+    `Machine.run_until` waited for, and nothing was killed."""
 
-    def __init__(self, program: str, seconds: float, tasks: Sequence[str] = ()) -> None:
-        super().__init__("\n".join([f"{program}: still running after {seconds:g} seconds; killed", *tasks]))
-        self.program = program
+    def __init__(self, what: str, seconds: float, tasks: Sequence[str] = (), waited_for: bool = False) -> None:
+        head = f"{what}: still running after {seconds:g} seconds; killed"
+        if waited_for:
+            head = f"{what} has not come in {seconds:g} seconds; meanwhile"
+        super().__init__("\n".join([head, *tasks]))
+        self.program = what
         self.seconds = seconds
         self.tasks = tuple(tasks)
         """What each task did when the time was over, a line each."""
+
+
+class Stuck(NopageError):
+    """What was waited for can't come any more: every program has ended, or sleeps and nothing can wake it."""
+
+    def __init__(self, what: str, tasks: Sequence[str] = ()) -> None:
+        why = "every task sleeps and nothing can wake one" if tasks else "every program has ended"
+        super().__init__("\n".join([f"{what} will not come: {why}", *tasks]))
+        self.tasks = tuple(tasks)
+        """What each task does, a line each."""
 
 
 class refusing:

@@ -180,7 +180,7 @@ class Machine(Programs):
         """Put a card (`machine.testing.PciFunction`) into a slot, ``"00:04.0"`` or ``"0000:01:02.0"``.  ConfigError."""
         from machine.kernel.pci.setup import plug
 
-        with self._entered(), refusing(slot):
+        with self.entered(), refusing(slot):
             plug(self.kernel, card, slot)
 
     def raise_irq(self, irq: int) -> None:
@@ -189,7 +189,7 @@ class Machine(Programs):
         Any thread may call this while the machine runs.  A machine that is to sleep until such an interrupt comes
         is made with ``interruptible=True``: else it is taken for stuck.  ConfigError: there is no such line.
         """
-        with self._entered(), refusing():
+        with self.entered(), refusing():
             self.kernel.irq.raise_irq(irq)
 
     # -- looking at it --------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class Machine(Programs):
         from machine.kernel.fs.namei import kernel_read_file
         from machine.kernel.task.spawn import open_for_kernel
 
-        with self._entered():
+        with self.entered():
             try:
                 opened = open_for_kernel(self.kernel, path)
                 try:
@@ -213,7 +213,7 @@ class Machine(Programs):
         """What is on the screen: width, height, and red, green and blue bytes; None on a board without a display."""
         from machine.screen import Screen
 
-        with self._entered():
+        with self.entered():
             return Screen(self.kernel).look()
 
     def screenshot(self, path: Union[str, Path]) -> None:
@@ -245,13 +245,14 @@ class Machine(Programs):
         """
         from machine.kernel.clean import check_clean
 
-        with self._entered():
+        with self.entered():
             settle(self.kernel, SETTLE_SECONDS)
             return check_clean(self.kernel, self.baseline)
 
     # -- the end -----------------------------------------------------------------------------------------
 
-    def _entered(self) -> _Entered:
+    def entered(self) -> _Entered:
+        """While in it, this machine's kernel is the thread's current one.  NopageError: it is closed."""
         if self._closed:
             raise NopageError("the machine is closed")
         return _Entered(self.kernel)
@@ -261,7 +262,7 @@ class Machine(Programs):
         if self._closed:
             return
         try:
-            with self._entered():
+            with self.entered():
                 kill_everything(self.kernel)
                 if self.export is not None:
                     save_layer(self.kernel, self.export)

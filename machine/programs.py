@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from machine.defaults import GUEST_PATH
@@ -15,7 +15,9 @@ from machine.records import field, record
 
 if TYPE_CHECKING:
     from machine.cores import Cores
+    from machine.kernel.fs.file import file
     from machine.kernel.kernel import Kernel
+    from machine.process import Process
 
 Input = Union[int, bytes, None]
 
@@ -52,14 +54,14 @@ class Programs:
 
     if TYPE_CHECKING:
 
-        def _entered(self) -> Any: ...
+        def entered(self) -> Any: ...
         def read_file(self, path: str) -> bytes: ...
 
     def spawn(
         self,
         argv: Sequence[str],
         *,
-        stdin: Input = None,
+        stdin: Union[Input, file] = None,
         stdout: Optional[int] = None,
         stderr: Optional[int] = None,
         env: Optional[Mapping[str, str]] = None,
@@ -73,7 +75,7 @@ class Programs:
         if not argv:
             raise ConfigError("no program given")
         environment = {**self.env, **(env or {})}
-        with self._entered():
+        with self.entered():
             try:
                 process = spawn(
                     self.kernel,
@@ -97,17 +99,28 @@ class Programs:
         When a debugger inside a driver was left (`quit` of pdb) its exception comes through, here and ever after.
         """
         kernel = self.kernel
-        faults, calls, accesses = kernel.total_faults(), kernel.syscall_count, len(kernel.bus.record)
-        with self._entered():
+        since = self.marks()
+        with self.entered():
             finished = wait_status(kernel, process, timeout)
         if kernel.halted is not None:
             raise kernel.halted
+        if not finished and process.error is None:
+            raise TimeoutExpired(process.argv0, timeout or 0, process.tasks)
+        return self.result(process, since)
+
+    def marks(self) -> tuple[int, int, int]:
+        """Faults, system calls and recorded register accesses so far."""
+        kernel = self.kernel
+        return kernel.total_faults(), kernel.syscall_count, len(kernel.bus.record)
+
+    def result(self, process: Spawned, since: tuple[int, int, int]) -> Result:
+        """What became of a program that has ended; `since` are the `marks` of its start.  ProgramError."""
         if process.error is not None:
             from machine.failures import spawn_failure
 
             raise spawn_failure(self, process)
-        if not finished:
-            raise TimeoutExpired(process.argv0, timeout or 0, process.tasks)
+        kernel = self.kernel
+        faults, calls, accesses = since
         status = process.status
         signo = status & 0x7F or None
         return Result(
@@ -139,6 +152,53 @@ class Programs:
         """
         process = self.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd)
         return self.wait(process, timeout)
+
+    # -- programs that somebody holds ---------------------------------------------------------------
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Optional[bytes] = None,
+        env: Optional[Mapping[str, str]] = None,
+        cwd: Optional[str] = None,
+    ) -> Process:
+        """Start a program to be held: `Process` has `wait`, `stdin`, `stdout`, `read_until`, `send_signal`.
+
+        It runs while the machine does: in `Process.wait`, `run_until`, another program's `run`.  stdin None: a pipe
+        that `Process.stdin` writes.
+        """
+        from machine.process import start
+
+        return start(self, argv, stdin, env, cwd)
+
+    def run_until(
+        self,
+        condition: Union[str, Callable[[], object], None] = None,
+        where: Optional[Callable[[Any], object]] = None,
+        *,
+        us: Optional[float] = None,
+        timeout: Optional[float] = 60,
+    ) -> Any:
+        """Run all programs up to a moment; they stop there, between two instructions.
+
+        `condition` is a function, looked at after each register access, system call, interrupt, signal and end of a
+        task; or a kind of event ("register", "fault", ...), the first for which `where` holds, which is returned.
+        `us` is a time in microseconds of the machine's clock instead.
+        TimeoutExpired after `timeout` seconds of host time; Stuck when it can't come any more.
+        """
+        __tracebackhide__ = True
+        from machine.process import run_until
+
+        return run_until(self, condition, where, us, timeout)
+
+    def send_signal(self, process: Spawned, signo: int) -> None:
+        """Send a signal to a program that was spawned, as kill(1) does."""
+        from machine.kernel.task.signal import send_signal
+
+        with self.entered():
+            if not process.ended:
+                send_signal(self.kernel, process.task, signo, None)
 
     def interrupt(self, signo: int) -> None:
         """Send a signal to the foreground processes, as a key on the terminal does.  Safe in a signal handler."""

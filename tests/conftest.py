@@ -23,6 +23,14 @@ ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "NOPAGE_
 """The whole environment of a compared program, on either side."""
 
 
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """The plugin of this tree is there, installed or not."""
+    if not pluginmanager.has_plugin("nopage"):
+        import machine.testing.plugin
+
+        pluginmanager.register(machine.testing.plugin, "nopage")
+
+
 @dataclass
 class Outcome:
     """How a program ended; `exit` is 128 + the signal's number after a deadly one."""

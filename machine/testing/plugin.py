@@ -1,141 +1,252 @@
-"""The pytest plugin: a machine a test, programs run in it, register blocks attached by a marker.
+"""The pytest plugin: a machine a test, programs run in it, device models put there by a marker.
 
-* ``@pytest.mark.device("/dev/mem@0xfe000000", Timer)`` puts a register block (a class, or an instance) at a physical
-  address; ``@pytest.mark.device("scullp,scullp_qset=8")`` loads a driver.
-* `machine`: a deterministic `Machine`, closed after the test and checked: no lost frame, no oops.
-* `cc`: ``cc("timer.c")`` or ``cc(text, target="i386")`` compiles a C program into `tmp_path` (guest/toolchain.py).
-* `run`: ``run("./prog", "arg", stdin=b"", timeout=60)`` gives a `RunResult`.
+Fixtures: `machine`, `run`, `start`, `guest_cc`, `device`, `devices` (and `cc`, which copies what it compiles).
+Markers: ``device``, ``board``.  Options: ``--nopage-ram``, ``--nopage-strace``, ``--nopage-report``; docs/testing.md.
 
 The guest sees the current directory and, where the test asks for `tmp_path`, that directory too, under their own names.
+
+This file is loaded in every run of pytest on the computer: it imports nothing of the machine until a test asks for it.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
 
-from machine.testing.buslog import BusLog
-
 if TYPE_CHECKING:
     from machine import Machine
+    from machine.testing.harness import Harness, Plan
+    from machine.testing.results import RunResult
 
 _FAILED = pytest.StashKey[bool]()
-MARKER = "device(where, block=None): a register block at '/dev/mem@ADDRESS', or a driver to load ('NAME[,param=value]')"
+_HARNESSES = pytest.StashKey["list[Harness]"]()
+MARKERS = (
+    "device(where, model=None, **options): a device model at a place ('/dev/mem@ADDRESS'), or a driver ('NAME,p=1')",
+    "board(name): the PC that the test's machine is, by name or by file",
+)
+OPTIONS = (
+    ("ram", "SIZE", "512M", "memory of each test's machine, 16M to 16G (512M)"),
+    ("report", "DIR", "", "write one HTML report a test into DIR: every page and every fault"),
+    ("report-for", "WHICH", "all", "which tests get a report: all, or failed"),
+    ("board", "NAME", "", "the PC of every test that has no board marker: a name or a file"),
+    ("timeout", "SECONDS", "60", "time that a program has to end, where the test says nothing"),
+)
+Run = Callable[..., "RunResult"]
+Compile = Callable[..., Path]
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """What became of one program."""
-
-    exit: int
-    """Its exit status, or 128 + the signal's number."""
-    signal: Optional[int]
-    """The signal that killed it, else None."""
-    stdout: bytes
-    stderr: bytes
-    faults: int
-    """Page faults of the machine while it ran."""
-    syscalls: int
-    """System calls likewise."""
-    bus: BusLog
-    """Accesses to the registers of the test's devices while it ran."""
+# -- options ---------------------------------------------------------------------------------------------------
 
 
-Run = Callable[..., RunResult]
-Cc = Callable[..., Path]
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("nopage", "nopage: machines, and programs in them")
+    for name, metavar, default, text in OPTIONS:
+        group.addoption(f"--nopage-{name}", metavar=metavar, default=None, help=text)
+        parser.addini(_ini(name), text, default=default)
+    group.addoption("--nopage-strace", action="store_true", help="show the system calls of failed tests (-rP: of all)")
+    parser.addini("nopage_strace", "show the system calls of failed tests", type="bool", default=False)
+
+
+def _ini(name: str) -> str:
+    return "nopage_" + name.replace("-", "_")
+
+
+def _option(config: pytest.Config, name: str) -> str:
+    """What the command line says, else the configuration file."""
+    given = config.getoption(f"--nopage-{name}")
+    return str(config.getini(_ini(name)) if given is None else given)
+
+
+def _parsed(config: pytest.Config, name: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(_option(config, name))
+    except ValueError as error:
+        from machine.testing import messages
+
+        raise pytest.UsageError(messages.bad_option(f"--nopage-{name}", str(error))) from None
+
+
+def _which(text: str) -> str:
+    if text not in ("all", "failed"):
+        raise ValueError(f"'{text}' is not all or failed")
+    return text
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", MARKER)
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+
+
+# -- reports ----------------------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
-    """Remember that the test itself failed: a machine left in disorder is then no second failure."""
+    """A failed test shows what its programs did; and a machine left in disorder is then no second failure."""
     report = yield
+    harnesses = item.stash.get(_HARNESSES, [])
     if report.failed:
         item.stash[_FAILED] = True
+    if report.when == "call":
+        for harness in harnesses:
+            report.sections += [*(harness.sections() if report.failed else []), *harness.strace_section()]
     return report
 
 
-def _parse_where(where: str) -> tuple[str, int]:
-    """``/dev/mem@0xfe000000`` as (path, address); UsageError for anything else."""
-    path, at, address = where.partition("@")
-    try:
-        number = int(address, 0)
-    except ValueError:
-        number = -1
-    if not at or number < 0:
-        raise pytest.UsageError(f"device marker: {where!r} is not like '/dev/mem@0xfe000000'")
-    return path, number
+def _report_path(item: pytest.Item, directory: str) -> Optional[Path]:
+    """DIR/test_timer.py-test_starts[x86_64].html, with nothing in it that a file's name can't have."""
+    if not directory:
+        return None
+    return Path(directory) / (re.sub(r"[^\w.\[\]=,+-]+", "-", item.nodeid).strip("-") + ".html")
 
 
-def _devices(request: pytest.FixtureRequest) -> tuple[list[str], list[tuple[str, int, Any]]]:
-    """(drivers to load, (path, address, block)) of the test's markers; those of the class and module first."""
-    drivers: list[str] = []
-    blocks: list[tuple[str, int, Any]] = []
-    for marker in reversed(list(request.node.iter_markers("device"))):
+# -- the machine ----------------------------------------------------------------------------------------------------
+
+
+def _add_devices(item: pytest.Item, plan: Plan) -> None:
+    """Drivers and models of the test's markers; those of the module and the class first."""
+    for marker in reversed(list(item.iter_markers("device"))):
+        options = dict(marker.kwargs)
+        named = options.pop("block", None)
         where = marker.args[0] if marker.args else ""
-        block = marker.args[1] if len(marker.args) > 1 else marker.kwargs.get("block")
-        if block is None:
-            drivers.append(where)
+        model = marker.args[1] if len(marker.args) > 1 else named
+        if model is None:
+            plan.drivers.append(where)
         else:
-            path, address = _parse_where(where)
-            blocks.append((path, address, block() if isinstance(block, type) else block))
-    return drivers, blocks
+            plan.attachments.append((where, model, options))
+
+
+def _board(item: pytest.Item) -> Optional[str]:
+    marker = item.get_closest_marker("board")
+    if marker is None:
+        return _option(item.config, "board") or None
+    if len(marker.args) != 1:
+        from machine.testing import messages
+
+        raise pytest.UsageError(messages.board_wants_a_name())
+    name = os.fspath(marker.args[0])
+    beside = item.path.parent / name
+    return str(beside) if beside.is_file() else name
 
 
 @pytest.fixture
-def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """A fresh deterministic machine with the devices of the test's markers."""
-    from machine import Machine
+def _nopage(request: pytest.FixtureRequest) -> Iterator[Harness]:
+    """The test's machine with all that belongs to it."""
+    from machine.config import parse_ram, parse_seconds
+    from machine.testing import messages
+    from machine.testing.harness import Harness, Plan
 
-    drivers, blocks = _devices(request)
-    binds = []
+    item, config = request.node, request.config
+    plan = Plan(
+        ram=_parsed(config, "ram", parse_ram),
+        board=_board(item),
+        directories=[item.path.parent],
+        timeout=_parsed(config, "timeout", parse_seconds),
+    )
+    _add_devices(item, plan)
     if "tmp_path" in request.fixturenames:
         directory = str(request.getfixturevalue("tmp_path"))
-        binds.append((directory, directory, True))
-    made = Machine(deterministic=True, devices=drivers, binds=binds, check_invariants=True)
+        plan.binds.append((directory, directory, True))
+    which = _parsed(config, "report-for", _which)
+    strace = config.getoption("--nopage-strace") or config.getini("nopage_strace")
     try:
-        for path, address, block in blocks:
-            made.attach(block, path, address)
-        yield made
-        complaints = made.check_clean()
-    finally:
-        made.close()
-    if complaints and not request.node.stash.get(_FAILED, False):
-        pytest.fail("the machine is not clean after the test:\n" + "\n".join(complaints), pytrace=False)
+        made = Harness(plan, strace=strace, report=_report_path(item, _option(config, "report")))
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+    item.stash[_HARNESSES] = [made]
+    yield made
+    del item.stash[_HARNESSES]
+    failed = item.stash.get(_FAILED, False)
+    complaints = made.close(keep_report=failed or which == "all")
+    if complaints and not failed:
+        pytest.fail(messages.not_clean(complaints), pytrace=False)
 
 
 @pytest.fixture
-def run(machine: Machine) -> Run:
-    """Run a program of the guest to its end; TimeoutExpired after `timeout` seconds of host time."""
+def machine(_nopage: Harness) -> Machine:
+    """A fresh deterministic machine with the devices of the test's markers; it must be clean after the test."""
+    return _nopage.machine
+
+
+@pytest.fixture
+def run(_nopage: Harness) -> Run:
+    """Run a program of the guest to its end: ``run("./prog", "arg", stdin=b"", timeout=60, check=False)``.
+
+    What it gives has exit, signal, stdout, stderr, faults, syscalls and bus.  A program that can't be started, doesn't
+    end in time, or sleeps for ever, fails the test.
+    """
 
     def run_program(
-        *argv: Any,
-        stdin: bytes = b"",
-        timeout: float = 60,
-        env: Optional[Mapping[str, str]] = None,
-        cwd: Optional[str] = None,
+        *argv: Any, stdin: Any = b"", timeout: Optional[float] = None, check: bool = False, **options: Any
     ) -> RunResult:
-        done = machine.run([str(word) for word in argv], stdin=stdin, timeout=timeout, env=env, cwd=cwd)
-        return RunResult(done.exit, done.signal, done.stdout, done.stderr, done.faults, done.syscalls, BusLog(done.bus))
+        __tracebackhide__ = True
+        result: RunResult = _nopage.start(*argv, stdin=stdin, **options).wait(timeout, check)
+        return result
 
     return run_program
 
 
 @pytest.fixture
-def cc(tmp_path: Path) -> Cc:
-    """Compile a C program: a path, or the text of one.  The options are those of `guest.toolchain.compile`."""
-    from guest.toolchain import compile
+def start(_nopage: Harness) -> Callable[..., Any]:
+    """Start a program and hold it: ``p = start("./prog")``, then ``p.stdin.write(b"x")``, ``machine.run_until(...)``,
+    ``p.read_until(b"ready")``, ``r = p.wait()``."""
+    return _nopage.start
+
+
+@pytest.fixture
+def devices(_nopage: Harness) -> dict[str, Any]:
+    """The device models of the test's markers, by their places."""
+    from machine.testing.harness import Devices
+
+    return Devices(_nopage.devices)
+
+
+@pytest.fixture
+def device(_nopage: Harness, request: pytest.FixtureRequest) -> Any:
+    """The device model of the test's one marker."""
+    from machine.testing import messages
+
+    found = list(_nopage.devices.values())
+    if not found:
+        raise pytest.UsageError(messages.no_device_marker(request.node.name))
+    if len(found) > 1:
+        raise pytest.UsageError(messages.several_devices(list(_nopage.devices)))
+    return found[0]
+
+
+# -- programs of the test's own --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guest_cc(request: pytest.FixtureRequest) -> Compile:
+    """Compile a C program for the guest, once: ``guest_cc("timerctl.c", target="i386", flags=["-O2"])``.
+
+    A file beside the test, or the text of a program.  The options are those of `guest.toolchain.compile`; kept in
+    ``~/.cache/nopage`` until source, headers or options change.
+    """
+
+    def compiled(source: Any, **options: Any) -> Path:
+        __tracebackhide__ = True
+        from machine.testing.compiling import compile_for_guest
+
+        return compile_for_guest(source, request.path.parent, options)
+
+    return compiled
+
+
+@pytest.fixture
+def cc(tmp_path: Path, guest_cc: Compile) -> Compile:
+    """As `guest_cc`, with the program copied into `tmp_path` under `name`."""
 
     def compiled(source: Any, name: str = "", **options: Any) -> Path:
-        built = compile(source, **options)
+        __tracebackhide__ = True
+        built = guest_cc(source, **options)
         return Path(shutil.copy2(built, tmp_path / (name or built.name)))
 
     return compiled

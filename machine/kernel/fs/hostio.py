@@ -305,7 +305,7 @@ def _buffer(filp: file) -> bytearray:
     return node.buffer
 
 
-class _BufferOperations(file_operations):
+class BufferOperations(file_operations):
     """A pipe whose other end is Python: input that is there from the start, output that is collected."""
 
     def open(self, node: inode, filp: file) -> int:
@@ -345,13 +345,13 @@ class _BufferOperations(file_operations):
 class BufferFile(anon_inode):
     """The inode of such a pipe; `buffer` holds the bytes."""
 
-    def __init__(self, kernel: Kernel, data: bytes) -> None:
-        super().__init__(kernel, S_IFIFO | 0o600, buffer_operations, "pipefs")
+    def __init__(self, kernel: Kernel, data: bytes, operations: Optional[file_operations] = None) -> None:
+        super().__init__(kernel, S_IFIFO | 0o600, operations or buffer_operations, "pipefs")
         self.kernel = kernel
         self.buffer = bytearray(data)
 
 
-buffer_operations = _BufferOperations()
+buffer_operations = BufferOperations()
 
 
 def _buffer_file(kernel: Kernel, data: bytes, flags: int) -> tuple[file, bytearray]:
@@ -370,4 +370,4 @@ def buffer_output(kernel: Kernel) -> tuple[file, bytearray]:
     return _buffer_file(kernel, b"", O_WRONLY)
 
 
-__all__ = ["BufferFile", "buffer_input", "buffer_output", "host_file"]
+__all__ = ["BufferFile", "BufferOperations", "buffer_input", "buffer_output", "host_file"]

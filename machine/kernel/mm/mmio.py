@@ -92,11 +92,18 @@ class MmioTrap:
         self.bus = kernel.bus
         self.bus.events = kernel.events
         self.bus.clock = kernel.clock.monotonic_ns
-        self.bus.on_access = kernel.clock.advance
+        self.bus.on_access = self._accessed
         self.bus.current_pid = self._current_pid
         self.steps: dict[Task, _Step] = {}
         self._decoder = Decoder()
         self._scratch: list[int] = []
+
+    def _accessed(self) -> None:
+        """Time goes on; what a device does after a while is done when it is due, also for a program that polls."""
+        kernel = self.kernel
+        kernel.clock.advance()
+        if kernel.sched.timers.due():
+            kernel.sched.need_resched = True
 
     def _current_pid(self) -> int:
         task = self.kernel.current

@@ -78,7 +78,7 @@ def spawn(
     argv: list[bytes],
     envp: list[bytes],
     *,
-    stdin: Union[int, bytes, None],
+    stdin: Union[int, bytes, file, None],
     stdout: Optional[int],
     stderr: Optional[int],
     cwd: Optional[str],
@@ -122,10 +122,12 @@ def spawn(
 
 
 def _standard_files(
-    kernel: Kernel, task: Task, spawned: Spawned, stdin: Union[int, bytes, None], stdout: Optional[int],
+    kernel: Kernel, task: Task, spawned: Spawned, stdin: Union[int, bytes, file, None], stdout: Optional[int],
     stderr: Optional[int],
 ) -> None:  # fmt: skip
-    if not isinstance(stdin, int):
+    if isinstance(stdin, file):
+        task.files.install(stdin, 0)
+    elif not isinstance(stdin, int):
         task.files.install(buffer_input(kernel, stdin or b""), 0)
     elif stdin != CLOSED:
         task.files.install(host_file(kernel, stdin, O_RDONLY), 0)

@@ -29,11 +29,12 @@ def tell_switch(kernel: Kernel, previous: Optional[Task], task: Task) -> None:
 def what_tasks_do(kernel: Kernel) -> list[str]:
     """``ringtest (pid 2) sleeps in down_interruptible, ring.py:33 in ring_read``: a line a task, at most `SHOWN`."""
     alive = [task for task in kernel.tasks.values() if not task.state & (EXIT_ZOMBIE | EXIT_DEAD) and task.pid != 1]
-    lines = [f"{task.comm} (pid {task.pid}) {_does(kernel, task)}" for task in alive[:SHOWN]]
+    lines = [f"{task.comm} (pid {task.pid}) {what_does(kernel, task)}" for task in alive[:SHOWN]]
     return lines + ([f"and {len(alive) - SHOWN} more tasks"] if len(alive) > SHOWN else [])
 
 
-def _does(kernel: Kernel, task: Task) -> str:
+def what_does(kernel: Kernel, task: Task) -> str:
+    """``sleeps in read(): down_interruptible, ring.py:33 in ring_read``."""
     if task.state == TASK_STOPPED:
         return "is stopped"
     driver = driver_place(task)

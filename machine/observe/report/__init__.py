@@ -56,6 +56,18 @@ class Report:
         self._file = open(self.path, "w", encoding="utf-8")  # noqa: SIM115
         self._recorder: Optional[Recorder] = Recorder(machine.kernel)
 
+    def add_command(self, command: str) -> None:
+        """A further command line to name."""
+        self._commands.append(command)
+
+    def discard(self) -> None:
+        """Stop recording; there is no file."""
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            recorder.close()
+            self._file.close()
+            Path(self.path).unlink(missing_ok=True)
+
     def close(self) -> None:
         """Stop recording and write the file; twice is fine."""
         recorder, self._recorder = self._recorder, None

@@ -1,0 +1,286 @@
+"""The machine of a test: built as its markers and options say, with everything that a failure wants to show."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from machine.errors import NotExecutable, ProgramNotFound, Stuck, TimeoutExpired
+from machine.kernel.current import set_current_kernel
+from machine.machine import Machine
+from machine.observe.fatal import FatalSignals
+from machine.process import Process, describe_tasks, end_everything
+from machine.testing import messages
+from machine.testing.recording import Recording
+from machine.testing.results import RunResult, shown
+
+TAIL_BYTES, TAIL_LINES = 2000, 12
+"""How much of an output, and of the kernel's log, a failure shows."""
+DEFAULT_TIMEOUT = 60.0
+
+
+class ProgramFailed(AssertionError):
+    """A program that was to end well did not: ``run(..., check=True)``."""
+
+
+class ProgramTimeout(TimeoutExpired):
+    """A program of a test did not end in time."""
+
+    def __init__(self, program: str, seconds: float, tasks: Sequence[str]) -> None:
+        super().__init__(program, seconds, tasks)
+        self.args = (messages.timed_out(program, seconds, tasks),)
+
+
+class ProgramStuck(Stuck):
+    """A program of a test sleeps, and nothing can wake it."""
+
+    def __init__(self, program: str, tasks: Sequence[str], for_input: bool) -> None:
+        super().__init__(program, tasks)
+        self.args = ((messages.waits_for_input if for_input else messages.stuck)(program, tasks),)
+
+
+class ProgramMissing(ProgramNotFound):
+    """A test names a program that is not there."""
+
+    def __init__(self, program: str, errno: int, text: str) -> None:
+        super().__init__(program, errno)
+        self.args = (text,)
+
+
+class ProgramRefused(NotExecutable):
+    """A test names a program that can't be executed."""
+
+    def __init__(self, program: str, errno: int, text: str) -> None:
+        super().__init__(program, errno)
+        self.args = (text,)
+
+
+@dataclass
+class Plan:
+    """How to make the machine of a test, as often as wanted."""
+
+    ram: int
+    board: Optional[str] = None
+    drivers: list[str] = field(default_factory=list)
+    attachments: list[tuple[str, Any, dict[str, Any]]] = field(default_factory=list)
+    """(place, class or instance of a model, further arguments)."""
+    binds: list[tuple[str, str, bool]] = field(default_factory=list)
+    directories: list[Path] = field(default_factory=list)
+    """Where a program named by a relative path is looked for, besides the current directory."""
+    timeout: float = DEFAULT_TIMEOUT
+
+    def build(self) -> Machine:
+        """A machine with the drivers; the models are attached by `Harness`."""
+        return Machine(
+            ram=self.ram, board=self.board, deterministic=True, devices=self.drivers, binds=self.binds,
+            check_invariants=True,
+        )  # fmt: skip
+
+
+class Program(Process):
+    """A program that the test has started and holds; `wait` gives its `RunResult`."""
+
+    def __init__(self, harness: Harness, process: Process, command: tuple[str, ...]) -> None:
+        super().__init__(harness.machine, process.spawned, process.stdin)
+        self._harness = harness
+        self._mark = harness.recording.mark()
+        self.command = command
+        self.name = shown((command[0],))
+        self.outcome: Optional[RunResult] = None
+        """What became of it, once it was waited for."""
+        self.end = ""
+        """Why there is no outcome."""
+
+    def wait(self, timeout: Optional[float] = None, check: bool = False) -> Any:
+        """Run the machine until the program ends: its `RunResult`.  `check`: ProgramFailed unless its status is 0."""
+        __tracebackhide__ = True
+        harness = self._harness
+        seconds = harness.plan.timeout if timeout is None else timeout
+        try:
+            done = super().wait(seconds)
+        except TimeoutExpired as error:
+            self.end = f"killed after {seconds:g} seconds"
+            end_everything(harness.machine)
+            raise ProgramTimeout(self.name, seconds, error.tasks) from None
+        except Stuck as error:
+            for_input = not self.stdin.closed and not self.stdin.buffer and bool(self.stdin.readers.sleepers)
+            self.end = "killed: it slept for ever"
+            end_everything(harness.machine)
+            raise ProgramStuck(self.name, error.tasks, for_input) from None
+        except ProgramNotFound as error:
+            self.end = "not found"
+            text = messages.no_such_program(self.command[0], harness.looked_in(self.command[0]))
+            raise ProgramMissing(self.command[0], error.errno, text) from None
+        except NotExecutable as error:
+            self.end = "could not be executed"
+            why = str(error).split(": ", 1)[-1]
+            raise ProgramRefused(self.command[0], error.errno, messages.not_executable(self.command[0], why)) from None
+        fatal = "" if done.signal is None else harness.fatal.line(done.fatal, self.name, done.signal)
+        self.outcome = RunResult(
+            exit=done.exit, signal=done.signal, stdout=done.stdout, stderr=done.stderr, command=self.command,
+            fatal=fatal, **harness.recording.of(self._mark, self.pid),
+        )  # fmt: skip
+        if check and done.exit:
+            text = messages.unexpected_end(shown(self.command), fatal or f"exit status {done.exit}")
+            raise ProgramFailed(f"{text}\n{harness.story(self)}")
+        return self.outcome
+
+
+class Harness:
+    """One machine of a test, its views and its programs."""
+
+    def __init__(self, plan: Plan, *, strace: bool = False, report: Optional[Path] = None) -> None:
+        self.plan = plan
+        self.machine = plan.build()
+        self._before = set_current_kernel(self.machine.kernel)
+        self.programs: list[Program] = []
+        self.devices: dict[str, Any] = {}
+        self.closers: list[Any] = []
+        """What ends before the machine does: views, injections."""
+        self.strace = io.StringIO() if strace else None
+        self.report: Any = None
+        try:
+            self._log_start = len(self.machine.dmesg)
+            for where, model, options in plan.attachments:
+                self.devices[where] = attach(self.machine, where, model, options)
+            self._watch(report)
+        except BaseException:
+            self.close()
+            raise
+
+    def _watch(self, report: Optional[Path]) -> None:
+        machine = self.machine
+        self.recording = Recording(machine)
+        self.fatal = FatalSignals(machine.kernel, machine.read_file)
+        if self.strace is not None:
+            from machine.observe.output import Output
+            from machine.observe.strace import Strace
+
+            Strace(machine.events, Output(self.strace))
+        if report is not None:
+            from machine.observe.report import Report
+
+            report.parent.mkdir(parents=True, exist_ok=True)
+            self.report = Report(machine, report)
+
+    # -- programs ------------------------------------------------------------------------------------
+
+    def start(
+        self,
+        *argv: Any,
+        stdin: Union[bytes, str, None] = None,
+        env: Optional[Mapping[str, str]] = None,
+        cwd: Optional[str] = None,
+    ) -> Program:
+        """Start a program and hold it: nothing of it has run yet."""
+        command = tuple(os.fspath(each) if isinstance(each, os.PathLike) else str(each) for each in argv)
+        words = [self.find(command[0]), *command[1:]] if command else []
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        program = Program(self, self.machine.start(words, stdin=given, env=env, cwd=cwd), command)
+        self.programs.append(program)
+        if self.report is not None:
+            self.report.add_command(shown(command))
+        return program
+
+    def find(self, program: str) -> str:
+        """A program that is named by a relative path may lie beside the test."""
+        if "/" not in program or program.startswith("/") or os.path.exists(program):
+            return program
+        for directory in self.plan.directories:
+            if (directory / program).exists():
+                return str(directory / program)
+        return program
+
+    def looked_in(self, program: str) -> list[str]:
+        """Where such a program was looked for."""
+        if "/" not in program:
+            return [f"the guest's PATH, {self.machine.env.get('PATH', '')}"]
+        if program.startswith("/"):
+            return ["the guest's / (this computer's system directories, the current one, and the test's tmp_path)"]
+        return [os.getcwd(), *(str(each) for each in self.plan.directories if str(each) != os.getcwd())]
+
+    # -- what a failure shows ----------------------------------------------------------------------------
+
+    def story(self, program: Program) -> str:
+        """How one program went: its end, its outputs' tails."""
+        done = program.outcome
+        lines = [f"$ {shown(program.command)}"]
+        if done is None:
+            lines.append(program.end or ("it had not ended" if program.running else "it was not waited for"))
+        else:
+            counts = f"{int(done.faults)} faults, {int(done.syscalls)} system calls, {len(done.bus)} register accesses"
+            lines.append(f"exit {done.exit}; {counts}")
+            lines += [done.fatal] if done.fatal else []
+        for name, data in (("standard output", program.stdout), ("standard error", program.stderr)):
+            if data:
+                cut = "" if len(data) <= TAIL_BYTES else f" (the last {TAIL_BYTES} of {len(data)} bytes)"
+                lines += [f"{name}{cut}:", messages.indented(_text(data[-TAIL_BYTES:]).splitlines())]
+        return "\n".join(lines)
+
+    def sections(self) -> list[tuple[str, str]]:
+        """(heading, text) for pytest's report of a failed test."""
+        found = [("nopage", "\n\n".join(self.story(each) for each in self.programs))] if self.programs else []
+        running = [each for each in self.programs if each.running]
+        if running:
+            found.append(("nopage: tasks", "\n".join(describe_tasks(self.machine))))
+        log = self.machine.dmesg[self._log_start :]
+        if log:
+            cut = "" if len(log) <= TAIL_LINES else f", the last {TAIL_LINES} of {len(log)} lines"
+            found.append((f"nopage: kernel log{cut}", "\n".join(log[-TAIL_LINES:])))
+        return found
+
+    def strace_section(self) -> list[tuple[str, str]]:
+        """The same for --nopage-strace, of any test."""
+        text = "" if self.strace is None else self.strace.getvalue().rstrip()
+        return [("nopage strace", text)] if text else []
+
+    # -- the end -----------------------------------------------------------------------------------------
+
+    def close(self, keep_report: bool = True) -> list[str]:
+        """End it; what is not clean, a line each."""
+        complaints: list[str] = []
+        try:
+            for each in reversed(self.closers):
+                each.close()
+            complaints = self.machine.check_clean()
+            if self.report is not None:
+                self.report.close() if keep_report else self.report.discard()
+        finally:
+            set_current_kernel(self._before)
+            self.machine.close()
+        return complaints
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="backslashreplace")
+
+
+def parse_where(where: Any) -> tuple[str, int]:
+    """``/dev/mem@0xfe000000`` as (path, address); ValueError for anything else."""
+    path, at, address = str(where).partition("@")
+    try:
+        number = int(address, 0)
+    except ValueError:
+        number = -1
+    if not at or number < 0:
+        raise ValueError(messages.not_a_place(where))
+    return path, number
+
+
+def attach(machine: Machine, where: str, model: Any, options: Mapping[str, Any]) -> Any:
+    """Put a model (a class, or an instance) where the marker says; the instance."""
+    path, address = parse_where(where)
+    block = model(**options) if isinstance(model, type) else model
+    machine.attach(block, path, address)
+    return block
+
+
+class Devices(dict[str, Any]):
+    """The models of a test by their places; an unknown place says which there are."""
+
+    def __missing__(self, where: str) -> Any:
+        raise KeyError(messages.unknown_place(where, list(self)))
