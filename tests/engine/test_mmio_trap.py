@@ -87,6 +87,7 @@ class Box:
         kernel: Any = SimpleNamespace(
             cpu=self.cpu, bus=self.bus, events=self.events, ram=self.ram, mem=self.mem, current=self.task,
             clock=SimpleNamespace(monotonic_ns=lambda: 0, advance=lambda: None), fault_answer="",
+            sched=SimpleNamespace(timers=SimpleNamespace(due=lambda: False)),
             printk=lambda text, level: self.log.append(text), force_sig_fault=self.signal,
             peek_user=lambda mm, address, count: mm.peek(address, count),
         )  # fmt: skip
