@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.errors import ConfigError, NopageError
 from machine.kernel.abi.errno import ENOEXEC, Errno
+from machine.observe.breakon import Break, BreakOn
 from machine.observe.gdb.server import Server
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class Debugging:
             self.server.control.next_exec = process.task
         else:
             self.server.listen_while_running()
+
+    def break_on(self, breaks: Sequence[Break]) -> None:
+        """--break-on: gdb is told what was found, and has the word."""
+        self._breaks = BreakOn(self.server.control, list(breaks), self.machine.read_file)
 
     def _spawn(self, words: Sequence[str], environment: dict[str, Optional[str]], directory: Optional[str]) -> Any:
         """gdb's `run`."""

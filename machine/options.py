@@ -32,6 +32,13 @@ def parse_filter(text: str) -> str:
     return parse(text)
 
 
+def parse_break(text: str) -> Any:
+    """`machine.observe.breakon.parse_break`, loaded when there is one."""
+    from machine.observe.breakon import parse_break as parse
+
+    return parse(text)
+
+
 class Option(NamedTuple):
     """One option of ``nopage run``."""
 
@@ -67,6 +74,11 @@ RUN_OPTIONS = (
     Option(("--faults",), "[=FILE]", "show every page fault, on standard error or in FILE", "faults"),
     Option(("--gdb",), "[HOST:]PORT[,nowait]",
            "PROGRAM waits at its first instruction for gdb; nowait: gdb can come later", "gdb", parse_gdb),
+    Option(("--break-on",), "EVENT[:KEY=VALUE,...]",
+           "stop in gdb or a prompt: fault:driver=scullp,nr=3  fault:addr=0x10000  signal:SIGBUS  syscall:mmap  oops",
+           "breaks", parse_break, True),
+    Option(("--commands",), "FILE", "what to do where --break-on stops, a command a line; - is standard input",
+           "stop_commands"),
     Option(("--events",), "FILE", "write every event as a line of JSON to FILE (docs/events.md)", "events"),
     Option(("--filter",), "KEY=VALUE,...",
            "show such --faults and --events only: driver=, addr=FIRST-END, pid=, comm=, kind=", "filters", parse_filter,

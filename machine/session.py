@@ -56,7 +56,7 @@ class Session:
         """The exit status: that of the last command that failed, else 0."""
         if self.config.export is not None:
             self._export_directory(self.config.export)
-        breakpoints = _Breakpoints()
+        breakpoints = self.breakpoints = _Breakpoints()
         try:
             with self.config.build() as machine:
                 gc.freeze()
@@ -218,11 +218,20 @@ class Session:
         self.say.line(f"nopage: {who}{what}; {where}\n{oops.traceback.rstrip()}")
 
     def _start_debugging(self, machine: Machine) -> None:
+        breaks = self.chosen.breaks or []
+        if self.chosen.gdb is None and breaks:
+            from machine.prompting import Prompting
+
+            self.debugging = Prompting(machine, breaks, self.chosen.stop_commands, self.breakpoints.terminal)
+        elif self.chosen.stop_commands is not None:
+            raise ConfigError("--commands is for the prompt of --break-on, without --gdb: there are no stops")
         if self.chosen.gdb is not None:
             from machine.debugging import Debugging
 
             starts_gdb = self.chosen.verb == "debug"
             self.debugging = Debugging(machine, self.chosen.gdb, starts_gdb, self.say.line)
+            if breaks:
+                self.debugging.break_on(breaks)
             if self.debugging.gdb is not None:  # Ctrl-C is gdb's
                 signal.signal(signal.SIGINT, lambda *_: None)
 
@@ -353,7 +362,7 @@ class _Breakpoints:
         self._before = sys.breakpointhook
         self._ours: Any = None
         self._fd = next((fd for fd in (0, 1, 2) if os.isatty(fd)), -1)
-        self._terminal = termios.tcgetattr(self._fd) if self._fd >= 0 else None
+        self.terminal = termios.tcgetattr(self._fd) if self._fd >= 0 else None
         """The user's settings, before the guest changes them."""
         # A hook that somebody else has set, and PYTHONBREAKPOINT, stay.
         if self._before is sys.__breakpointhook__ and "PYTHONBREAKPOINT" not in os.environ:
@@ -363,16 +372,16 @@ class _Breakpoints:
         from machine.debugger import make_debugger
 
         if self._ours is None:
-            self._ours = make_debugger(self._terminal)
+            self._ours = make_debugger(self.terminal)
         self._ours.set_trace(sys._getframe(1))
 
     def restore_terminal(self) -> None:
         """The user's settings, where the guest has left others: it will not change them back."""
         try:
-            if self._terminal is None or termios.tcgetattr(self._fd) == self._terminal:
+            if self.terminal is None or termios.tcgetattr(self._fd) == self.terminal:
                 return
             if os.tcgetpgrp(self._fd) == os.getpgrp():  # in the background it would stop us
-                termios.tcsetattr(self._fd, termios.TCSADRAIN, self._terminal)
+                termios.tcsetattr(self._fd, termios.TCSADRAIN, self.terminal)
         except (OSError, termios.error):  # the terminal has gone
             return
 

@@ -323,7 +323,7 @@ class Kernel(BoardSide):
 
     def expects_interrupts(self) -> bool:
         """Whether somebody outside may still wake a sleeping task (a terminal's Ctrl-C, a test's poke)."""
-        return self.interruptible or self.debugger is not None
+        return self.interruptible or (self.debugger is not None and self.debugger.waits_for_user)
 
     def set_page_dirty(self, pfn: int) -> None:
         """A mapping of this page-cache frame was written through."""

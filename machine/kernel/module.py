@@ -254,8 +254,14 @@ def _adopt_area(owner: module, method: Any, args: tuple[Any, ...]) -> bool:
     return args[1].vm_file is not args[0] or adopt_area(owner, method, args[1])
 
 
+class DebuggerLeft(Exception):
+    """The user has left the prompt of `--break-on`: the machine stops for good."""
+
+
 def is_from_debugger(failure: BaseException) -> bool:
     """Whether `failure` is the `quit` of a debugger that `breakpoint()` started, and no mistake of the driver's."""
+    if isinstance(failure, DebuggerLeft):
+        return True
     trace = failure.__traceback__
     while trace is not None:
         if trace.tb_frame.f_globals.get("__name__") in ("bdb", "pdb", "_pytest.debugging"):

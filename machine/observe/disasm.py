@@ -30,3 +30,11 @@ def disassemble(code: bytes, bits: int, address: int) -> str:
     if text[0] == "j" or text.startswith(("call", "loop", "xbegin")):
         return _decode(code, bits, address)  # a branch's target depends on where it stands
     return text
+
+
+def decode_many(code: bytes, bits: int, address: int, count: int) -> list[tuple[int, str]]:
+    """(address, text) of up to `count` instructions of `code`, which lies at `address`; bad bytes end it."""
+    found = []
+    for at, _, mnemonic, operands in _decoder(bits).disasm_lite(code, address, count):
+        found.append((at, f"{mnemonic} {operands}".rstrip()))
+    return found or ([(address, BAD)] if code else [])

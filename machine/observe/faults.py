@@ -128,34 +128,21 @@ def _access_and_error(error_code: int) -> tuple[str, str]:
     return f"{access_of(error_code)} of", f"   error {error_code:#x}: {error_text(error_code)}"
 
 
-class FaultView:
-    """Listens for page faults and writes a paragraph each; `close` writes how many there were of which kind.
+class FaultText:
+    """A paragraph for a page fault; `colour`: with the escape sequences of a terminal."""
 
-    `filters` says of which faults.
-    """
-
-    def __init__(self, events: Events, output: Output, read_file: ReadFile, filters: Optional[Filters] = None) -> None:
-        self.filters = filters
-        self.output = output
+    def __init__(self, read_file: ReadFile, colour: bool = False) -> None:
         self.symbols = Symbols(read_file)
-        self.outcomes: Counter[str] = Counter()
+        self.colour = colour
         self._instructions: dict[tuple[object, ...], str] = {}
         self._labels: dict[str, str] = {}
         self._upper = f"{self._label('walk')}{', '.join(LEVELS[:3])} unchanged\n"
-        self._events = events
-        events.listen("fault", self.on_fault)
 
     def _paint(self, colour: str, text: str) -> str:
-        return f"{colour}{text}{PLAIN}" if self.output.colour else text
+        return f"{colour}{text}{PLAIN}" if self.colour else text
 
-    def on_fault(self, fault: PageFault) -> None:
-        """Write one paragraph."""
-        if self.filters is not None and not self.filters.match("fault", fault):
-            return
-        self.outcomes[fault.outcome] += 1
-        self.output.line(self._paragraph(fault))
-
-    def _paragraph(self, fault: PageFault) -> str:
+    def paragraph(self, fault: PageFault) -> str:
+        """Several lines, without the last line end."""
         head = f"fault {fault.number}  {fault.comm}[{fault.pid}]  "
         if fault.origin == "user":
             key = fault.rip, fault.instruction, fault.bits, fault.mapping
@@ -198,6 +185,28 @@ class FaultView:
         if outcome == "EFAULT":
             return self._paint(RED, "EFAULT: the system call could not touch it")
         return self._paint("" if outcome == "device access" else RED, outcome)
+
+
+class FaultView:
+    """Listens for page faults and writes a paragraph each; `close` writes how many there were of which kind.
+
+    `filters` says of which faults.
+    """
+
+    def __init__(self, events: Events, output: Output, read_file: ReadFile, filters: Optional[Filters] = None) -> None:
+        self.filters = filters
+        self.output = output
+        self.text = FaultText(read_file, output.colour)
+        self.outcomes: Counter[str] = Counter()
+        self._events = events
+        events.listen("fault", self.on_fault)
+
+    def on_fault(self, fault: PageFault) -> None:
+        """Write one paragraph."""
+        if self.filters is not None and not self.filters.match("fault", fault):
+            return
+        self.outcomes[fault.outcome] += 1
+        self.output.line(self.text.paragraph(fault))
 
     def close(self) -> None:
         """The summary; no more faults are shown."""

@@ -204,6 +204,10 @@ class Symbols:
                 self._files[path] = None
         return self._files[path]
 
+    def elf(self, mapping: Optional[Mapping]) -> Optional[ElfSymbols]:
+        """The file that is mapped there; None for a device and for what is no ELF file."""
+        return None if mapping is None or mapping[0].startswith(_NOT_READ) else self._file(mapping[0])
+
     def locate(self, address: int, mapping: Optional[Mapping]) -> Location:
         """What is known of a code address in an area that maps a file."""
         location = self.locate_source(address, mapping)
@@ -214,9 +218,7 @@ class Symbols:
         if mapping is None:
             return NOWHERE
         path, start, offset = mapping
-        if path.startswith(_NOT_READ):
-            return NOWHERE
-        elf = self._file(path)
+        elf = self.elf(mapping)
         if elf is None:
             return NOWHERE
         link = address - elf.bias(start, offset)

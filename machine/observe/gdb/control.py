@@ -61,6 +61,10 @@ class Control:
         """Numbers of system calls that stop, empty for all; None for none (QCatchSyscalls)."""
         self.next_exec: Optional[Task] = None
         """A task whose next exec begins its being debugged."""
+        self.at_signal: Optional[Callable[[Task, siginfo], Optional[str]]] = None
+        """`--break-on signal`: what to say of a signal that stops the task whatever `passed` says, or None."""
+        self.waits_for_user = True
+        """gdb: it may interrupt a machine in which everybody sleeps, and wants a stop at each exec."""
         self.pending: dict[Task, Stop] = {}
         self.siginfo: dict[Task, siginfo] = {}
         self.deliver: dict[Task, int] = {}
@@ -197,7 +201,8 @@ class Control:
 
     def later(self, task: Task, why: Stop) -> None:
         """Stop the task when it leaves the kernel."""
-        self.pending[task] = why
+        before = self.pending.get(task)
+        self.pending[task] = why if before is None or why.said else why._replace(said=before.said)
         task.sigpending = True
 
     def returning(self, task: Task) -> None:
@@ -227,14 +232,15 @@ class Control:
         if info in self._injected:  # gdb's own: no news to it
             self._injected.remove(info)
             return info
+        said = None if self.at_signal is None or info.signo == SIGKILL else self.at_signal(task, info)
         if task.tgid not in self.inferiors or info.signo == SIGKILL:
             return info
-        if info.signo in self.passed:
+        if info.signo in self.passed and said is None:
             self.stepping.enters_handler(task)
             return info
         self.siginfo[task] = info
         self._at_signal = task
-        self.stop(task, Stop(info.signo))
+        self.stop(task, Stop(info.signo, said=said or ""))
         info = self.siginfo.pop(task, info)
         signo = self.deliver.pop(task, 0)
         if not signo:
@@ -325,7 +331,7 @@ class Control:
             if self.follows["exec"]:
                 path = task.exe.f_path.encode(errors="surrogateescape")
                 self.later(task, Stop(SIGTRAP, b"exec:%s;" % path.hex().encode()))
-            else:
+            elif self.waits_for_user:
                 self.later(task, STEPPED)
 
     def exited(self, leader: Task, status: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from machine.events import PageFault
 from machine.hardware.paging import LEVELS, P, walk
@@ -28,9 +28,20 @@ from machine.observe.disasm import disassemble
 from machine.observe.faults import entry_text, error_text
 
 if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
     from machine.kernel.mm.vma import vm_area_struct
     from machine.kernel.task.task import Task
-    from machine.observe.gdb.server import Server
+
+
+class Asked(Protocol):
+    """Who is asked: gdb's server, or the prompt."""
+
+    kernel: Kernel
+    faults: Any
+
+    def task(self) -> Task:
+        """The thread that a question is about.  Errno(ESRCH) when there is none."""
+
 
 KEPT = 64
 """Faults that `monitor faults` remembers."""
@@ -44,7 +55,7 @@ _FLAGS = (
 class Faults:
     """The last page faults of the machine, from the time that somebody asked for them."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Asked) -> None:
         self.kept: deque[PageFault] = deque(maxlen=KEPT)
         self.events = server.kernel.events
         self.events.listen("fault", self.kept.append)
@@ -54,11 +65,11 @@ class Faults:
         self.events.unlisten("fault", self.kept.append)
 
 
-def monitor(server: Server, text: str) -> str:
+def monitor(server: Asked, text: str) -> str:
     """The answer to one command, always with a line end."""
     words = text.split()
     name = words[0] if words else "help"
-    answer = _ANSWERS.get(name)
+    answer = ANSWERS.get(name)
     if answer is None:
         return f"no such command: {name}; monitor help lists them\n"
     try:
@@ -75,15 +86,15 @@ def _number(words: list[str], what: str) -> int:
     return int(words[0], 0)
 
 
-def _help(_server: Server, _words: list[str]) -> str:
-    return "".join(f"monitor {name + ' ' + usage:<14} {about}\n" for name, (_, usage, about) in _ANSWERS.items())
+def _help(_server: Asked, _words: list[str]) -> str:
+    return "".join(f"monitor {name + ' ' + usage:<14} {about}\n" for name, (_, usage, about) in ANSWERS.items())
 
 
-def _maps(server: Server, _words: list[str]) -> str:
+def _maps(server: Asked, _words: list[str]) -> str:
     return "".join(vma.maps_line() + "\n" for vma in server.task().mm.each_vma())
 
 
-def _owner(server: Server, pfn: int) -> str:
+def _owner(server: Asked, pfn: int) -> str:
     mem = server.kernel.mem
     if not mem.pfn_valid(pfn):
         return "no struct page: device memory"
@@ -93,7 +104,7 @@ def _owner(server: Server, pfn: int) -> str:
     return ", ".join(words)
 
 
-def _page(server: Server, words: list[str]) -> str:
+def _page(server: Asked, words: list[str]) -> str:
     address = _number(words, "an address")
     task = server.task()
     entry = task.mm.tables.get(address)
@@ -107,7 +118,7 @@ def _page(server: Server, words: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _walk(server: Server, words: list[str]) -> str:
+def _walk(server: Asked, words: list[str]) -> str:
     address = _number(words, "an address")
     tables = server.task().mm.tables
     steps = walk(server.kernel.ram, tables.cr3, address)
@@ -117,7 +128,7 @@ def _walk(server: Server, words: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _faults(server: Server, words: list[str]) -> str:
+def _faults(server: Asked, words: list[str]) -> str:
     if words == ["off"]:
         if server.faults is not None:
             server.faults.close()
@@ -139,7 +150,7 @@ def _fault_line(fault: PageFault) -> str:
     )
 
 
-def _frames(server: Server, words: list[str]) -> str:
+def _frames(server: Asked, words: list[str]) -> str:
     pfn = _number(words, "a frame number")
     kernel = server.kernel
     lines = [f"frame {pfn:#x}, physical {pfn << PAGE_SHIFT:#x}: {_owner(server, pfn)}"]
@@ -153,12 +164,12 @@ def _frames(server: Server, words: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _processes(server: Server) -> list[Task]:
+def _processes(server: Asked) -> list[Task]:
     tasks = [task for task in server.kernel.tasks.values() if task.pid == task.tgid and task.pid > 1]
     return [task for task in tasks if hasattr(task, "mm") and not task.mm.closed]
 
 
-def _vma(server: Server, words: list[str]) -> str:
+def _vma(server: Asked, words: list[str]) -> str:
     address = _number(words, "an address")
     vma = server.task().mm.find_vma(address)
     if vma is None or vma.vm_start > address:
@@ -184,15 +195,16 @@ def _describe(vma: vm_area_struct) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _dmesg(server: Server, _words: list[str]) -> str:
+def _dmesg(server: Asked, _words: list[str]) -> str:
     return "".join(line + "\n" for line in server.kernel.log.lines()) or "the log is empty\n"
 
 
-def _not_there(_server: Server, _words: list[str]) -> str:
+def _not_there(_server: Asked, _words: list[str]) -> str:
     return "this machine can't go back yet: no snapshots are taken\n"
 
 
-_ANSWERS: dict[str, tuple[Callable[[Server, list[str]], str], str, str]] = {
+ANSWERS: dict[str, tuple[Callable[[Asked, list[str]], str], str, str]] = {
+    # name: what answers (ValueError says what it wants, Errno: no process), its arguments, what it is for
     "help": (_help, "", "this list"),
     "maps": (_maps, "", "the areas of the process, as /proc/PID/maps"),
     "page": (_page, "ADDR", "area, entry, frame and its counts"),

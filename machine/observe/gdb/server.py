@@ -18,7 +18,7 @@ import machine.observe.gdb.commands
 import machine.observe.gdb.running  # noqa: F401  (registers its commands)
 from machine.kernel.abi.errno import Errno
 from machine.observe.gdb.control import Control, Inferior
-from machine.observe.gdb.packets import INTERRUPT, Gone, Link, unescape
+from machine.observe.gdb.packets import INTERRUPT, MAX_PACKET, Gone, Link, hexed, unescape
 from machine.observe.gdb.registers import layout, read_all
 from machine.observe.gdb.signals import to_gdb
 from machine.observe.gdb.stops import ATTACHED, INTERRUPTED, Stop
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 POLL = 0.2
 """Seconds between two looks at whether the machine is to end while gdb thinks."""
+MAX_SAID = MAX_PACKET // 2 - 16
+"""Bytes of a text for gdb's user."""
 MALFORMED = (ValueError, LookupError, struct.error, OverflowError, TypeError)
 """What a handler raises for a packet that makes no sense."""
 
@@ -196,6 +198,10 @@ class Server:
         self.general = task
         self.resuming = task.tgid
         self.why = why
+        if why.said and self.owed:  # gdb prints it while it waits
+            self._send(b"O" + hexed(why.said.encode(errors="surrogateescape")[:MAX_SAID]))
+        elif why.said and self.link is None:
+            self.say(why.said.rstrip())
         self._stopped(task, self.reply(task, why))
 
     def _gone(self, inferior: Inferior, status: int) -> None:

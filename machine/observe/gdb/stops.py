@@ -17,6 +17,8 @@ class Stop(NamedTuple):
     detail: bytes = b""
     code: int = TRAP_TRACE
     address: int = 0
+    said: str = ""
+    """For people: what `--break-on` has found."""
 
 
 INTERRUPTED, STEPPED, ATTACHED = Stop(SIGINT), Stop(SIGTRAP), Stop(SIGTRAP, code=SI_USER)

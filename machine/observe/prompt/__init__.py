@@ -1,0 +1,1 @@
+"""Where ``--break-on`` stops without gdb: a prompt on the terminal, or commands from a file."""
