@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Optional
 from machine import __version__
 from machine.config import MachineConfig
 from machine.errors import ConfigError, NopageError
-from machine.options import RUN_OPTIONS, did_you_mean, split_command
+from machine.options import did_you_mean, options_of, split_command
 
 OWN_ERROR, USAGE_ERROR = 125, 2
 KILLED = 128
@@ -26,6 +26,7 @@ that are written in Python, and every page fault and system call can be watched.
 usage:
   nopage run [OPTIONS] PROGRAM [ARG...]    run a program in a fresh machine
   nopage debug [OPTIONS] PROGRAM [ARG...]  the same with gdb on it
+  nopage watch [OPTIONS] PROGRAM [ARG...]  the same on a page of the browser: screen, keyboard, registers, memory
   nopage compare [OPTIONS] PROGRAM [ARG...]
                                            run it natively and here, and show the first difference
   nopage boot [OPTIONS]                    run a board's power-on test and show its screen
@@ -67,6 +68,10 @@ ABOUT_VERB = {
     "run": "Run a compiled program in a fresh machine.",
     "debug": "Run a compiled program in a fresh machine, with gdb on it: $GDB, or gdb. It stops before the first "
     "instruction; monitor help lists what the machine can be asked; without gdb here it waits for one.",
+    "watch": "Run a compiled program in a fresh machine and show it on a page of the browser on this computer: the "
+    "screen, the program's terminal with the keyboard, the registers of the cards, physical memory. The page's "
+    "address, which nobody else knows, is printed; the program starts when the page is open, and nopage ends when "
+    "the program has ended and the page is closed, or at Ctrl-C.",
 }
 
 
@@ -120,7 +125,7 @@ def run_parser(verb: str = "run") -> argparse.ArgumentParser:
         formatter_class=_Help,
         allow_abbrev=False,
     )
-    for option in RUN_OPTIONS:
+    for option in options_of(verb):
         if not option.metavar:
             parser.add_argument(*option.names, action="store_true", dest=option.dest, help=option.help)
         elif option.metavar == "[=FILE]":
@@ -137,7 +142,7 @@ def parse_run(words: Sequence[str], verb: str = "run") -> tuple[argparse.Namespa
     """(options, command lines to run one after another).  Mistakes end with status 2."""
     parser = run_parser(verb)
     try:
-        options, program = split_command(words)
+        options, program = split_command(words, verb)
     except ValueError as error:
         parser.error(str(error))
     chosen = parser.parse_args(options)
@@ -159,6 +164,8 @@ def parse_run(words: Sequence[str], verb: str = "run") -> tuple[argparse.Namespa
         commands.append(program)
     if not commands:
         parser.error("no program given")
+    if verb == "watch" and chosen.deterministic:
+        parser.error("keys come in real time: watch can't be --deterministic")
     if chosen.screen_every is not None and chosen.screen is None:
         parser.error("--screen-every says how often; where to is --screen FILE.png or FILE.gif")
     return chosen, commands
@@ -204,6 +211,11 @@ def run(words: Sequence[str], verb: str = "run") -> int:
 def debug(words: Sequence[str]) -> int:
     """``nopage debug``: as `run`, with gdb on the program where there is one."""
     return run(words, "debug")
+
+
+def watch(words: Sequence[str]) -> int:
+    """``nopage watch``: as `run`, on a page of the browser."""
+    return run(words, "watch")
 
 
 # -- nopage devices ---------------------------------------------------------------------------------------------
@@ -314,6 +326,7 @@ def compare(words: Sequence[str]) -> int:
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
     "debug": debug,
+    "watch": watch,
     "compare": compare,
     "boot": boot,
     "boards": boards,

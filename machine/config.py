@@ -115,6 +115,13 @@ def parse_every(text: str) -> int:
     return every
 
 
+def parse_port(text: str) -> int:
+    """A port of TCP, 0 for any that is free.  ValueError."""
+    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+        raise ValueError(f"'{text}' is not a port, 1 to 65535")
+    return int(text)
+
+
 def parse_gdb(text: str) -> tuple[str, int, bool]:
     """(host, port, wait) of ``[HOST:]PORT[,nowait]``; without a host this computer alone can connect.  ValueError."""
     where, comma, mode = text.partition(",")

@@ -10,6 +10,7 @@ from machine.config import (
     parse_env,
     parse_every,
     parse_gdb,
+    parse_port,
     parse_ram,
     parse_screen,
     parse_seconds,
@@ -107,7 +108,17 @@ RUN_OPTIONS = (
            "commands", str, True),
     Option(("-v", "--verbose"), "", "show the kernel's log, and what each program took", "verbose"),
 )  # fmt: skip
-BY_NAME = {name: option for option in RUN_OPTIONS for name in option.names}
+WATCH_OPTIONS = (
+    *RUN_OPTIONS,
+    Option(("--port",), "PORT", "where the page is, on this computer only (a free port)", "port", parse_port),
+    Option(("--now",), "", "start at once, and end with the program unless the page is open", "now"),
+)
+"""Of ``nopage watch``."""
+
+
+def options_of(verb: str) -> tuple[Option, ...]:
+    """The options of ``run``, ``debug`` or ``watch``."""
+    return WATCH_OPTIONS if verb == "watch" else RUN_OPTIONS
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -118,13 +129,14 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def split_command(words: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_command(words: Sequence[str], verb: str = "run") -> tuple[list[str], list[str]]:
     """(options, the guest's command line): options end at ``--`` or at the first word that is none.
 
     Values are joined to their options (``--env=-NAME``), so that no value is taken for an option.
     ValueError for an unknown option or a missing value.
     """
     options: list[str] = []
+    by_name = {name: option for option in options_of(verb) for name in option.names}
     left = list(words)
     while left:
         word = left[0]
@@ -138,12 +150,12 @@ def split_command(words: Sequence[str]) -> tuple[list[str], list[str]]:
             continue
         name, equals, _ = word.partition("=")
         short = word[:2]
-        option = BY_NAME.get(name)
-        if option is None and not word.startswith("--") and short in BY_NAME and BY_NAME[short].metavar:
+        option = by_name.get(name)
+        if option is None and not word.startswith("--") and short in by_name and by_name[short].metavar:
             options += [short + word[2:]]  # -LROOT
             continue
         if option is None:
-            raise ValueError(f"unknown option {name}" + did_you_mean(name, list(BY_NAME)))
+            raise ValueError(f"unknown option {name}" + did_you_mean(name, list(by_name)))
         if not option.metavar and equals:
             raise ValueError(f"option {name} takes no value")
         if option.metavar == "[=FILE]" and not equals:

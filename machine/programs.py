@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from machine.cores import Cores
     from machine.kernel.fs.file import file
     from machine.kernel.kernel import Kernel
+    from machine.kernel.tty.console import Console
     from machine.process import Process
 
 Input = Union[int, bytes, None]
@@ -66,11 +67,13 @@ class Programs:
         stderr: Optional[int] = None,
         env: Optional[Mapping[str, str]] = None,
         cwd: Optional[str] = None,
+        terminal: Optional[Console] = None,
     ) -> Spawned:
         """Start a program without running it yet; `wait` runs the machine until it ends.
 
         stdin: a host descriptor, bytes, or None for /dev/null; stdout, stderr: a host descriptor, or
         None to collect what is written.  CLOSED (-1) for any of them: the program has no such descriptor.
+        `terminal` (machine.kernel.tty.console) takes the place of all three, and is the controlling terminal.
         """
         if not argv:
             raise ConfigError("no program given")
@@ -87,6 +90,7 @@ class Programs:
                     cwd=cwd,
                     user=self.user,
                     path=environment.get("PATH", GUEST_PATH),
+                    terminal=terminal,
                 )
             except Errno as error:
                 raise NotExecutable(argv[0], error.errno) from None

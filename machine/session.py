@@ -50,6 +50,7 @@ class Session:
         self.reported = 0
         self.debugging: Any = None
         self.screen: Any = None
+        self.page: Any = None
         self.deadline = None if chosen.timeout is None else time.monotonic() + chosen.timeout
 
     def run(self, commands: Sequence[Sequence[str]]) -> int:
@@ -65,6 +66,7 @@ class Session:
                 self._watch(machine)
                 self._write_report(machine, commands)
                 self._record_screen(machine)
+                self._open_page(machine)
                 before = self._forward_signals(machine)
                 try:
                     self._start_debugging(machine)
@@ -74,6 +76,8 @@ class Session:
                         self.debugging.close()
                     for number, handler in before.items():
                         signal.signal(number, handler)
+                    if self.page is not None:
+                        self.page.linger()
                     for view in self.views:
                         view.close()
         except (Exception, SystemExit) as failure:
@@ -182,6 +186,24 @@ class Session:
             self.screen = Recording(machine.kernel, self.chosen.screen, self.chosen.screen_every, self.say.line)
             self.views.append(self.screen)
 
+    def _open_page(self, machine: Machine) -> None:
+        """The verb ``watch``."""
+        if self.chosen.verb == "watch":
+            from machine.watch import Watch
+
+            self.page = Watch(machine, self.chosen.port or 0)
+            self.views.append(self.page)
+            if not any(name == "TERM" for name, _ in self.config.env):
+                machine.env["TERM"] = "ansi"  # what the page's terminal understands
+            for name in ("COLUMNS", "LINES"):
+                machine.env.pop(name, None)
+            waits = not self.chosen.now
+            self.say.line(
+                f"nopage: {self.page.url}" + ("  (the program starts when this page is open)" if waits else "")
+            )
+            if waits:
+                self.page.wait_for_page()
+
     def _watch_calls(self, machine: Machine) -> None:
         """--strace, and what belongs to it and asks for it: -e, -y, -yy."""
         chosen, expressions = self.chosen, None
@@ -277,6 +299,8 @@ class Session:
             self.debugging.finish()
         if self.screen is not None:
             self.screen.end()
+        if self.page is not None:
+            self.page.ended(status)
         self._unload(machine)
         self._report_limits(machine, status)
         self._report_missing(machine, status)
@@ -295,7 +319,10 @@ class Session:
         started = time.monotonic()
         files = [CLOSED if fd in self.closed else fd for fd in range(3)]
         try:
-            process = machine.spawn(list(command), stdin=files[0], stdout=files[1], stderr=files[2])
+            if self.page is None:
+                process = machine.spawn(list(command), stdin=files[0], stdout=files[1], stderr=files[2])
+            else:
+                process = self.page.spawn(machine, command)
             if last and self.debugging is not None:
                 self.debugging.begin(process)
             if self.screen is not None:

@@ -25,6 +25,7 @@ from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, TASK_INTERRUPTIBLE,
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
+    from machine.kernel.tty.console import Console
 
 CLOSED = -1
 """Instead of a descriptor: the program does not have it."""
@@ -84,9 +85,11 @@ def spawn(
     cwd: Optional[str],
     user: tuple[int, int],
     path: str,
+    terminal: Optional[Console] = None,
 ) -> Spawned:
     """A new process, child of init and leader of its own session; it runs when the scheduler does.
 
+    With a `terminal` that is all three of its descriptors.
     Errno(ENOMEM) where there is no frame even for its root of page tables.
     """
     init = kernel.init_task
@@ -111,8 +114,11 @@ def spawn(
     kernel.tasks[pid] = task
     spawned = Spawned(task, os.fsdecode(argv[0]))
     kernel.spawned[pid] = spawned
-    _standard_files(kernel, task, spawned, stdin, stdout, stderr)
-    take_host_terminal(kernel, task)
+    if terminal is None:
+        _standard_files(kernel, task, spawned, stdin, stdout, stderr)
+        take_host_terminal(kernel, task)
+    else:
+        terminal.give(task)
     show_program(kernel, task, os.fsdecode(argv[0]))
     task.start = (_start, (kernel, task, spawned, argv, envp, cwd, path))
     if kernel.events.task is not None:
