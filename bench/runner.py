@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Optional, TextIO
@@ -18,30 +21,54 @@ from bench.workloads import Target, Workload
 TIMEOUT_S = 300
 
 
+MOST_MEMORY = """
+import os, resource, sys
+pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+sys.exit(code)
+"""
+"""A process inherits the largest size of the one that made it: this one is small."""
+
+
 class Failed(Exception):
     """A peer could not run a workload; the message says what it wrote."""
 
 
 def once(workload: Workload, peer: str) -> float:
     """One measurement, in the workload's unit."""
-    line = command(peer, workload.program, workload.arguments_for(peer), workload.devices, workload.view)
-    started = time.perf_counter()
-    try:
-        done = subprocess.run(
-            line, capture_output=True, text=True, cwd=directory(), env=environment(), timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise Failed(f"no end after {TIMEOUT_S} s") from None
-    taken = time.perf_counter() - started
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise Failed(f"exit {done.returncode}" + (f": {said[-1]}" if said else ""))
-    if workload.whole:
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        line = command(peer, workload)
+        if workload.measure == "memory":
+            line = [sys.executable, "-S", "-c", MOST_MEMORY, *line]
+        started = time.perf_counter()
+        child = subprocess.Popen(line, stdout=out, stderr=err, cwd=directory(), env=environment())
+        alarm = threading.Timer(TIMEOUT_S, child.kill)
+        alarm.start()
+        try:
+            child.wait()
+        finally:
+            alarm.cancel()
+        taken = time.perf_counter() - started
+        if taken >= TIMEOUT_S:
+            raise Failed(f"no end after {TIMEOUT_S} s")
+        out.seek(0)
+        err.seek(0)
+        stdout, stderr = out.read(), err.read()
+    if child.returncode:
+        raise Failed(_complaint(child.returncode, stderr or stdout))
+    if workload.measure == "time":
         return taken * 1000
     try:
-        return float(done.stdout.split()[0])
+        return float(stdout.split()[0])
     except (IndexError, ValueError):
-        raise Failed(f"printed {done.stdout[:60]!r} instead of a number") from None
+        raise Failed(_complaint(0, stderr or f"printed {stdout[:60]!r} instead of a number")) from None
+
+
+def _complaint(code: int, said: str) -> str:
+    lines = said.strip().splitlines()
+    how = f"exit {code}" if code >= 0 else signal.Signals(-code).name
+    return how + (f": {lines[-1]}" if lines else "")
 
 
 class Bench:
@@ -82,36 +109,44 @@ class Bench:
 
     # -- targets ------------------------------------------------------------------------------------
 
-    def reached(self, workload: Workload) -> Optional[tuple[float, Target]]:
-        """(what is compared, the target), or None when there is nothing to compare."""
-        target = workload.target
+    def reached(self, workload: Workload, target: Target) -> Optional[float]:
+        """What the target limits, or None when there is nothing to compare."""
         ours = self.median(workload.name, "nopage")
-        if target is None or ours is None:
-            return None
-        if not target.against:
-            return ours, target
+        if ours is None or not target.against:
+            return ours
         base = self.median(workload.name, target.against)
         if base is None:
             base = self.median(target.against, "nopage")
-        return (ours / base, target) if base else None
+        if not base:
+            return None
+        return base / ours if target.faster else ours / base
 
     def verdict(self, workload: Workload) -> str:
-        """The target's cell: ``met``, ``missed``, or why it can't be said."""
-        target = workload.target
-        if target is None:
-            return ""
-        wanted = f"≤ {target.limit:g} × {target.against}" if target.against else f"≤ {number(target.limit)}"
-        found = self.reached(workload)
-        if found is None:
+        """The targets' cell: ``met``, ``missed``, or why it can't be said, for each."""
+        return "; ".join(self._verdict(workload, target) for target in workload.targets)
+
+    def _verdict(self, workload: Workload, target: Target) -> str:
+        if target.faster:
+            wanted = f"≥ {target.limit:g} × faster than {target.against}"
+        else:
+            wanted = f"≤ {target.limit:g} × {target.against}" if target.against else f"≤ {number(target.limit)}"
+        value = self.reached(workload, target)
+        if value is None:
             return f"{wanted}: not measured"
-        value, _ = found
-        shown = f"{value:.2f}" if target.against else number(value)
-        return f"{wanted}: {'met' if value <= target.limit else 'missed'} ({shown})"
+        shown = number(value) if target.faster or not target.against else f"{value:.2f}"
+        return f"{wanted}: {'met' if target.met(value) else 'missed'} ({shown})"
 
     def missed(self) -> list[str]:
-        """Names of the workloads whose target was missed."""
-        found = ((workload, self.reached(workload)) for workload in self.workloads)
-        return [workload.name for workload, got in found if got is not None and got[0] > got[1].limit]
+        """Names of the workloads of which a target was missed."""
+        return [
+            workload.name
+            for workload in self.workloads
+            if any(
+                value is not None and not target.met(value)
+                for target in workload.targets
+                for value in [self.reached(workload, target)]
+            )
+        ]
 
     # -- output --------------------------------------------------------------------------------------
 

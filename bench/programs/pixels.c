@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Stores of 4 bytes over a mapping, again and again: nanoseconds a store in the best round.
- * pixels WHERE [KIB] [ROUNDS]   WHERE: anonymous, or a file or device that is mapped from its start */
+ * pixels WHERE [KIB] [ROUNDS] [fill]   WHERE: anonymous, or a file or device that is mapped from its start
+ * fill: written first, so that there are pages */
 #include "timing.h"
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 int main(int argc, char **argv)
 {
@@ -15,6 +17,9 @@ int main(int argc, char **argv)
         file = open(where, O_RDWR);
         need(file >= 0, where);
         flags = MAP_SHARED;
+        static char page[4096];
+        for (long n = 0; argc > 4 && n < bytes; n += 4096)
+            need(write(file, page, sizeof page) == sizeof page, "write");
     }
     volatile uint32_t *pixels = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, file, 0);
     need(pixels != MAP_FAILED, "mmap");

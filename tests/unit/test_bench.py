@@ -19,8 +19,8 @@ from bench.runner import Bench, Failed, number, write_json
 from bench.without import compiled
 from bench.workloads import WORKLOADS, Target, Workload
 
-ONE = Workload("one", "a thing", "ns/thing", "getppid", ("10",), target=Target(4, "host"))
-TWO = Workload("two", "another", "ns/thing", "getppid", ("10",), peers=("host", "nopage"), target=Target(100))
+ONE = Workload("one", "a thing", "ns/thing", "getppid", ("10",), targets=(Target(4, "host"),))
+TWO = Workload("two", "another", "ns/thing", "getppid", ("10",), peers=("host", "nopage"), targets=(Target(100),))
 
 
 def with_figures(monkeypatch: pytest.MonkeyPatch, figures: dict[str, float], rounds: int = 1) -> Bench:
@@ -69,7 +69,7 @@ def test_once_tells_a_number_from_a_complaint(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(runner, "command", lambda *_args, line=script: ["sh", "-c", line])
         if isinstance(result, float):
             assert runner.once(ONE, "host") == result
-            assert runner.once(replace(ONE, whole=True), "host") < 10_000
+            assert runner.once(replace(ONE, measure="time"), "host") < 10_000
         else:
             with pytest.raises(Failed, match=result):
                 runner.once(ONE, "host")
@@ -87,7 +87,7 @@ def test_every_workload_has_its_program_and_a_target_that_exists() -> None:
         source = peers.PROGRAMS / f"{workload.program}.c"
         assert source.exists() or (peers.TOP / "guest" / "bin" / "x86_64" / workload.program).exists()
         assert set(workload.peers) <= set(peers.NAMES)
-        assert workload.target is None or workload.target.against in {"", *workload.peers, *names}
+        assert all(target.against in {"", *workload.peers, *names} for target in workload.targets)
     assert len(names) == len(WORKLOADS)
 
 
