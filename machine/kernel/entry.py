@@ -267,8 +267,6 @@ class Entry:
 
     def return_to_user(self, task: Task) -> None:
         """On the kernel stack, before user code goes on: deliver signals, restart calls."""
-        from machine.kernel.task.deliver import do_signal
-
         if not task.sigpending and task.orig_ax < 0:  # a page fault, mostly
             return
         if task in self.kernel.mmio.steps:  # one instruction on a device's registers first
@@ -278,12 +276,18 @@ class Entry:
             debugger.returning(task)
         result = self.cpu.regs[RAX]
         restarts = task.orig_ax >= 0 and ERESTARTSYS <= -_signed(result, task.abi.bits) <= ERESTART_RESTARTBLOCK
-        while task.sigpending or restarts:
-            do_signal(self.kernel, task)
-            restarts = False
+        if task.sigpending or restarts:
+            self._signals(task)
         if debugger is not None:
             debugger.returned(task)
         task.orig_ax = -1
+
+    def _signals(self, task: Task) -> None:
+        from machine.kernel.task.deliver import do_signal
+
+        do_signal(self.kernel, task)
+        while task.sigpending:
+            do_signal(self.kernel, task)
 
 
 def _nothing() -> None:

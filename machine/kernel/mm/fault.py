@@ -25,6 +25,8 @@ from machine.kernel.mm.do_fault import (
     write_shared,
 )  # fmt: skip
 from machine.kernel.mm.do_fault import SIGSEGV as FAULT_SIGSEGV
+from machine.kernel.mm.fault_around import fault_around
+from machine.kernel.mm.filemap import generic_file_vm_ops
 from machine.kernel.mm.page import (
     NOPAGE_OOM,
     NOPAGE_SIGBUS,
@@ -214,6 +216,10 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
     if driver:
         answer, fresh = call_for_page(kernel, ops.owner, "nopage", ops.nopage, vma, page, kind)
     else:
+        if not write and kernel.batch_faults and kernel.events.fault is None and ops is generic_file_vm_ops:
+            outcome = fault_around(mm, vma, page, index)
+            if outcome >= 0:
+                return outcome
         answer = ops.nopage(vma, page, kind)
         fresh = ()
     kernel.fault_answer = ops.owner.nopage_name if driver else "file"

@@ -57,6 +57,26 @@ class UserAccess:
                 return -1
         return -1
 
+    def _span(self, address: int, count: int, wanted: int) -> tuple[int, int]:
+        """(physical address, bytes) of the memory at `address` that lies in one piece in RAM and in one page table,
+        through entries that have every bit of `wanted`; 0 bytes where the first has not."""
+        base = self.tables.leaves.get(address >> 21)
+        if base is None:
+            return 0, 0
+        offset = address & (PAGE_SIZE - 1)
+        first = address >> PAGE_SHIFT & 511
+        most = min(512 - first, (offset + count + PAGE_SIZE - 1) >> PAGE_SHIFT)
+        entries = self.ram.words[base + first : base + first + most].tolist()
+        frame = expected = entries[0] & _FRAME
+        for pte in entries:
+            if pte & wanted != wanted or pte & _FRAME != expected:
+                break
+            expected += PAGE_SIZE
+        length = min(expected - frame - offset, count)
+        if length <= 0 or not (frame + offset + length <= self.ram.low_end or self.ram.holds(frame + offset, length)):
+            return 0, 0
+        return frame + offset, length
+
     def _device_entry(self, address: int, write: bool) -> int:
         """Physical address of a device register behind `address` (its entry is never present), or -1."""
         pte = self.tables.get(address)
@@ -71,6 +91,12 @@ class UserAccess:
             return self._read_piece(address, count)
         parts = []
         while count > 0:
+            physical, piece = self._span(address, count, _READABLE | A)
+            if piece:
+                parts.append(bytes(self.ram.view[physical : physical + piece]))
+                address += piece
+                count -= piece
+                continue
             piece = min(count, PAGE_SIZE - (address & (PAGE_SIZE - 1)))
             data = self._read_piece(address, piece)
             parts.append(data)
@@ -97,6 +123,15 @@ class UserAccess:
         count = len(data)
         view = memoryview(data)
         while done < count:
+            if count - done > PAGE_SIZE:
+                physical, piece = self._span(address, count - done, _WRITABLE | A | D)
+                if piece:
+                    self.ram.view[physical : physical + piece] = view[done : done + piece]
+                    if self.mem.any_executed(physical >> PAGE_SHIFT, (physical + piece - 1) >> PAGE_SHIFT):
+                        self.kernel.cpu.drop_code()
+                    done += piece
+                    address += piece
+                    continue
             piece = min(count - done, PAGE_SIZE - (address & (PAGE_SIZE - 1)))
             physical = self._translate(address, True)
             if physical < 0:

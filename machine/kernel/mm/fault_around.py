@@ -1,0 +1,67 @@
+"""Pages of a mapped file mapped with the one that was touched (mm/memory.c: do_fault_around; since Linux 3.15).
+
+A read fault maps the pages of the file that are in the page cache already, within the 64 KiB around it, and it counts
+as one fault.  Before that the page is read with its neighbours (mm/filemap.c: do_sync_mmap_readahead).  With one page a
+fault, as in 2.6.10, where faults are watched and in a machine without `batch_faults`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Any
+
+from machine.hardware.paging import A
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.mm.page import VM_FAULT_MAJOR, VM_FAULT_MINOR
+from machine.kernel.mm.vma import VM_EXEC, VM_RAND_READ, vm_area_struct
+
+if TYPE_CHECKING:
+    from machine.kernel.mm.filemap import address_space
+    from machine.kernel.mm.space import mm_struct
+
+AROUND = 16
+"""Pages (`fault_around_bytes`); a power of two, so that they share a page table."""
+
+
+def fault_around(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> int:
+    """Map `page`, which is about to be read, and its neighbours: VM_FAULT_MINOR or _MAJOR.
+
+    -1 where the page is to be asked for alone.  `index` is the page's entry among the words of RAM.  Errno of a host's
+    file that can't be read.
+    """
+    filp: Any = vma.vm_file
+    mapping: address_space = filp.f_inode.i_mapping
+    wanted = vma.vm_pgoff + (page - vma.vm_start >> PAGE_SHIFT)
+    last = mapping.host.i_size - 1 >> PAGE_SHIFT
+    if wanted > last:
+        return -1
+    outcome, pages = VM_FAULT_MINOR, mapping.pages
+    if wanted not in pages:
+        if vma.vm_flags & VM_RAND_READ or not mapping.read_ahead(wanted):
+            return -1
+        outcome = VM_FAULT_MAJOR
+    start = max(page & -(AROUND << PAGE_SHIFT), vma.vm_start)
+    end = min((page & -(AROUND << PAGE_SHIFT)) + (AROUND << PAGE_SHIFT), vma.vm_end)
+    index -= page - start >> PAGE_SHIFT
+    first = wanted - (page - start >> PAGE_SHIFT)
+    number = min(end - start >> PAGE_SHIFT, last - first + 1)
+    entries = mm.ram.words[index : index + number]
+    frames = [pages.get(each, -1) for each in range(first, first + number)]
+    low = frames[0]
+    if low >= 0 and frames == list(range(low, low + number)) and not any(entries):
+        _map_run(mm, vma, entries, low)
+    else:
+        for i, pfn in enumerate(frames):
+            if pfn >= 0 and not entries[i]:
+                _map_run(mm, vma, entries[i : i + 1], pfn)
+    mm.kernel.fault_answer = "file"
+    mm.kernel.fault_pfn = pages[wanted]
+    return outcome
+
+
+def _map_run(mm: mm_struct, vma: vm_area_struct, entries: memoryview, pfn: int) -> None:
+    number = len(entries)
+    mm.mem.map_run(pfn, number, bool(vma.vm_flags & VM_EXEC))
+    low = pfn << PAGE_SHIFT | vma.vm_page_prot | A
+    entries[:] = memoryview(array("Q", range(low, low + (number << PAGE_SHIFT), PAGE_SIZE)))
+    mm.rss_file += number
