@@ -50,6 +50,10 @@ class RegisterImage:
         control = ("FPSW", "FPCW", "FPTAG", "FOP", "FIP", "FDP", "MXCSR")  # in the order of FpuControl
         self._fpu_control = [getattr(numbers, "UC_X86_REG_" + name) for name in control]
         self._template64 = self._template32 = b""
+        self._fp_region = slice(0, 0)
+        """The part of the image with all x87 and SSE state in it; empty until it is looked for."""
+        self._fp_image = self._fp_saved = b""
+        """What that part was when it was saved or loaded last, and the same as FXSAVE64 stores it."""
 
     def _bind(self) -> None:
         """Bind what each trap calls without the binding's layers, and make the views."""
@@ -153,17 +157,39 @@ class RegisterImage:
 
     def fxsave(self) -> bytes:
         """The 512 bytes that FXSAVE64 stores for the image (hardware/fpu.py)."""
-        control = FpuControl._make(self.get_register(number) for number in self._fpu_control)
-        return pack_fxsave(control, self._st, self._xmm)
+        now = self._fp_now()
+        if now != self._fp_image:
+            control = FpuControl._make(self.get_register(number) for number in self._fpu_control)
+            self._fp_saved = pack_fxsave(control, self._st, self._xmm)
+            self._fp_image = now
+        return self._fp_saved
 
     def fxrstor(self, area: bytes) -> None:
         """Load x87 and SSE state into the image from the 512 bytes of an FXSAVE64 area.
 
         The caller has checked MXCSR against `fpu.MXCSR_MASK`.
         """
+        if area == self._fp_saved and self._fp_now() == self._fp_image:
+            return  # a signal handler that left them alone, mostly
         control = unpack_fxsave(area, self._st, self._xmm)
         for number, value in zip(self._fpu_control, control, strict=True):
             self.set_register(number, value)
+
+    def _fp_now(self) -> bytes:
+        if not self._fp_region.stop:
+            self._fp_region = self._find_fp_region()
+        return bytes(self.image[self._fp_region])
+
+    def _find_fp_region(self) -> slice:
+        """From the first to the last byte that differs when every x87 and SSE register is another."""
+        before = bytes(self.image)
+        for number in self._fpu_control:
+            self.set_register(number, self.get_register(number) ^ 0x2040)
+        for view in (*self._st, *self._xmm):
+            view[:] = bytes(byte ^ 0xFF for byte in view)
+        changed = [i for i, (old, new) in enumerate(zip(before, self.image, strict=True)) if old != new]
+        self.image[:] = before
+        return slice(changed[0], changed[-1] + 1)
 
     # -- whole images --------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ aligned to 64 bytes, the FXSAVE image with an XSAVE header behind it.
 from __future__ import annotations
 
 import struct
+from functools import cache
 from typing import TYPE_CHECKING
 
 from machine.hardware.cpu import CS, EFLAGS, GENERAL_PROTECTION, R8, RAX, RBP, RBX, RCX, RDI, RDX, RIP, RSI, RSP, SS
@@ -143,6 +144,7 @@ def _with_features(area: bytes, features: int) -> bytes:
     return x87[:24] + area[24:32] + x87[32:160] + sse[160:416] + bytes(96)
 
 
+@cache
 def initial_fpstate() -> bytes:
     """The FXSAVE image of a fresh program."""
     area = bytearray(512)
