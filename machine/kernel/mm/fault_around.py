@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from machine.hardware.paging import A
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
-from machine.kernel.mm.page import VM_FAULT_MAJOR, VM_FAULT_MINOR
+from machine.kernel.abi.errno import Errno
+from machine.kernel.mm.ahead import SPARE
+from machine.kernel.mm.filemap import OWNER
+from machine.kernel.mm.page import VM_FAULT_MAJOR, VM_FAULT_MINOR, PG_exec
 from machine.kernel.mm.vma import VM_EXEC, VM_RAND_READ, vm_area_struct
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 AROUND = 16
 """Pages (`fault_around_bytes`); a power of two, so that they share a page table."""
+READAHEAD = 32
+"""Pages that are read at once (VM_READAHEAD_PAGES); a power of two."""
 
 
 def fault_around(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> int:
@@ -37,7 +42,7 @@ def fault_around(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> i
         return -1
     outcome, pages = VM_FAULT_MINOR, mapping.pages
     if wanted not in pages:
-        if vma.vm_flags & VM_RAND_READ or not mapping.read_ahead(wanted):
+        if vma.vm_flags & VM_RAND_READ or not read_ahead(mapping, wanted):
             return -1
         outcome = VM_FAULT_MAJOR
     start = max(page & -(AROUND << PAGE_SHIFT), vma.vm_start)
@@ -59,9 +64,38 @@ def fault_around(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> i
     return outcome
 
 
+def read_ahead(mapping: address_space, index: int) -> bool:
+    """Read page `index` with those around it that are on the host and in no frame; False where it must be alone."""
+    first = index & -READAHEAD
+    cluster = range(first, first + READAHEAD)
+    if cluster.stop << PAGE_SHIFT > mapping.backing_size or not mapping.pages.keys().isdisjoint(cluster):
+        return False
+    assert mapping.backing is not None
+    mem = mapping.kernel.mem
+    pfn = mem.alloc_run(READAHEAD.bit_length() - 1, SPARE, OWNER, mapped=0)
+    if pfn is None:
+        return False
+    memory = mapping.kernel.ram.view[pfn << PAGE_SHIFT : (pfn + READAHEAD) << PAGE_SHIFT]
+    try:
+        count = mapping.backing.preadv(memory, first << PAGE_SHIFT)
+    except Errno:
+        for each in range(pfn, pfn + READAHEAD):
+            mem.put_page(each)
+        raise
+    if count < len(memory):
+        memory[count:] = bytes(len(memory) - count)
+    mapping.pages.update(zip(cluster, range(pfn, pfn + READAHEAD), strict=True))
+    return True
+
+
 def _map_run(mm: mm_struct, vma: vm_area_struct, entries: memoryview, pfn: int) -> None:
-    number = len(entries)
-    mm.mem.map_run(pfn, number, bool(vma.vm_flags & VM_EXEC))
+    """One more mapping, and a reference for it, of each of the frames from `pfn` on."""
+    mem, number = mm.mem, len(entries)
+    end = pfn + number
+    for counts in (mem.count, mem.mapcount):
+        counts[pfn:end] = memoryview(array("i", [count + 1 for count in counts[pfn:end]]))
+    if vma.vm_flags & VM_EXEC:
+        mem.flags[pfn:end] = bytes(flags | PG_exec for flags in mem.flags[pfn:end])
     low = pfn << PAGE_SHIFT | vma.vm_page_prot | A
     entries[:] = memoryview(array("Q", range(low, low + (number << PAGE_SHIFT), PAGE_SIZE)))
     mm.rss_file += number

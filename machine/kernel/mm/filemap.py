@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
 OWNER = "page cache"
-READAHEAD = 32
-"""Pages that are read at once where a mapping is touched (VM_READAHEAD_PAGES); a power of two."""
-SPARE = 4096
-"""Frames that must be free beside them."""
 _OFFSET = PAGE_SIZE - 1
 F_SEAL_WRITE, F_SEAL_FUTURE_WRITE = 0x8, 0x10
 
@@ -142,29 +138,6 @@ class address_space:
             frame[len(data) :] = bytes(PAGE_SIZE - len(data))
         self.pages[index] = pfn
         return pfn
-
-    def read_ahead(self, index: int) -> bool:
-        """Read page `index` with those around it that are on the host and in no frame; False where it must be alone."""
-        first = index & -READAHEAD
-        cluster = range(first, first + READAHEAD)
-        if cluster.stop << PAGE_SHIFT > self.backing_size or not self.pages.keys().isdisjoint(cluster):
-            return False
-        assert self.backing is not None
-        mem, ram = self.kernel.mem, self.kernel.ram
-        pfn = mem.alloc_run(READAHEAD.bit_length() - 1, SPARE, OWNER, mapped=0)
-        if pfn is None:
-            return False
-        memory = ram.view[pfn << PAGE_SHIFT : (pfn + READAHEAD) << PAGE_SHIFT]
-        try:
-            count = self.backing.preadv(memory, first << PAGE_SHIFT)
-        except Errno:
-            for each in range(pfn, pfn + READAHEAD):
-                mem.put_page(each)
-            raise
-        if count < len(memory):
-            memory[count:] = bytes(len(memory) - count)
-        self.pages.update(zip(cluster, range(pfn, pfn + READAHEAD), strict=True))
-        return True
 
     def _new_page(self, index: int) -> int:
         """A page of zeros that only memory has."""

@@ -88,9 +88,6 @@ def _array(frames: int, code: str, width: int) -> memoryview:
     return memoryview(mmap.mmap(-1, frames * width, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)).cast(code)  # type: ignore[call-overload,no-any-return]
 
 
-_EXECUTED = frozenset(flags for flags in range(256) if flags & PG_exec)
-
-
 @cache
 def _run(code: str, value: int, number: int) -> memoryview:
     return memoryview(array(code, [value]) * number)
@@ -233,18 +230,6 @@ class Memory:
         self.flags[pfn:end] = bytes((PG_used,)) * number
         return pfn
 
-    def map_run(self, pfn: int, number: int, executable: bool) -> None:
-        """One more mapping, and a reference for it, of each of `number` frames."""
-        end, once = pfn + number, _run("i", 1, number)
-        if self.count[pfn:end] == once and not any(self.mapcount[pfn:end]):
-            self.count[pfn:end], self.mapcount[pfn:end] = _run("i", 2, number), once
-        else:
-            for each in range(pfn, end):
-                self.count[each] += 1
-                self.mapcount[each] += 1
-        if executable:
-            self.flags[pfn:end] = bytes(flags | PG_exec for flags in bytes(self.flags[pfn:end]))
-
     def give_back(self, pfn: int) -> None:
         """A frame of `alloc_run` that nobody has touched: free again, and still zero."""
         self.mapcount[pfn] = 0
@@ -365,10 +350,6 @@ class Memory:
             f"Bad page state: frame {pfn:#x} count:{self.count[pfn]} mapcount:{self.mapcount[pfn]} "
             f"owner:{getattr(owner, 'name', owner)}: {why}"
         )
-
-    def any_executed(self, first: int, last: int) -> bool:
-        """Whether code may have been translated from one of the frames `first` to `last`."""
-        return not _EXECUTED.isdisjoint(self.flags[first : last + 1])
 
     # -- questions ---------------------------------------------------------------------------------
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _FRAME = 0x000F_FFFF_FFFF_F000
 _DEVICE = 1 << 9
 """As `mm/space.py: DEVICE`."""
+_EXECUTED = frozenset(flags for flags in range(256) if flags & PG_exec)
+"""Flags of frames that code may have been translated from."""
+_LAST = PAGE_SIZE - 1
 _READABLE = P | US
 _WRITABLE = P | US | RW
 
@@ -127,7 +130,9 @@ class UserAccess:
                 physical, piece = self._span(address, count - done, _WRITABLE | A | D)
                 if piece:
                     self.ram.view[physical : physical + piece] = view[done : done + piece]
-                    if self.mem.any_executed(physical >> PAGE_SHIFT, (physical + piece - 1) >> PAGE_SHIFT):
+                    if not _EXECUTED.isdisjoint(
+                        self.mem.flags[physical >> PAGE_SHIFT : (physical + piece + _LAST) >> PAGE_SHIFT]
+                    ):
                         self.kernel.cpu.drop_code()
                     done += piece
                     address += piece
