@@ -18,6 +18,7 @@ from machine.hardware.cpu import (
     GENERAL_PROTECTION,
     INVALID_OPCODE,
     OVERFLOW,
+    PAGE_FAULT,
     R11,
     RAX,
     RCX,
@@ -25,7 +26,18 @@ from machine.hardware.cpu import (
     RIP,
 )
 from machine.kernel.abi.errno import ENOSYS, ERESTART_RESTARTBLOCK, ERESTARTSYS, Errno
-from machine.kernel.abi.signal import FPE_INTDIV, ILL_ILLOPN, SI_KERNEL, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, TRAP_TRACE
+from machine.kernel.abi.signal import (
+    BUS_ADRERR,
+    FPE_INTDIV,
+    ILL_ILLOPN,
+    SI_KERNEL,
+    SIGBUS,
+    SIGFPE,
+    SIGILL,
+    SIGSEGV,
+    SIGTRAP,
+    TRAP_TRACE,
+)
 from machine.kernel.mm.fault import do_page_fault
 from machine.kernel.mm.trace import FaultTrace
 from machine.kernel.syscalls import SyscallTable
@@ -38,6 +50,8 @@ if TYPE_CHECKING:
     from machine.kernel.task.task import Task
 
 IA32_SYSCALL_VECTOR = 0x80
+INJECTED = "injected"
+"""`kernel.fault_answer` of a fault that was not answered because a test wanted so."""
 
 _MASK64 = 0xFFFF_FFFF_FFFF_FFFF
 _MASK32 = 0xFFFF_FFFF
@@ -65,6 +79,9 @@ class Entry:
         self.tamper: Optional[Callable[[Task, str, Optional[Syscall]], tuple[int, str]]] = None
         """Makes system calls, or doesn't (`-e inject=`): task, name, row -> result, what a view adds.  Asked only while
         somebody listens to system calls."""
+        self.tamper_fault: Optional[Callable[[Task, int, int], bool]] = None
+        """True where a page fault is to end in SIGBUS: task, address, error code.  Asked only while somebody listens to
+        faults."""
         self._table64 = SyscallTable("x86_64")
         self._table32 = SyscallTable("i386")
         self.cpu.on_page_fault = self.page_fault
@@ -99,9 +116,20 @@ class Entry:
             sched.enter(_nothing)
 
     def _traced_fault(self, task: Task, address: int, error_code: int) -> None:
-        trace = FaultTrace(self.kernel, task, address, error_code, "user")
-        do_page_fault(self.kernel, task, address, error_code)
+        kernel = self.kernel
+        trace = FaultTrace(kernel, task, address, error_code, "user")
+        if self.injects(task, address, error_code):
+            kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT, error_code)
+        else:
+            do_page_fault(kernel, task, address, error_code)
         trace.end()
+
+    def injects(self, task: Task, address: int, error_code: int) -> bool:
+        """Whether somebody wants this fault to fail."""
+        if self.tamper_fault is None or not self.tamper_fault(task, address, error_code):
+            return False
+        self.kernel.fault_answer = INJECTED
+        return True
 
     # -- system calls ----------------------------------------------------------------------------
 

@@ -206,7 +206,7 @@ class Kernel(BoardSide):
         if self.events.fault is None or task is None or task.mm is not mm:
             return fault.faultin(mm, address, error_code)
         trace = FaultTrace(self, task, address, error_code, task.syscall or "kernel")
-        result = fault.faultin(mm, address, error_code)
+        result = not self.entry.injects(task, address, error_code) and fault.faultin(mm, address, error_code)
         trace.end()
         return result
 

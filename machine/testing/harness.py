@@ -186,6 +186,24 @@ class Harness:
             self.report.add_command(shown(command))
         return program
 
+    def run(
+        self,
+        *argv: Any,
+        stdin: Union[bytes, str] = b"",
+        timeout: Optional[float] = None,
+        check: bool = False,
+        env: Optional[Mapping[str, str]] = None,
+        cwd: Optional[str] = None,
+    ) -> RunResult:
+        """Run a program to its end."""
+        __tracebackhide__ = True
+        result: RunResult = self.start(*argv, stdin=stdin, env=env, cwd=cwd).wait(timeout, check)
+        return result
+
+    def last(self) -> Optional[RunResult]:
+        """What became of the program that ended last."""
+        return next((each.outcome for each in reversed(self.programs) if each.outcome is not None), None)
+
     def find(self, program: str) -> str:
         """A program that is named by a relative path may lie beside the test."""
         if "/" not in program or program.startswith("/") or os.path.exists(program):

@@ -93,3 +93,75 @@ def does_not_compile(source: object, target: str, text: str) -> str:
 
 def no_compiler(why: str) -> str:
     return f"guest_cc: {why}"
+
+
+# -- faults on purpose ------------------------------------------------------------------------------------------------
+
+
+def bad_nth(nth: object) -> str:
+    return f"inject: nth counts from 1, not {nth}"
+
+
+def sigbus_where() -> str:
+    return 'inject("sigbus"): say where: at="timer.status", at="/dev/uio0+0x8", at="main", or which: nth=3'
+
+
+def no_such_place(at: str, known: Sequence[str]) -> str:
+    there = f"registers here: {', '.join(known)}" if known else "no device model is attached"
+    return (
+        f"inject: at={at!r} is no place: an address, '/dev/NAME+OFFSET', 'device.register', 'file.c:LINE' or a "
+        f"function; {there}"
+    )
+
+
+def no_such_call(name: str, hint: str) -> str:
+    return f"inject: {name!r} is no system call, and not sigbus or oom{hint}"
+
+
+def errno_or_short(name: str) -> str:
+    return f'inject({name!r}): say what it gets: errno="EIO", or short=BYTES'
+
+
+def no_such_errno(name: str, hint: str) -> str:
+    return f"inject: {name!r} is no errno{hint}"
+
+
+def not_shortened(name: str, known: Sequence[str]) -> str:
+    return f"inject({name!r}, short=...): short is for {', '.join(known)}"
+
+
+def no_such_register(device: str, register: str, hint: str) -> str:
+    return f"inject: {device} has no register {register!r}{hint}"
+
+
+def us_or_reads(device: str, register: str) -> str:
+    return f"inject.delayed({device!r}, {register!r}): say how long: us=500, or reads=3"
+
+
+def bad_probability(probability: float, nth: object) -> str:
+    if nth is not None:
+        return "inject.lost_irq: nth=, or probability=, not both"
+    return f"inject.lost_irq: probability={probability:g} is not between 0 and 1"
+
+
+def never_happened(text: str) -> str:
+    return f"{text} did nothing: what it waits for did not happen"
+
+
+def no_such_kind(text: str) -> str:
+    return f"for_each_fault: {text!r} is not oom, ENOMEM, sigbus, syscall:NAME, syscall:NAME=ERRNO or short:NAME"
+
+
+def nothing_failed(head: str, at_least: int) -> str:
+    return f"{head}; at least {at_least} were to be tried"
+
+
+def not_survived(head: str, table: str, again: str) -> str:
+    return f"{head}. Not survived:\n{table}\nTo look at the first: {again}"
+
+
+def wants_a_class(where: str, model: object) -> str:
+    return (
+        f"for_each_fault: the model at {where!r} is an object, {type(model).__name__}(...), and each run wants a fresh "
+        f"one: give its class to the marker"
+    )

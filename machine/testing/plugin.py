@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -182,14 +183,7 @@ def run(_nopage: Harness) -> Run:
     end in time, or sleeps for ever, fails the test.
     """
 
-    def run_program(
-        *argv: Any, stdin: Any = b"", timeout: Optional[float] = None, check: bool = False, **options: Any
-    ) -> RunResult:
-        __tracebackhide__ = True
-        result: RunResult = _nopage.start(*argv, stdin=stdin, **options).wait(timeout, check)
-        return result
-
-    return run_program
+    return _nopage.run
 
 
 @pytest.fixture
@@ -197,6 +191,42 @@ def start(_nopage: Harness) -> Callable[..., Any]:
     """Start a program and hold it: ``p = start("./prog")``, then ``p.stdin.write(b"x")``, ``machine.run_until(...)``,
     ``p.read_until(b"ready")``, ``r = p.wait()``."""
     return _nopage.start
+
+
+@pytest.fixture
+def inject(_nopage: Harness) -> Iterator[Any]:
+    """Faults on purpose: ``inject("sigbus", at="timer.status")``, ``inject("mmap", errno="EAGAIN", nth=2)``,
+    ``inject("oom", nth=3)``, ``inject("read", short=1)``, ``inject.stuck``, ``inject.delayed``, ``inject.lost_irq``.
+
+    One that did nothing is a warning: the test does not test what it says.
+    """
+    from machine.testing import messages
+    from machine.testing.inject import Inject
+
+    made = Inject(_nopage)
+    yield made
+    for text in made.never_hit():
+        warnings.warn(messages.never_happened(text), InjectionWarning, stacklevel=1)
+
+
+@pytest.fixture
+def for_each_fault(_nopage: Harness) -> Callable[..., Any]:
+    """Run a program once for each thing that can fail, each time in a fresh machine like the test's:
+    ``for_each_fault(lambda run: run("./prog", "start"), "oom").assert_survived()``.
+
+    The kinds are "oom", "ENOMEM", "sigbus", "syscall:NAME[=ERRNO]" and "short:NAME"; ``workers=4`` processes.
+    """
+
+    def for_each(what: Any, kind: str, **options: Any) -> Any:
+        from machine.testing.foreach import for_each_fault
+
+        return for_each_fault(_nopage.plan, what, kind, **options)
+
+    return for_each
+
+
+class InjectionWarning(pytest.PytestWarning):
+    """An injection of a test did nothing."""
 
 
 @pytest.fixture

@@ -1,0 +1,155 @@
+"""Where in a program something happens: the place that `at=` of an injection names, and the line of a hit."""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+
+from machine.errors import ConfigError
+from machine.hardware.cpu import RIP, RSP
+from machine.hardware.paging import P
+from machine.hardware.ram import PAGE_MASK, PAGE_SHIFT
+from machine.kernel.mm.space import DEVICE, PTE_PFN
+from machine.kernel.mm.vma import VM_EXEC, VM_SHARED
+from machine.observe.symbols import Location, Symbols
+from machine.testing import messages
+
+if TYPE_CHECKING:
+    from machine import Machine
+    from machine.kernel.mm.vma import vm_area_struct
+    from machine.kernel.task.task import Task
+
+STACK_SCANNED = 2048
+"""Bytes of the stack in which the caller with a source line is looked for."""
+REGISTER_BYTES = 4
+_LINE = re.compile(r"[\w.+-]+:\d+")
+_SYMBOL = re.compile(r"[A-Za-z_]\w*")
+
+
+def mapping_of(area: Optional[vm_area_struct]) -> Optional[tuple[str, int, int]]:
+    """What `Symbols` wants to know of an area."""
+    if area is None or area.vm_file is None:
+        return None
+    return area.vm_file.f_path, area.vm_start, area.vm_pgoff << PAGE_SHIFT
+
+
+class Touch(NamedTuple):
+    """One fault, as places are compared with it."""
+
+    address: int
+    area: Optional[vm_area_struct]
+    physical: int
+    """Of a device's register; -1 for anything else."""
+
+
+class Sources:
+    """Names of the places in the programs of a machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._symbols = Symbols(machine.read_file)
+
+    def at(self, task: Task, rip: int) -> Location:
+        """Function and line of an address."""
+        return self._symbols.locate(rip, mapping_of(task.mm.vma_at(rip)))
+
+    def here(self, task: Task) -> str:
+        """Where the task is: the innermost place with a source line, as far as the stack tells it."""
+        regs = self.machine.kernel.cpu.regs
+        place = self.at(task, regs[RIP])
+        if place.line:
+            return str(place)
+        caller = self._caller(task, regs[RSP])
+        return str(caller) if caller is not None else str(place) or f"{regs[RIP]:#x}"
+
+    def _caller(self, task: Task, stack: int) -> Optional[Location]:
+        """The first word on the stack that follows a call in code with lines.  No unwinding: libraries often have no
+        information for it."""
+        width = task.abi.bits // 8
+        data = self.machine.kernel.peek_user(task.mm, stack, STACK_SCANNED)
+        for (word,) in struct.iter_unpack("<Q" if width == 8 else "<I", data[: len(data) // width * width]):
+            area = task.mm.vma_at(word)
+            if area is None or not area.vm_flags & VM_EXEC:
+                continue
+            before = self.machine.kernel.peek_user(task.mm, word - 5, 5)
+            if before[:1] == b"\xe8" or before[3:4] == b"\xff" or before[2:3] == b"\xff":
+                place = self.at(task, word - 1)
+                if place.line:
+                    return place
+        return None
+
+
+class Place:
+    """What `at=` says: an address, ``/dev/uio0`` or ``/dev/uio0+0x8``, ``timer.status``, ``timer.c:38`` or the name of
+    a function."""
+
+    def __init__(self, machine: Machine, at: Any, sources: Sources) -> None:
+        self._machine, self._sources, self.text = machine, sources, at
+        self._path, self._offset = "", -1
+        self._physical = -1
+        self._code = ""
+        if isinstance(at, int):
+            self.text = f"{at:#x}"
+            self._address = at
+            return
+        self._address = -1
+        self._parse(str(at))
+
+    def _parse(self, at: str) -> None:
+        if at.startswith("/"):
+            self._path, plus, offset = at.partition("+")
+            self._offset = int(offset, 0) if plus else -1
+        elif _LINE.fullmatch(at) or _SYMBOL.fullmatch(at):
+            self._code = at
+        else:
+            self._physical = self._register(at)
+
+    def _register(self, at: str) -> int:
+        device, _, register = at.partition(".")
+        known = []
+        for each in self._machine.kernel.bus.blocks:
+            for name, reg in each.block.registers.items():
+                known.append(f"{each.block.name}.{name}")
+                if (each.block.name, name) == (device, register):
+                    return int(each.start + reg.offset)
+        raise ConfigError(messages.no_such_place(at, known))
+
+    def holds(self, task: Task, touch: Touch) -> bool:
+        """Whether a fault is there.  A page is one place; a register has its own bytes."""
+        if self._code:
+            where = self._sources.at(task, self._machine.kernel.cpu.regs[RIP])
+            return self._code in (where.function, f"{where.file}:{where.line}")
+        if self._physical >= 0:
+            return 0 <= touch.physical - self._physical < REGISTER_BYTES
+        if not self._path:
+            return _near(touch, touch.address, self._address)
+        area = touch.area
+        if area is None or area.vm_file is None or area.vm_file.f_path != self._path:
+            return False
+        offset = touch.address - area.vm_start + (area.vm_pgoff << PAGE_SHIFT)
+        return self._offset < 0 or _near(touch, offset, self._offset)
+
+
+def _near(touch: Touch, position: int, wanted: int) -> bool:
+    if touch.physical >= 0:
+        return 0 <= position - wanted < REGISTER_BYTES
+    return position & PAGE_MASK == wanted & PAGE_MASK
+
+
+def touch_of(task: Task, address: int) -> Touch:
+    """What a fault touches."""
+    area = task.mm.vma_at(address)
+    entry = 0 if area is None else task.mm.tables.get(address)
+    if entry & DEVICE and not entry & P:
+        return Touch(address, area, (entry & PTE_PFN) | (address & ~PAGE_MASK))
+    return Touch(address, area, -1)
+
+
+def can_be_a_bus_error(touch: Touch) -> bool:
+    """Memory of a device, or of a file that is shared: where SIGBUS comes from.  Not a program's own text."""
+    area = touch.area
+    if area is None or area.vm_file is None:
+        return False
+    driver = area.vm_ops is not None and area.vm_ops.owner is not None
+    return touch.physical >= 0 or driver or bool(area.vm_flags & VM_SHARED and not area.vm_flags & VM_EXEC)
