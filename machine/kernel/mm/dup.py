@@ -37,6 +37,10 @@ def dup_mm(old: mm_struct) -> mm_struct:
                 vma_open(copy)
     except Errno:
         old.flush_tlb()
+        if new.userfault_forks:
+            from machine.kernel.fs.userfaultfd_events import forget_forks
+
+            forget_forks(new)
         new.put()
         raise
     old.flush_tlb()

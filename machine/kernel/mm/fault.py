@@ -38,7 +38,7 @@ from machine.kernel.mm.page import (
     PG_exec,
     PG_reserved,
 )
-from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL
+from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL, UFFD_WP
 from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct
 from machine.kernel.module import DRIVER_FAILED, GIVEN_UP, HANDED_OVER, call_for_page, module
 
@@ -170,7 +170,10 @@ def handle_mm_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: boo
             else:
                 outcome = do_anonymous_page(mm, vma, page, write, index)
         elif write and not pte & RW:
-            outcome = do_wp_page(mm, vma, page, index, pte)
+            if pte & UFFD_WP and vma.vm_ops is not None and vma.vm_ops.userfault is not None:
+                outcome = vma.vm_ops.userfault(vma, address, write, index, flags)
+            else:
+                outcome = do_wp_page(mm, vma, page, index, pte)
         else:
             kernel.fault_answer = "already present"
             mm.ram.words[index] = pte | A
@@ -206,10 +209,10 @@ def do_anonymous_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool
     return VM_FAULT_MINOR
 
 
-def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index: int) -> int:
-    """First touch of a page that the area's `nopage` method provides (mm/memory.c: do_no_page)."""
+def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index: int, ops: Any = None) -> int:
+    """First touch of a page that the area's `nopage` method, or that of `ops`, provides (mm/memory.c: do_no_page)."""
     kernel, mem, words = mm.kernel, mm.mem, mm.ram.words
-    ops = vma.vm_ops
+    ops = ops or vma.vm_ops
     assert ops is not None and ops.nopage is not None
     driver = ops.owner is not None
     kind = [VM_FAULT_MINOR]

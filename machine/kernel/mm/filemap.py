@@ -127,7 +127,7 @@ class address_space:
     def _read_page(self, index: int) -> int:
         start = index << PAGE_SHIFT
         if start >= self.backing_size:
-            return self._new_page(index)
+            return self.new_page(index)
         assert self.backing is not None
         kernel = self.kernel
         data = self.backing.pread(min(PAGE_SIZE, self.backing_size - start), start)
@@ -139,7 +139,7 @@ class address_space:
         self.pages[index] = pfn
         return pfn
 
-    def _new_page(self, index: int) -> int:
+    def new_page(self, index: int) -> int:
         """A page of zeros that only memory has."""
         charged = self.account is not None and not self.write_through
         if charged:
@@ -167,7 +167,7 @@ class address_space:
     def _whole_page(self, index: int) -> int:
         while True:
             try:
-                return self.pages[index] if index in self.pages else self._new_page(index)
+                return self.pages[index] if index in self.pages else self.new_page(index)
             except Errno as error:
                 if error.errno != ENOMEM or not self.kernel.wait_for_memory():
                     raise
@@ -296,7 +296,7 @@ class address_space:
             unmap_mapping_range(self.kernel, self, first, last - 1, even_cows=False)
         self._drop([index for index in self.pages if first <= index < last])
         for index in range(first, min(last, (self.backing_size + _OFFSET) >> PAGE_SHIFT)):
-            self._new_page(index)
+            self.new_page(index)
 
     def _drop(self, indexes: list[int]) -> None:
         mem = self.kernel.mem

@@ -100,9 +100,13 @@ def _advise(mm: mm_struct, vma: vm_area_struct, start: int, end: int, advice: in
             raise Errno(EINVAL)
         if advice == MADV_FREE and vma.vm_file is not None:
             raise Errno(EINVAL)
+        if vma.vm_ops is not None and vma.vm_ops.userfault is not None:
+            _, end = _tell_userfault(mm, vma, start, end)
         # MADV_FREE lets the kernel take the pages at any time: now is one.
         mm.zap_range(start, end)
     elif advice == MADV_REMOVE:
+        if vma.vm_ops is not None and vma.vm_ops.userfault is not None:
+            vma, end = _tell_userfault(mm, vma, start, end)
         _remove(vma, start, end)
     elif advice in (MADV_COLD, MADV_PAGEOUT):
         if flags & (VM_LOCKED | VM_PFNMAP):
@@ -111,6 +115,12 @@ def _advise(mm: mm_struct, vma: vm_area_struct, start: int, end: int, advice: in
         pass  # everything a file has is a read away
     else:
         change_flags(mm, vma, start, end, _advised_flags(vma, advice))
+
+
+def _tell_userfault(mm: mm_struct, vma: vm_area_struct, start: int, end: int) -> tuple[vm_area_struct, int]:
+    from machine.kernel.fs.userfaultfd_events import removed
+
+    return removed(mm, vma, start, end)
 
 
 def _advised_flags(vma: vm_area_struct, advice: int) -> int:

@@ -11,7 +11,7 @@ from machine.kernel.abi.mman import PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PRO
 from machine.kernel.mm.limits import account, enough_memory, may_expand_vm
 from machine.kernel.mm.mmap import populate
 from machine.kernel.mm.page import PG_exec
-from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL, mm_struct, vm_get_page_prot
+from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL, UFFD_WP, mm_struct, vm_get_page_prot
 from machine.kernel.mm.unmapped_area import ULONG_MAX, page_align
 from machine.kernel.mm.vma import (
     VM_ACCOUNT,
@@ -28,7 +28,7 @@ from machine.kernel.mm.vma import (
 from machine.kernel.mm.vma_ops import emit_vma, merge_around, split_vma, watch_code
 
 _PROT = VM_READ | VM_WRITE | VM_EXEC
-_KEPT = PTE_PFN | SPECIAL | A | D | PCD | PWT
+_KEPT = PTE_PFN | SPECIAL | UFFD_WP | A | D | PCD | PWT
 
 
 def change_flags(mm: mm_struct, vma: vm_area_struct, start: int, end: int, flags: int) -> vm_area_struct:
@@ -73,6 +73,8 @@ def change_protection(mm: mm_struct, vma: vm_area_struct, start: int, end: int) 
                 new &= ~RW  # a shared area of a driver without nopage: its writes get copies
             if writable and mem.pfn_valid(pfn) and mem.count[pfn] == 1 and mem.owner_of(pfn) == "anonymous":
                 new |= RW
+            if new & UFFD_WP:
+                new &= ~RW
             if flags & VM_EXEC and mem.pfn_valid(pfn):
                 mem.flags[pfn] |= PG_exec
             words[i] = new

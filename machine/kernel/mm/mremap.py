@@ -155,6 +155,10 @@ def _move_vma(
         move_page_tables(mm, target, address, old_len)
         do_munmap(mm, target, new_len)
         raise moved
+    if new.vm_ops is not None and new.vm_ops.userfault is not None:
+        from machine.kernel.fs.userfaultfd_events import remapped
+
+        remapped(mm, new, address, target, old_len)
     if flags & MREMAP_DONTUNMAP:
         vma.vm_flags &= ~VM_LOCKED
     elif old_len:

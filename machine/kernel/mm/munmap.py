@@ -8,7 +8,7 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
 from machine.kernel.mm.space import MAX_MAP_COUNT, PTE_PFN, mm_struct
 from machine.kernel.mm.unmapped_area import page_align
-from machine.kernel.mm.vma import VM_SHARED
+from machine.kernel.mm.vma import VM_SHARED, vm_area_struct
 from machine.kernel.mm.vma_ops import split_vma, unlink_vma, vma_close
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def do_munmap(mm: mm_struct, start: int, length: int) -> None:
     if last.vm_end > end:
         areas[-1] = split_vma(mm, last, end, True)
     for vma in areas:
+        if vma.vm_ops is not None and vma.vm_ops.userfault is not None:
+            _tell_userfault(mm, vma, start, end)
         unlink_vma(mm, vma)
     _remember_hole(mm, end)
     mm.zap_range(start, end)
@@ -44,6 +46,12 @@ def do_munmap(mm: mm_struct, start: int, length: int) -> None:
         vma_close(vma)
     if mm.kernel.check_invariants:
         mm.kernel.check_mm(mm)
+
+
+def _tell_userfault(mm: mm_struct, vma: vm_area_struct, start: int, end: int) -> None:
+    from machine.kernel.fs.userfaultfd_events import unmapped
+
+    unmapped(mm, vma, start, end)
 
 
 def _remember_hole(mm: mm_struct, end: int) -> None:

@@ -6,7 +6,7 @@ is there now.  mmap.py, munmap.py, mremap.py, fault.py, remap.py, uaccess.py and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.paging import NX, PCD, PWT, RW, US, A, D, P, PageTables
@@ -34,6 +34,8 @@ DEVICE = 1 << 9
 SPECIAL = 1 << 11
 """Software bit of an entry that maps a frame without counting it: made by frame number, for VM_PFNMAP and VM_MIXEDMAP
 areas of today's drivers (`_PAGE_SPECIAL`)."""
+UFFD_WP = 1 << 53
+"""Software bit of an entry whose next write is a message of userfaultfd; it has no RW (`_PAGE_UFFD_WP`)."""
 PTE_PFN = 0x000F_FFFF_FFFF_F000
 
 
@@ -90,6 +92,10 @@ class mm_struct(UserAccess):
         self.ahead_task: Any = None
         self.def_flags = 0
         self.exe_file: Any = None
+        self.userfault_forks: Sequence[tuple[Any, Any]] = ()
+        """(context of the parent, event) of each userfaultfd that hears of the fork that made this space."""
+        self.userfault_events: Sequence[tuple[Any, Any]] = ()
+        """The same of what the call under way has moved and unmapped: at its end it waits until they were read."""
         self.dumpable = 1
         self.thp_disable = False
         """PR_SET_THP_DISABLE: kept and shown, there are no huge pages."""

@@ -29,7 +29,16 @@ def _mmap_pgoff(task: Task, addr: int, length: int, prot: int, flags: int, fd: i
         if flags >> MAP_HUGE_SHIFT & 63 not in (0, 21, 30):
             raise Errno(EINVAL)  # no such size of page
         raise Errno(ENOMEM)  # the pool of huge pages is empty
-    return do_mmap(task.mm, filp, addr, length, prot, flags, pgoff)
+    return _told(task, do_mmap(task.mm, filp, addr, length, prot, flags, pgoff))
+
+
+def _told(task: Task, result: int) -> int:
+    """The call's result, once those who want to hear of it have (userfaultfd)."""
+    if task.mm.userfault_events:
+        from machine.kernel.fs.userfaultfd_events import complete_events
+
+        complete_events(task.mm)
+    return result
 
 
 @syscall("mmap", "addr size flags:PROT_ flags:MAP_ fd ulong:x", abi="x86_64", result="hex")
@@ -57,7 +66,7 @@ def old_mmap(task: Task, block: int) -> int:
 @syscall("munmap", "addr size")
 def sys_munmap(task: Task, addr: int, length: int) -> int:
     do_munmap(task.mm, addr, length)
-    return 0
+    return _told(task, 0)
 
 
 @syscall("mprotect", "addr size flags:PROT_")
@@ -67,12 +76,12 @@ def sys_mprotect(task: Task, addr: int, length: int, prot: int) -> int:
 
 @syscall("mremap", "addr size size flags:MREMAP_ addr:fixed", result="hex")
 def sys_mremap(task: Task, addr: int, old_len: int, new_len: int, flags: int, new_addr: int) -> int:
-    return do_mremap(task.mm, addr, old_len, new_len, flags, new_addr)
+    return _told(task, do_mremap(task.mm, addr, old_len, new_len, flags, new_addr))
 
 
 @syscall("brk", "addr", result="hex")
 def sys_brk(task: Task, brk: int) -> int:
-    return do_brk(task.mm, brk)
+    return _told(task, do_brk(task.mm, brk))
 
 
 @syscall("madvise", "addr size flags:MADV_")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from machine.kernel.abi.errno import EINVAL, Errno
 from machine.kernel.fs.file import O_CLOEXEC, O_NONBLOCK
-from machine.kernel.fs.userfaultfd import userfaultfd_file
+from machine.kernel.fs.userfaultfd_file import userfaultfd_file
 from machine.kernel.syscalls.table import syscall
 
 if TYPE_CHECKING:
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 UFFD_USER_MODE_ONLY = 1
 
 
-@syscall("userfaultfd", "flags:UFFD_", sleeps=False, result="fd",
-         support="missing pages of private anonymous memory; no write protection, minor faults, events")  # fmt: skip
+@syscall("userfaultfd", "flags:UFFD_", sleeps=False, result="fd", support="as Linux 6.1; no huge pages")
 def sys_userfaultfd(task: Task, flags: int) -> int:
     """EINVAL, EMFILE; EPERM for others than root without UFFD_USER_MODE_ONLY."""
     if flags & ~(O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY):

@@ -226,6 +226,10 @@ def kernel_clone(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
     event = 0 if parent.ptrace is None else _ptrace_event(parent, args)
     child = _copy_with_patience(kernel, parent, args)
     pid = child.pid
+    if child.mm.userfault_forks:
+        from machine.kernel.fs.userfaultfd_events import complete_forks
+
+        complete_forks(child.mm)
     if args.flags & CLONE_PARENT_SETTID:
         parent.mm.write_some(args.parent_tid, pid.to_bytes(4, "little"))
     if args.flags & CLONE_CHILD_SETTID:
