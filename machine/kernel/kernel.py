@@ -36,6 +36,7 @@ from machine.kernel.module import calling_line
 from machine.kernel.net.table import UnixTable
 from machine.kernel.printk import Log
 from machine.kernel.setup import system_ram
+from machine.kernel.sysctl import DEFAULTS
 from machine.kernel.task.sched import Scheduler
 from machine.kernel.task.vvar import Vvar
 from machine.kernel.workqueue import Workqueue
@@ -54,7 +55,6 @@ _BOOT = 0x100000
 """Physical address of the GDT and the entry stub, inside the kernel's code."""
 _FIRST_FREE = 0x2C5000
 
-PID_MAX = 32768
 LIMITS_KEPT = 20
 
 
@@ -114,8 +114,8 @@ class Kernel(BoardSide):
         """Name -> what `class_create` made (include/class_device.py)."""
         self.misc_devices: list[Any] = []
         """What `misc_register` made, the newest first (include/miscdevice.py)."""
-        self.sysctl: dict[str, int] = {}
-        """Settings of /proc/sys that were changed (fs/proc_sysctl.py: sysctl)."""
+        self.sysctl = dict(DEFAULTS)
+        """Settings below /proc/sys, by their path (sysctl.py)."""
         self.modules: dict[str, Any] = {}
         self.module_files: dict[str, Path] = {}
         """Drivers that this machine may load besides those that come with nopage: name -> file."""
@@ -337,7 +337,7 @@ class Kernel(BoardSide):
 
     def alloc_pid(self) -> int:
         """The next free process number; they wrap at pid_max, 32768 (kernel/pid.c).  EAGAIN."""
-        pid, pid_max = self._last_pid, self.sysctl.get("kernel/pid_max", PID_MAX)
+        pid, pid_max = self._last_pid, self.sysctl["kernel/pid_max"]
         for _ in range(pid_max):
             pid = pid + 1 if pid + 1 < pid_max else 300
             if pid not in self.tasks and not (pid < self._last_pid and self._is_group(pid)):

@@ -14,7 +14,6 @@ from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.resource import RLIM_INFINITY, RLIMIT_CORE
 from machine.kernel.fs.file import O_CREAT, O_NOFOLLOW, O_RDWR, S_IFMT, S_IFREG
 from machine.kernel.fs.namei import open_file
-from machine.kernel.fs.proc_sysctl import sysctl
 from machine.kernel.fs.read_write import write_bytes
 from machine.observe.corefile import CoreFile
 
@@ -44,7 +43,7 @@ def core_name(kernel: Kernel, task: Task, signo: int, pattern: str) -> str:
         if percent and rest:
             name += str(values.get(rest[0], ""))
             rest = rest[1:]
-    if sysctl(kernel, "kernel/core_uses_pid") and "%p" not in pattern:
+    if kernel.sysctl["kernel/core_uses_pid"] and "%p" not in pattern:
         name += f".{task.tgid}"
     return name
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from machine import Machine
+from tests.conftest import build
+
 HERE = Path(__file__).parent / "system"
 NEEDED = 1 << 6 | 1 << 7 | 1 << 21 | 1 << 25
 """CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, CAP_SYS_TIME."""
@@ -63,3 +66,11 @@ def test_restartable_sequences(guest: Callable[..., object]) -> None:
 @pytest.mark.parametrize("target", ["x86_64", "i386"])
 def test_capabilities_follow_user_ids(system: Callable[..., None], target: str) -> None:
     system("capabilities.c", target)
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_settings_are_obeyed(machine_clean: Callable[..., Machine], target: str) -> None:
+    """/proc/sys belongs to the whole machine: this one is never run on the host.  E3 B11"""
+    machine = machine_clean(ram=32 << 20)
+    result = machine.run([str(build(HERE / "settings.c", target=target))])
+    assert result.exit == 0 and b"FAIL" not in result.stdout, result.stdout.decode()

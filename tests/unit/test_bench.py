@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from bench import peers, runner
+from bench import history, peers, runner, scale
 from bench.__main__ import main
 from bench.floor import measure
 from bench.runner import Bench, Failed, number, write_json
 from bench.without import compiled
-from bench.workloads import WORKLOADS, Target, Workload
+from bench.workloads import WORKLOADS, Target, Workload, at_least
 
 ONE = Workload("one", "a thing", "ns/thing", "getppid", ("10",), targets=(Target(4, "host"),))
 TWO = Workload("two", "another", "ns/thing", "getppid", ("10",), peers=("host", "nopage"), targets=(Target(100),))
@@ -73,6 +73,43 @@ def test_once_tells_a_number_from_a_complaint(monkeypatch: pytest.MonkeyPatch) -
         else:
             with pytest.raises(Failed, match=result):
                 runner.once(ONE, "host")
+
+
+def test_times_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = with_figures(monkeypatch, {"host": 100.0, "qemu": 1.0, "nopage": 20.0})
+    for limit, verdict in ((4, "met"), (6, "missed")):
+        one = replace(ONE, targets=(at_least(limit, "host"), Target(30)))
+        assert bench.verdict(one) == f"≥ {limit} × faster than host: {verdict} (5.00); ≤ 30.0: met (20.0)"
+
+
+def test_history(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A column a commit, and ratios only."""
+    file = tmp_path / "history.jsonl"
+    assert history.main(file) == 1
+    monkeypatch.setattr(history, "commit", lambda: "abc+")
+    monkeypatch.setattr(history, "WORKLOADS", (ONE, TWO))
+    for ours in (500.0, 400.0):
+        history.record(with_figures(monkeypatch, {"host": 100.0, "qemu": 250.0, "nopage": ours}), file)
+    assert history.main(file) == 0
+    text = capsys.readouterr().out.splitlines()
+    assert text[0].count("abc+ (") == 2
+    assert text[2:] == ["| one | 2.00 × qemu | 1.60 × qemu |", "| two | 5.00 × host | 4.00 × host |"]
+
+
+def test_scale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def once(workload: Workload, peer: str) -> float:
+        if workload.name == "areas-100000" and peer == "qemu":
+            raise Failed("exit 1: no room")
+        return float(workload.arguments[0])
+
+    monkeypatch.setattr(runner, "once", once)
+    monkeypatch.setattr(runner, "missing", lambda _peer: None)
+    monkeypatch.setattr(scale, "missing", lambda _peer: None)
+    assert scale.main(["--rounds", "1"]) == 0
+    said = capsys.readouterr()
+    assert "| 1,000 processes | ns/process | 1,000 | 1,000 |" in said.out
+    assert "| 100,000 areas | ns/round | failed | 100,000 |" in said.out
+    assert "areas-100000 on qemu: exit 1: no room" in said.err
 
 
 def test_numbers() -> None:

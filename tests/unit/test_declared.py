@@ -71,7 +71,7 @@ def test_what_is_installed_with_nopage(folder: str) -> None:
 
 @pytest.mark.parametrize("folder", ["tests", "bench"])
 def test_what_the_tests_need(folder: str) -> None:
-    there = declared("cc", "test") | OWN_ENVIRONMENT
+    there = declared("cc", "bench", "test") | OWN_ENVIRONMENT
     missing = {module: where for module, where in foreign(folder).items() if module not in there}
     assert missing == {}
 

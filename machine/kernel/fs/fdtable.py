@@ -11,9 +11,6 @@ from machine.kernel.fs.file import O_PATH, dentry, file
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
-NR_OPEN = 1024 * 1024
-"""No descriptor is ever higher than this (fs.nr_open)."""
-
 
 class files_struct:
     """Open files by descriptor.  Tasks made with CLONE_FILES share one (`get`, `put`)."""
@@ -57,7 +54,8 @@ class files_struct:
     def limit(self) -> int:
         """RLIMIT_NOFILE of the current task."""
         task = self.kernel.current
-        return NR_OPEN if task is None else min(NR_OPEN, task.signal.rlimits[RLIMIT_NOFILE][0])
+        most = self.kernel.sysctl["fs/nr_open"]
+        return most if task is None else min(most, task.signal.rlimits[RLIMIT_NOFILE][0])
 
     def free_fd(self, start: int = 0) -> int:
         """The lowest free descriptor from `start`; EMFILE at the limit."""

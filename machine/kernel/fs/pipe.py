@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 PIPE_BUF = 4096
 """Writes up to this many bytes are never split."""
 PIPE_SIZE = 65536
-PIPE_MAX_SIZE = 1 << 20
 """What F_SETPIPE_SZ gives to users other than root at most."""
 
 
@@ -283,7 +282,7 @@ def set_pipe_size(pipe: pipe_inode_info, size: int, privileged: bool) -> int:
     if size < 0 or size > 1 << 31:
         raise Errno(EINVAL)
     size = max(PIPE_BUF, 1 << (size - 1).bit_length()) if size else PIPE_BUF
-    if size > PIPE_MAX_SIZE and not privileged and size > pipe.size:
+    if size > pipe.kernel.sysctl["fs/pipe-max-size"] and not privileged and size > pipe.size:
         raise Errno(EPERM)
     if size < len(pipe.chunks) * PIPE_BUF:
         raise Errno(EBUSY)

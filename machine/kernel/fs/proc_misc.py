@@ -11,6 +11,7 @@ from machine.kernel.fs.proc_sysctl import SYSCTLS
 from machine.kernel.ipc.msg import proc_sysvipc_msg
 from machine.kernel.ipc.sem import proc_sysvipc_sem
 from machine.kernel.ipc.shm import proc_sysvipc_shm
+from machine.kernel.mm.limits import commit_limit, committed
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -92,7 +93,6 @@ def _meminfo(kernel: Kernel) -> Text:
     cached = cached_frames(kernel)
     slab = kernel.slab.frames()
     tables = sum(mm.tables.table_frames() for mm in kernel.mms)
-    committed = sum(mm.total_vm for mm in kernel.mms)
     figures = (
         ("MemTotal", total), ("MemFree", free), ("MemAvailable", max(0, free + cached - mem.min_free)),
         ("Buffers", 0), ("Cached", cached), ("SwapCached", 0), ("Active", anonymous), ("Inactive", cached),
@@ -100,8 +100,8 @@ def _meminfo(kernel: Kernel) -> Text:
         ("Unevictable", 0), ("Mlocked", sum(mm.locked_vm for mm in kernel.mms)), ("SwapTotal", 0), ("SwapFree", 0),
         ("Dirty", 0), ("Writeback", 0), ("AnonPages", anonymous), ("Mapped", sum(mm.rss_file for mm in kernel.mms)),
         ("Shmem", 0), ("KReclaimable", 0), ("Slab", slab), ("SReclaimable", 0), ("SUnreclaim", slab),
-        ("KernelStack", 4 * len(kernel.tasks)), ("PageTables", tables), ("CommitLimit", total // 2),
-        ("Committed_AS", committed), ("VmallocTotal", ((32 << 40) - 1) >> PAGE_SHIFT),
+        ("KernelStack", 4 * len(kernel.tasks)), ("PageTables", tables), ("CommitLimit", commit_limit(kernel)),
+        ("Committed_AS", committed(kernel)), ("VmallocTotal", ((32 << 40) - 1) >> PAGE_SHIFT),
         ("VmallocUsed", kernel.vmalloc.used()), ("VmallocChunk", 0),
     )  # fmt: skip
     lines = [f"{name + ':':<16}{pages << PAGE_SHIFT - 10:>8} kB\n" for name, pages in figures]

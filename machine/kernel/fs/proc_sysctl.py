@@ -1,7 +1,7 @@
 """/proc/sys: the kernel's settings (kernel/sysctl.c).
 
-Values that nothing in the machine changes are constants; those that it obeys live in
-``kernel.sysctl`` and can be written by root: a decimal number, EINVAL for anything else or out of range.
+Values that nothing in the machine changes are constants; those that it obeys live in ``kernel.sysctl``
+(sysctl.py) and can be written by root: a decimal number, EINVAL for anything else or out of range.
 """
 
 from __future__ import annotations
@@ -13,47 +13,17 @@ from typing import TYPE_CHECKING
 from machine.kernel.abi.errno import EINVAL, EPERM, Errno
 from machine.kernel.fs.proc import Entry, Text
 from machine.kernel.ipc import msg, sem, shm
+from machine.kernel.sysctl import DEFAULTS, RANGES
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
-DEFAULTS: dict[str, int] = {
-    "kernel/core_uses_pid": 0,
-    "kernel/pid_max": 32768,
-    "kernel/randomize_va_space": 2,
-    "vm/overcommit_memory": 0,
-    "vm/overcommit_ratio": 50,
-    "vm/max_map_count": 65530,
-    "vm/mmap_min_addr": 65536,
-    "vm/min_free_kbytes": 1024,
-    "fs/pipe-max-size": 1048576,
-    "fs/nr_open": 1048576,
-    "fs/file-max": 9223372036854775807,
-}
-"""Settings at boot, by their path below /proc/sys."""
-
-_RANGES: dict[str, tuple[int, int]] = {
-    "kernel/core_uses_pid": (0, 1),
-    "kernel/pid_max": (301, 4194304),
-    "kernel/randomize_va_space": (0, 2),
-    "vm/overcommit_memory": (0, 2),
-    "vm/overcommit_ratio": (0, 100),
-    "vm/max_map_count": (0, 2147483647),
-    "fs/pipe-max-size": (4096, 2147483648),
-    "fs/nr_open": (8, 1073741816),
-}
-
-
-def sysctl(kernel: Kernel, name: str) -> int:
-    """The value of a setting of `DEFAULTS`."""
-    return kernel.sysctl.get(name, DEFAULTS[name])
-
 
 def _setting(name: str) -> Entry:
-    low, high = _RANGES.get(name, (0, (1 << 63) - 1))
+    low, high = RANGES[name]
 
     def show(kernel: Kernel) -> Text:
-        return f"{sysctl(kernel, name)}\n"
+        return f"{kernel.sysctl[name]}\n"
 
     def store(kernel: Kernel, data: bytes) -> None:
         text = data.strip(b" \t\n\0")
@@ -119,12 +89,18 @@ def _threads_max(kernel: Kernel) -> Text:
     return f"{kernel.max_threads}\n"
 
 
+def _min_free(kernel: Kernel) -> Text:
+    return f"{kernel.mem.min_free << 2}\n"
+
+
 def _constant(text: str) -> Callable[[Kernel], Text]:
     return lambda _kernel: text + "\n"
 
 
 SYSCTLS: dict[str, Entry] = {
     **{f"sys/{name}": _setting(name) for name in DEFAULTS},
+    "sys/fs/file-max": Entry(0o444, _constant("9223372036854775807")),
+    "sys/vm/min_free_kbytes": Entry(0o444, _min_free),
     "sys/kernel/cap_last_cap": Entry(0o444, _constant("40")),
     "sys/kernel/core_pattern": Entry(0o644, lambda kernel: kernel.core_pattern + "\n", _core_pattern),
     "sys/kernel/domainname": Entry(0o444, _constant("(none)")),

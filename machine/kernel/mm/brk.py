@@ -9,7 +9,7 @@ from machine.kernel.mm.areas import vm_start_gap
 from machine.kernel.mm.limits import check_mlock_future
 from machine.kernel.mm.mmap import mmap_region, populate
 from machine.kernel.mm.munmap import do_munmap
-from machine.kernel.mm.space import MAX_MAP_COUNT, mm_struct
+from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.unmapped_area import page_align
 from machine.kernel.mm.vma import VM_LOCKED, VM_MAYEXEC, VM_MAYREAD, VM_MAYWRITE, VM_READ, VM_WRITE
 
@@ -43,6 +43,6 @@ def do_brk_flags(mm: mm_struct, address: int, length: int, vm_flags: int = 0) ->
     """An anonymous area without file: the heap, and the bss of a program."""
     flags = VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | mm.def_flags | vm_flags
     check_mlock_future(mm, flags, length)
-    if mm.map_count > MAX_MAP_COUNT:
+    if mm.map_count > mm.kernel.sysctl["vm/max_map_count"]:
         raise Errno(ENOMEM)
     mmap_region(mm, None, address, length, flags, address >> PAGE_SHIFT)

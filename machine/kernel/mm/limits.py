@@ -8,7 +8,7 @@ from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import EAGAIN, EPERM, Errno
 from machine.kernel.abi.resource import RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK
 from machine.kernel.mm.space import mm_struct
-from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_LOCKED, VM_SHARED, VM_WRITE, vm_area_struct
+from machine.kernel.mm.vma import VM_ACCOUNT, VM_EXEC, VM_GROWSDOWN, VM_LOCKED, VM_SHARED, VM_WRITE, vm_area_struct
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -46,11 +46,36 @@ def account(mm: mm_struct, vma: vm_area_struct, sign: int) -> None:
 
 
 def enough_memory(mm: mm_struct, pages: int) -> bool:
-    """The overcommit rule "guess": only what can never be there is refused (mm/util.c)."""
-    total = mm.mem.total_frames()
+    """What vm.overcommit_memory allows (mm/util.c: __vm_enough_memory).
+
+    0: only what can never be there is refused.  1: nothing.  2: what goes, with all that was promised to others, beyond
+    vm.overcommit_ratio percent of the memory.
+    """
+    kernel = mm.kernel
+    mode, total = kernel.sysctl["vm/overcommit_memory"], mm.mem.total_frames()
+    if mode == 1:
+        return True
+    if mode == 2:
+        limit = commit_limit(kernel)
+        if committed(kernel) + pages <= limit:
+            return True
+        kernel.limit_met(f"memory was refused (ENOMEM): vm.overcommit_memory is 2, CommitLimit {limit << 2} kB")
+        return False
     if pages > total:
-        mm.kernel.limit_met(f"memory was refused (ENOMEM): the machine has {total >> 8} MiB; see --ram")
+        kernel.limit_met(f"memory was refused (ENOMEM): the machine has {total >> 8} MiB; see --ram")
     return pages <= total
+
+
+def commit_limit(kernel: Kernel) -> int:
+    """Pages that are promised at most where nothing may be overcommitted (CommitLimit)."""
+    return kernel.mem.total_frames() * kernel.sysctl["vm/overcommit_ratio"] // 100
+
+
+def committed(kernel: Kernel) -> int:
+    """Pages that were promised: private areas that can be written (Committed_AS)."""
+    return sum(
+        vma.vm_end - vma.vm_start >> PAGE_SHIFT for mm in kernel.mms for vma in mm.areas if vma.vm_flags & VM_ACCOUNT
+    )
 
 
 def check_mlock_future(mm: mm_struct, vm_flags: int, length: int) -> None:

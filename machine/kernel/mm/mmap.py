@@ -39,7 +39,7 @@ from machine.kernel.answers import nonsense, wrong_count
 from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, file
 from machine.kernel.mm.limits import check_mlock_future, enough_memory, may_expand_vm
 from machine.kernel.mm.munmap import do_munmap, free_tables
-from machine.kernel.mm.space import MAX_MAP_COUNT, MMAP_MIN_ADDR, mm_struct, vm_get_page_prot
+from machine.kernel.mm.space import mm_struct, vm_get_page_prot
 from machine.kernel.mm.unmapped_area import get_unmapped_area, page_align
 from machine.kernel.mm.vma import (
     VM_ACCOUNT,
@@ -79,12 +79,13 @@ def do_mmap(mm: mm_struct, filp: Optional[file], address: int, length: int, prot
         flags |= MAP_FIXED
     if not flags & MAP_FIXED:  # round_hint_to_min
         address &= ~(PAGE_SIZE - 1)
-        if 0 < address < MMAP_MIN_ADDR:
-            address = MMAP_MIN_ADDR
+        least = mm.kernel.sysctl["vm/mmap_min_addr"]
+        if 0 < address < least:
+            address = least
     length = page_align(length)
     if not length:
         raise Errno(ENOMEM)
-    if mm.map_count > MAX_MAP_COUNT:
+    if mm.map_count > mm.kernel.sysctl["vm/max_map_count"]:
         raise Errno(ENOMEM)
     address = get_unmapped_area(mm, address, length, flags)
     if flags & MAP_FIXED_NOREPLACE and mm.areas.within(address, address + length):

@@ -15,7 +15,7 @@ from machine.kernel.abi.resource import RLIMIT_MEMLOCK
 from machine.kernel.mm.limits import enough_memory, may_expand_vm
 from machine.kernel.mm.mmap import populate
 from machine.kernel.mm.munmap import do_munmap
-from machine.kernel.mm.space import MAX_MAP_COUNT, mm_struct
+from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.unmapped_area import get_unmapped_area, page_align
 from machine.kernel.mm.vma import (
     VM_ACCOUNT,
@@ -116,7 +116,7 @@ def _mremap_to(mm: mm_struct, address: int, old_len: int, new_address: int, new_
         raise Errno(EINVAL)
     if address + old_len > new_address and new_address + new_len > address:
         raise Errno(EINVAL)
-    if mm.map_count + 2 >= MAX_MAP_COUNT - 3:
+    if mm.map_count + 2 >= mm.kernel.sysctl["vm/max_map_count"] - 3:
         raise Errno(ENOMEM)
     _vma_to_resize(mm, address, min(old_len, new_len), new_len, flags)
     if flags & MREMAP_FIXED:
@@ -138,7 +138,7 @@ def _move_vma(
     mm: mm_struct, vma: vm_area_struct, address: int, old_len: int, new_len: int, target: int, flags: int
 ) -> int:
     """A new area at `target`, the entries moved there, the old one unmapped (mm/mremap.c: move_vma)."""
-    if mm.map_count >= MAX_MAP_COUNT - 3:
+    if mm.map_count >= mm.kernel.sysctl["vm/max_map_count"] - 3:
         raise Errno(ENOMEM)
     new = copy_vma(vma, mm, target, target + new_len)
     new.vm_pgoff = vma.vm_pgoff + ((address - vma.vm_start) >> PAGE_SHIFT)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
-from machine.kernel.mm.space import MAX_MAP_COUNT, PTE_PFN, mm_struct
+from machine.kernel.mm.space import PTE_PFN, mm_struct
 from machine.kernel.mm.unmapped_area import page_align
 from machine.kernel.mm.vma import VM_SHARED, vm_area_struct
 from machine.kernel.mm.vma_ops import split_vma, unlink_vma, vma_close
@@ -28,7 +28,7 @@ def do_munmap(mm: mm_struct, start: int, length: int) -> None:
         return
     first, last = areas[0], areas[-1]
     if first.vm_start < start:
-        if end < first.vm_end and mm.map_count >= MAX_MAP_COUNT:
+        if end < first.vm_end and mm.map_count >= mm.kernel.sysctl["vm/max_map_count"]:
             raise Errno(ENOMEM)
         areas[0] = split_vma(mm, first, start, False)
         if last is first:

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 TASK_SIZE = 0x7FFF_FFFF_F000
 TASK_SIZE32 = 0xFFFF_E000
 STACK_TOP, STACK_TOP32 = 0x7FFF_FFFF_F000, 0xFFFF_E000
-MMAP_MIN_ADDR = 0x10000
-"""Lowest address that a hint is moved to (vm.mmap_min_addr)."""
-MAX_MAP_COUNT = 65530
-"""vm.max_map_count."""
 
 PROTNONE = 1 << 10
 """Software bit of an entry that is kept but not present: its area is PROT_NONE (`_PAGE_PROTNONE`)."""

@@ -7,7 +7,7 @@ from machine.kernel.abi.resource import RLIMIT_STACK
 from machine.kernel.mm.areas import STACK_GUARD_GAP
 from machine.kernel.mm.limits import may_expand_vm
 from machine.kernel.mm.mmap import mmap_region
-from machine.kernel.mm.space import MMAP_MIN_ADDR, mm_struct
+from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.vma import (
     VM_EXEC,
     VM_GROWSDOWN,
@@ -31,7 +31,7 @@ def setup_stack(mm: mm_struct, top: int, size: int, executable: bool = False) ->
 
 def grow_down(mm: mm_struct, vma: vm_area_struct, address: int) -> bool:
     """Extend a stack to the page `address`; False at RLIMIT_STACK, RLIMIT_AS or the guard gap."""
-    if address < MMAP_MIN_ADDR:
+    if address < mm.kernel.sysctl["vm/mmap_min_addr"]:
         return False
     size = vma.vm_end - address
     grow = (vma.vm_start - address) >> PAGE_SHIFT

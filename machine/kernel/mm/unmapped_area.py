@@ -6,7 +6,7 @@ from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, ENOMEM, EPERM, Errno
 from machine.kernel.abi.mman import MAP_32BIT, MAP_FIXED
 from machine.kernel.mm.areas import vm_start_gap
-from machine.kernel.mm.space import MMAP_MIN_ADDR, mm_struct
+from machine.kernel.mm.space import mm_struct
 
 ULONG_MAX = (1 << 64) - 1
 _PAGE_MASK = ULONG_MAX & ~(PAGE_SIZE - 1)
@@ -29,12 +29,12 @@ def get_unmapped_area(mm: mm_struct, address: int, length: int, flags: int) -> i
             raise Errno(ENOMEM)
         if address & (PAGE_SIZE - 1):
             raise Errno(EINVAL)
-        if address < MMAP_MIN_ADDR and not mm.kernel.capable():
+        if address < mm.kernel.sysctl["vm/mmap_min_addr"] and not mm.kernel.capable():
             raise Errno(EPERM)
         return address
     if flags & MAP_32BIT and mm.bits == 64:
         hint = page_align(address)
-        if hint and MMAP_MIN_ADDR <= hint <= 0x8000_0000 - length and room_at(mm, hint, length):
+        if hint and mm.kernel.sysctl["vm/mmap_min_addr"] <= hint <= 0x8000_0000 - length and room_at(mm, hint, length):
             return hint
         found = mm.areas.lowest_gap(length, 0x4000_0000, 0x8000_0000)
         if found < 0:
@@ -42,7 +42,11 @@ def get_unmapped_area(mm: mm_struct, address: int, length: int, flags: int) -> i
         return found
     if address:
         address = page_align(address)
-        if address >= MMAP_MIN_ADDR and address + length <= mm.task_size and room_at(mm, address, length):
+        if (
+            address >= mm.kernel.sysctl["vm/mmap_min_addr"]
+            and address + length <= mm.task_size
+            and room_at(mm, address, length)
+        ):
             return address
     return _highest(mm, length)
 
@@ -57,13 +61,13 @@ def room_at(mm: mm_struct, address: int, length: int) -> bool:
 
 
 def _highest(mm: mm_struct, length: int) -> int:
-    high = mm.mmap_base
+    high, low = mm.mmap_base, max(PAGE_SIZE, mm.kernel.sysctl["vm/mmap_min_addr"])
     cached = mm.free_area_cache
     if cached and length > mm.cached_hole_size:
         high = min(high, cached)
-    found = mm.areas.highest_gap(length, MMAP_MIN_ADDR, high)
+    found = mm.areas.highest_gap(length, low, high)
     if found < 0 and high != mm.mmap_base:
-        found = mm.areas.highest_gap(length, MMAP_MIN_ADDR, mm.mmap_base)
+        found = mm.areas.highest_gap(length, low, mm.mmap_base)
     if found < 0:
         found = mm.areas.lowest_gap(length, mm.task_size // 3 & ~(PAGE_SIZE - 1), mm.task_size)
         if found < 0:

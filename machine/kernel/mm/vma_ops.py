@@ -7,7 +7,7 @@ from machine.hardware.paging import NX
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import ENOMEM, Errno
 from machine.kernel.mm.limits import account
-from machine.kernel.mm.space import MAX_MAP_COUNT, mm_struct
+from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.uncounted import told_at_close
 from machine.kernel.mm.vma import (
     VM_DONTEXPAND,
@@ -124,7 +124,7 @@ def split_vma(mm: mm_struct, vma: vm_area_struct, address: int, new_below: bool)
 
     The driver's `open` is called for the new one (mm/mmap.c: split_vma).  ENOMEM at max_map_count.
     """
-    if mm.map_count >= MAX_MAP_COUNT:
+    if mm.map_count >= mm.kernel.sysctl["vm/max_map_count"]:
         raise Errno(ENOMEM)
     start, end = vma.vm_start, vma.vm_end
     new = copy_vma(vma, mm, start, address) if new_below else copy_vma(vma, mm, address, end)

@@ -20,8 +20,6 @@ from machine.kernel.task.timers import arm_cpu_limit
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
 
-NR_OPEN = 1 << 20
-"""The most that RLIMIT_NOFILE can be (fs.nr_open)."""
 _TICK = 1_000_000_000 // USER_HZ
 
 
@@ -39,7 +37,7 @@ def do_prlimit(task: Task, target: Task, resource: int, new: tuple[int, int] | N
         soft, hard = new
         if soft > hard:
             raise Errno(EINVAL)
-        if resource == RLIMIT_NOFILE and hard > NR_OPEN:
+        if resource == RLIMIT_NOFILE and hard > task.kernel.sysctl["fs/nr_open"]:
             raise Errno(EPERM)
         if hard > old[1] and task.euid != 0:
             raise Errno(EPERM)
