@@ -1,4 +1,4 @@
-"""Figures by commit: ``python -m bench --record`` adds a line to `history.jsonl`, ``python -m bench.history`` shows them.
+"""Figures by commit: ``python -m bench --record`` fills `history.jsonl`, ``python -m bench.history`` shows it.
 
 Ratios only: two runs were made on a busy computer at different times, and on different ones.
 """

@@ -23,6 +23,7 @@ from machine.kernel.fs.sysfs import sysfs_root
 from machine.kernel.mm.page import GFP_KERNEL, GFP_ZERO, Memory
 from machine.kernel.mm.vma import VM_MAYREAD, VM_MAYWRITE, VM_READ, VM_WRITE, vm_area_struct
 from machine.kernel.printk import Log
+from machine.kernel.sysctl import DEFAULTS
 from tests.unit.text_iomem import default_pc
 
 DATA = 0x600000
@@ -110,7 +111,7 @@ def kernel() -> Iterator[Any]:
     )
     made: Any = SimpleNamespace(
         irq=SimpleNamespace(counts=lambda: "7 7", show=lambda: "           CPU0       \n"),
-        ram=ram, mem=mem, clock=clock, tasks={}, hostname="pc", proc_entries={}, sysfs_entries={}, sysctl={},
+        ram=ram, mem=mem, clock=clock, tasks={}, hostname="pc", proc_entries={}, sysfs_entries={}, sysctl=dict(DEFAULTS),
         vfs=SimpleNamespace(host_descriptors=[], foreground=0, page_cache_frames=lambda: 3),
         slab=SimpleNamespace(frames=lambda: 2), vmalloc=SimpleNamespace(used=lambda: 5, show=lambda: "an area\n"),
         modules={}, spawned={}, mms={mm}, boot_id=bytes(range(16)), random_bytes=lambda n: b"\x5a" * n, mm=mm,
