@@ -111,7 +111,8 @@ def kernel() -> Iterator[Any]:
     )
     made: Any = SimpleNamespace(
         irq=SimpleNamespace(counts=lambda: "7 7", show=lambda: "           CPU0       \n"),
-        ram=ram, mem=mem, clock=clock, tasks={}, hostname="pc", proc_entries={}, sysfs_entries={}, sysctl=dict(DEFAULTS),
+        ram=ram, mem=mem, clock=clock, tasks={}, hostname="pc", proc_entries={}, sysfs_entries={},
+        sysctl=dict(DEFAULTS),
         vfs=SimpleNamespace(host_descriptors=[], foreground=0, page_cache_frames=lambda: 3),
         slab=SimpleNamespace(frames=lambda: 2), vmalloc=SimpleNamespace(used=lambda: 5, show=lambda: "an area\n"),
         modules={}, spawned={}, mms={mm}, boot_id=bytes(range(16)), random_bytes=lambda n: b"\x5a" * n, mm=mm,

@@ -74,7 +74,10 @@ def commit_limit(kernel: Kernel) -> int:
 def committed(kernel: Kernel) -> int:
     """Pages that were promised: private areas that can be written (Committed_AS)."""
     return sum(
-        vma.vm_end - vma.vm_start >> PAGE_SHIFT for mm in kernel.mms for vma in mm.areas if vma.vm_flags & VM_ACCOUNT
+        vma.vm_end - vma.vm_start >> PAGE_SHIFT
+        for mm in kernel.mms
+        for vma in mm.each_vma()
+        if vma.vm_flags & VM_ACCOUNT
     )
 
 
