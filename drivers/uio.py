@@ -1,15 +1,16 @@
 """uio: one device's memory and interrupt for a program to drive (drivers/uio/uio.c, uio_pdrv_genirq.c of Linux 6.1).
 
-/dev/uio0, with /sys/class/uio/uio0/{name,version,event} and maps/mapM/{name,addr,offset,size}.  Nobody probes: the
-parameters say where the device is, as a board file does.
+/dev/uio0, with /sys/class/uio/uio0/{name,version,event} and maps/mapM/{name,addr,offset,size}.  The parameters say
+where the device is; or uio_pci=1234:11e8 names a PCI card by its vendor and device, as one does to uio_pci_generic: its
+memory BARs are the maps, named after the BAR, and it may do DMA.
 
 * mmap at offset M * page size shows map M from its start, uncached; EINVAL for a map that is not there or is shorter.
   uio_ram adds a map of ordinary memory.
 * read wants 4 bytes: it waits for an interrupt after the last that this open file has seen, and gives the number of
   interrupts so far.  EAGAIN with O_NONBLOCK.  poll and select know it too.
 * The driver doesn't know the device: its interrupt stays off from one interrupt until a write of 4 bytes, 1 to switch
-  it on again, 0 off.
-* Without uio_irq, read, write and poll give EIO.
+  it on again, 0 off.  Of a PCI card that is its own interrupt, by the command register: others share the line.
+* Without an interrupt, read, write and poll give EIO.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from machine.kernel.linux import (  # isort: skip
-    DECLARE_WAIT_QUEUE_HEAD, DEVICE_ATTR, EAGAIN, EFAULT, EINVAL, EIO, ENOMEM, ERESTARTSYS, IRQ_HANDLED, KERN_ERR,
-    MAJOR, MKDEV, MODULE_AUTHOR, MODULE_DESCRIPTION, MODULE_LICENSE, MODULE_PARM_DESC, O_NONBLOCK, PAGE_ALIGN,
-    PAGE_MASK, PAGE_SHIFT, POLLERR, POLLIN, POLLRDNORM, PTR_ERR, THIS_MODULE, VM_DONTDUMP, VM_DONTEXPAND,
-    VM_FAULT_SIGBUS, alloc_chrdev_region, cdev, cdev_add, cdev_del, cdev_init, charp, class_create, class_destroy,
-    copy_from_user, copy_to_user, dev_get_drvdata, device, device_attribute, device_class, device_create,
-    device_create_file, device_destroy, disable_irq_nosync, enable_irq, err_ptr, file, file_operations, free_irq,
-    get_page, inode, kobject, kobject_create_and_add, module_exit, module_init, module_param, module_param_array,
+    DECLARE_WAIT_QUEUE_HEAD, DEVICE_ATTR, EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENODEV, ENOMEM, ERESTARTSYS,
+    IORESOURCE_MEM, IRQF_SHARED, IRQ_HANDLED, IRQ_NONE, KERN_ERR, MAJOR, MKDEV, MODULE_AUTHOR, MODULE_DESCRIPTION,
+    MODULE_LICENSE, MODULE_PARM_DESC, O_NONBLOCK, PAGE_ALIGN, PAGE_MASK, PAGE_SHIFT, PCI_COMMAND,
+    PCI_COMMAND_INTX_DISABLE, PCI_DEVICE, PCI_STATUS, POLLERR, POLLIN, POLLRDNORM, PTR_ERR, THIS_MODULE,
+    VM_DONTDUMP, VM_DONTEXPAND, VM_FAULT_SIGBUS, alloc_chrdev_region, cdev, cdev_add, cdev_del, cdev_init, charp,
+    class_create, class_destroy, copy_from_user, copy_to_user, dev_get_drvdata, device, device_attribute,
+    device_class, device_create, device_create_file, device_destroy, disable_irq_nosync, enable_irq, err_ptr, file,
+    file_operations, free_irq, get_page, inode, kobject, kobject_create_and_add, module_exit, module_init,
+    module_param, module_param_array, pci_dev, pci_device_id, pci_disable_device, pci_driver, pci_enable_device,
+    pci_read_config_word, pci_register_driver, pci_release_regions, pci_request_regions, pci_resource_flags,
+    pci_resource_len, pci_resource_start, pci_set_master, pci_unregister_driver, pci_write_config_word,
     pgprot_noncached, poll_wait, printk, Ptr, remap_pfn_range, request_irq, spin_lock_irqsave,
     spin_unlock_irqrestore, spinlock_t, sysfs_buf, sysfs_create_file, sysfs_emit, uint, ulong,
     unregister_chrdev_region, vfree, vm_area_struct, vm_fault, vm_flags_set, vm_operations_struct, vmalloc_to_page,
@@ -40,6 +45,7 @@ uio_start: list[int] = []
 uio_size: list[int] = []
 uio_ram = 0
 uio_irq = 0
+uio_pci = ""
 uio_name = "uio"
 module_param_array("uio_start", ulong, 0)
 MODULE_PARM_DESC("uio_start", "physical address of each map, up to five")
@@ -49,12 +55,16 @@ module_param("uio_ram", uint, 0)
 MODULE_PARM_DESC("uio_ram", "bytes of memory to get and to show as a further map")
 module_param("uio_irq", int, 0)
 MODULE_PARM_DESC("uio_irq", "interrupt line; 0 for a device without")
+module_param("uio_pci", charp, 0)
+MODULE_PARM_DESC("uio_pci", "instead: the PCI card with these numbers, VENDOR:DEVICE in hexadecimal")
 module_param("uio_name", charp, 0)
 MODULE_PARM_DESC("uio_name", "what the device is called in /sys/class/uio/uio0/name")
 
 UIO_VERSION = "devicetree"
 """What every device of uio_pdrv_genirq says."""
 MAX_UIO_MAPS = 5
+PCI_STATUS_INTERRUPT = 0x08
+"""linux/pci_regs.h: the card pulls its line."""
 
 
 class uio_mem:
@@ -75,6 +85,9 @@ class uio_device:
 
     def __init__(self) -> None:
         self.mem: list[uio_mem] = []
+        self.irq = uio_irq
+        """0: none."""
+        self.pdev: Optional[pci_dev] = None
         self.event = 0
         """Interrupts so far."""
         self.wait = DECLARE_WAIT_QUEUE_HEAD()
@@ -108,14 +121,38 @@ def uio_interrupt(irq: int, dev_id: uio_device) -> int:
     return IRQ_HANDLED
 
 
+def uio_pci_interrupt(irq: int, dev_id: uio_device) -> int:
+    """The line may be another card's: ours says in its status that it pulls."""
+    assert dev_id.pdev is not None
+    status = [0]
+    pci_read_config_word(dev_id.pdev, PCI_STATUS, status)
+    if not status[0] & PCI_STATUS_INTERRUPT:
+        return IRQ_NONE
+    uio_pci_intx(dev_id.pdev, False)
+    dev_id.event += 1
+    wake_up_interruptible(dev_id.wait)
+    return IRQ_HANDLED
+
+
+def uio_pci_intx(pdev: pci_dev, enable: bool) -> None:
+    """Whether the card may pull its line."""
+    command = [0]
+    pci_read_config_word(pdev, PCI_COMMAND, command)
+    off = 0 if enable else PCI_COMMAND_INTX_DISABLE
+    pci_write_config_word(pdev, PCI_COMMAND, command[0] & ~PCI_COMMAND_INTX_DISABLE | off)
+
+
 def uio_irqcontrol(irq_on: int) -> int:
+    if idev.pdev is not None:
+        uio_pci_intx(idev.pdev, bool(irq_on))
+        return 0
     flags = spin_lock_irqsave(idev.lock)
     switch = bool(irq_on) == idev.irq_off
     if switch:
         idev.irq_off = not irq_on
     spin_unlock_irqrestore(idev.lock, flags)
     if switch:
-        (enable_irq if irq_on else disable_irq_nosync)(uio_irq)
+        (enable_irq if irq_on else disable_irq_nosync)(idev.irq)
     return 0
 
 
@@ -129,7 +166,7 @@ def uio_open(inode: inode, filp: file) -> int:
 
 def uio_read(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
     listener: uio_listener = filp.private_data
-    if not uio_irq:
+    if not idev.irq:
         return -EIO
     if count != 4:
         return -EINVAL
@@ -150,14 +187,14 @@ def uio_write(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
         return -EINVAL
     if copy_from_user(irq_on, buf, 4):
         return -EFAULT
-    if not uio_irq:
+    if not idev.irq:
         return -EIO
     return uio_irqcontrol(int.from_bytes(irq_on, "little")) or 4
 
 
 def uio_poll(filp: file, wait: Any) -> int:
     listener: uio_listener = filp.private_data
-    if not uio_irq:
+    if not idev.irq:
         return POLLERR
     poll_wait(filp, idev.wait, wait)
     return POLLIN | POLLRDNORM if listener.event_count != idev.event else 0
@@ -252,11 +289,62 @@ def uio_dev_add_attributes(dev: device) -> None:
             sysfs_create_file(each, DEVICE_ATTR(name, 0o444, map_show))
 
 
+# -- a PCI card --------------------------------------------------------------------------------------------------
+
+
+def uio_pci_probe(pdev: pci_dev, id: pci_device_id) -> int:
+    """The first card that nobody has."""
+    if idev.pdev is not None:
+        return -EBUSY
+    result = pci_enable_device(pdev)
+    if result:
+        return result
+    result = pci_request_regions(pdev, "uio")
+    if result:
+        pci_disable_device(pdev)
+        return result
+    pci_set_master(pdev)
+    for bar in range(6):
+        if pci_resource_flags(pdev, bar) & IORESOURCE_MEM:
+            start = pci_resource_start(pdev, bar)
+            idev.mem.append(
+                uio_mem(f"BAR{bar}", start & PAGE_MASK, start & ~PAGE_MASK, pci_resource_len(pdev, bar), False)
+            )
+    idev.pdev, idev.irq = pdev, pdev.irq
+    return 0
+
+
+def uio_pci_remove(pdev: pci_dev) -> None:
+    pci_release_regions(pdev)
+    pci_disable_device(pdev)
+
+
+uio_pci_driver = pci_driver(name="uio_pci_generic", id_table=[], probe=uio_pci_probe, remove=uio_pci_remove)
+
+
+def uio_find_card() -> int:
+    """The card of uio_pci; 0, -EINVAL or -ENODEV."""
+    vendor, _, device = uio_pci.partition(":")
+    try:
+        uio_pci_driver.id_table = [PCI_DEVICE(int(vendor, 16), int(device, 16))]
+    except ValueError:
+        printk(KERN_ERR + "uio: uio_pci=%s is not VENDOR:DEVICE, like 1234:11e8\n", uio_pci)
+        return -EINVAL
+    result = pci_register_driver(uio_pci_driver)
+    if result or idev.pdev is not None:
+        return result
+    printk(KERN_ERR + "uio: there is no card %s that no driver has\n", uio_pci)
+    pci_unregister_driver(uio_pci_driver)
+    return -ENODEV
+
+
 # -- loading and unloading ---------------------------------------------------------------------------------------
 
 
 def uio_find_maps() -> int:
-    """What the parameters say; 0, -EINVAL or -ENOMEM."""
+    """What the parameters say; 0 or a negative errno."""
+    if uio_pci:
+        return uio_find_card()
     maps = len(uio_start) + bool(uio_ram)
     if len(uio_start) != len(uio_size) or not 1 <= maps <= MAX_UIO_MAPS or 0 in uio_size:
         printk(KERN_ERR + "uio: %d addresses and %d sizes; it takes one to %d pairs\n", len(uio_start), len(uio_size),
@@ -274,26 +362,31 @@ def uio_find_maps() -> int:
 
 
 def uio_free_maps() -> None:
-    if idev.mem and idev.mem[-1].virtual:
+    if idev.pdev is not None:
+        pci_unregister_driver(uio_pci_driver)
+    elif idev.mem and idev.mem[-1].virtual:
         vfree(idev.mem[-1].addr)
 
 
 def uio_init() -> int:
-    global idev, uio_devt, uio_class
+    global idev
     idev = uio_device()
-    result = uio_find_maps()
+    result = uio_find_maps() or uio_register()
     if result:
-        return result
+        uio_free_maps()
+    return result
+
+
+def uio_register() -> int:
+    global uio_devt, uio_class
     dev = [0]
     result = alloc_chrdev_region(dev, 0, 1, "uio")
     if result:
-        uio_free_maps()
         return result
     uio_devt = MKDEV(MAJOR(dev[0]), 0)
     cls = class_create(THIS_MODULE, "uio")
     if isinstance(cls, err_ptr):
         unregister_chrdev_region(uio_devt, 1)
-        uio_free_maps()
         return PTR_ERR(cls)
     uio_class = cls
     cdev_init(uio_cdev, uio_fops)
@@ -303,23 +396,30 @@ def uio_init() -> int:
         result = PTR_ERR(made)
     else:
         uio_dev_add_attributes(made)
-        result = request_irq(uio_irq, uio_interrupt, 0, uio_name, idev) if uio_irq else 0
+        result = uio_request_irq()
         if result:
-            printk(KERN_ERR + "uio: can't have interrupt %d\n", uio_irq)
+            printk(KERN_ERR + "uio: can't have interrupt %d\n", idev.irq)
             device_destroy(cls, uio_devt)
     if result:
         cdev_del(uio_cdev)
         class_destroy(cls)
         unregister_chrdev_region(uio_devt, 1)
-        uio_free_maps()
     return result
 
 
+def uio_request_irq() -> int:
+    if not idev.irq:
+        return 0
+    if idev.pdev is not None:
+        return request_irq(idev.irq, uio_pci_interrupt, IRQF_SHARED, uio_name, idev)
+    return request_irq(idev.irq, uio_interrupt, 0, uio_name, idev)
+
+
 def uio_exit() -> None:
-    if uio_irq:
-        if idev.irq_off:
+    if idev.irq:
+        if idev.irq_off or idev.pdev is not None:
             uio_irqcontrol(1)
-        free_irq(uio_irq, idev)
+        free_irq(idev.irq, idev)
     assert uio_class is not None
     device_destroy(uio_class, uio_devt)
     cdev_del(uio_cdev)

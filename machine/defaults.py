@@ -10,6 +10,8 @@ from pathlib import Path
 from machine.hardware.ram import MiB
 
 DEFAULT_RAM = 512 * MiB
+WITH_HARDWARE = ("edu", "uio")
+"""Drivers whose hardware comes with them when the board has none (cards.py)."""
 PASSED_ON = ("TERM", "LANG", "TZ", "COLUMNS", "LINES")
 """Variables of the host's environment that the guest gets, besides LC_*."""
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from machine.cores import Cores
-from machine.defaults import DEFAULT_RAM, default_environment, demo_programs
+from machine.defaults import DEFAULT_RAM, WITH_HARDWARE, default_environment, demo_programs
 from machine.errors import ConfigError, NopageError, refusing
 from machine.events import Events
 from machine.hardware.ram import Ram
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from machine.screen import Picture
 
 SETTLE_SECONDS = 1.0
+KERN_ERR = 3
 
 __all__ = ["Machine", "Result"]
 
@@ -143,6 +144,10 @@ class Machine(Programs):
             raise ConfigError(str(error)) from None
         self.load("mem")
         for device in devices:
+            if device.partition(",")[0] in WITH_HARDWARE:
+                from machine.cards import bring
+
+                device = bring(self, device)
             self.load(device)
         self.baseline = kernel.mem.used_frames() if kernel.check_invariants else {}
         """Frames in use after boot, by owner; `check_clean` compares with it."""
@@ -150,13 +155,18 @@ class Machine(Programs):
     # -- drivers ---------------------------------------------------------------------------------
 
     def load(self, device: str) -> Any:
-        """Load a driver (``NAME[,param=value]...`` or a path); returns its module.  ConfigError if it can't be."""
+        """Load a driver (``NAME[,param=value]...`` or a path); returns its module.  ConfigError, with what the driver
+        said, if it can't be."""
         from machine.kernel.insmod import ModuleError, load_module
 
+        log = self.kernel.log
+        before = log.next_seq
         try:
             return load_module(self.kernel, device)
         except ModuleError as error:
-            raise ConfigError(str(error)) from None
+            texts = [line.text for line in log.since(before) if line.level <= KERN_ERR]
+            said = [text for text in texts if not text.startswith("insmod: ")]
+            raise ConfigError("; ".join([str(error), *said])) from None
 
     def unload(self, name: str) -> list[str]:
         """Unload a driver; what it did not give back, a line each.  ConfigError: not loaded, or in use."""

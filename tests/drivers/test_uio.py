@@ -231,3 +231,59 @@ def test_parameters_that_make_no_device(machine_clean: Make, parameters: str, wh
         m.load("uio" + parameters)
     assert any(why in line for line in m.dmesg), m.dmesg
     assert "uio0" not in m.kernel.chrdevs.nodes and not [path for path in m.kernel.sysfs_entries if "uio" in path]
+
+
+def test_a_pci_card(machine_clean: Make, run_c: Run) -> None:
+    """uio_pci: its BAR, DMA allowed, and its interrupt, which the command register switches.  # C9, A3"""
+    m = machine_clean(deterministic=True, board="lab", devices=["uio,uio_pci=1234:11e8"])
+    run_c(m, """
+        enum { ID, FACTORIAL = 2, STATUS = 8, IRQ_STATUS, IRQ_RAISE = 24, IRQ_ACK };
+        int fd = must_open("/dev/uio0", O_RDWR), n = 0, one = 1;
+        volatile unsigned *regs = map(fd, 0, 0x100000, RW, MAP_SHARED);
+        struct { int fd; short events, revents; } p = { fd, 1, 0 };
+        extern int poll(void *, unsigned long, int);
+        EQUAL("id", regs[ID], 0x010000edu);
+        regs[STATUS] = 0x80;
+        regs[FACTORIAL] = 10;
+        EQUAL("sleeps until the card is done", read(fd, &n, 4), 4);
+        EQUAL("one", n, 1);
+        EQUAL("10!", regs[FACTORIAL], 3628800u);
+        EQUAL("why", regs[IRQ_STATUS], 1u);
+        EQUAL("no more while it is off", poll(&p, 1, 0), 0);
+        EQUAL("on again", write(fd, &one, 4), 4);
+        EQUAL("the card still pulls", read(fd, &n, 4), 4);
+        EQUAL("two", n, 2);
+        regs[IRQ_ACK] = 1;
+        write(fd, &one, 4);
+        EQUAL("acknowledged", poll(&p, 1, 0), 0);
+        regs[IRQ_RAISE] = 0x40;
+        EQUAL("raised", read(fd, &n, 4), 4);
+        EQUAL("three", n, 3);
+        ERRNO("no second map", (long)mmap(0, PAGE, 1, MAP_SHARED, fd, PAGE), EINVAL);
+    """)  # fmt: skip
+    card = next(dev for dev in m.kernel.pci.devices if dev.device == 0x11E8)
+    assert m.read_file("/sys/class/uio/uio0/maps/map0/name") == b"BAR0\n" and card.is_busmaster
+    assert m.read_file("/sys/class/uio/uio0/maps/map0/size") == b"0x0000000000100000\n"
+    assert m.unload("uio") == [] and m.kernel.irq.lines[card.irq].actions == [] and card.driver is None
+    assert not card.enable_cnt and "uio" not in m.kernel.iomem.render()
+    for parameter, why in (("1234:5678", "there is no card 1234:5678"), ("edu", "is not VENDOR:DEVICE")):
+        with pytest.raises(ConfigError, match=why):
+            m.load(f"uio,uio_pci={parameter}")
+
+
+@pytest.mark.parametrize("board", ["ldd3-pc", "lab", "bare"])
+def test_the_option_brings_the_hardware(machine_clean: Make, board: str, run_c: Run) -> None:
+    """--device edu, --device uio: the board's own card and block, or some that come with the drivers.  # C9"""
+    m = machine_clean(deterministic=True, board=board, devices=["edu", "uio"])
+    result = m.run(
+        ["sh", "-c", "printf hello > /dev/edu; head -c 5 /dev/edu; cat /sys/class/uio/uio0/name"], timeout=100
+    )
+    assert result.stdout == b"hellotimer-gpio\n", result.stderr
+    run_c(m, TGIO + """
+        EQUAL("TGIO", regs[ID], 0x4f494754u);
+        regs[LOAD] = 1000;
+        regs[CONTROL] = 7;
+        EQUAL("its interrupt", read(fd, &n, 4), 4);
+    """)  # fmt: skip
+    assert len([dev for dev in m.kernel.pci.devices if dev.device == 0x11E8]) == 1
+    assert [each.start for each in m.kernel.bus.blocks if each.block.name == "timergpio"] == [BASE]

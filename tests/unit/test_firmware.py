@@ -211,4 +211,4 @@ def test_nopage_boot(tmp_path: Path) -> None:
     assert (tmp_path / "s.png").read_bytes()[:4] == b"\x89PNG"
     done = subprocess.run([*command[:4], "--board", "bare"], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.startswith("nopage system ROM\n") and "01:00.0" not in done.stdout  # no display: the console
-    assert boards.names() == ["bare", "ldd3-pc"]
+    assert boards.names() == ["bare", "lab", "ldd3-pc"]

@@ -7,7 +7,7 @@ from machine.hardware.pci import Bar, PciFunction
 
 
 class Edu(PciFunction):
-    """1 MiB of registers in BAR 0; INTA#, or a message (MSI)."""
+    """QEMU's educational card: 1 MiB of registers in BAR 0; INTA#, or a message (MSI)."""
 
     vendor, device = 0x1234, 0x11E8
     class_code, revision = 0x00FF00, 0x10
