@@ -19,7 +19,7 @@ RACY = {
     "process-control", "spinning-threads", "thread-exits-process", "threads-cancel", "threads-conditions",
     "threads-mutex", "threads-signals", "timers", "usage-counters", "wait-in-handler", "flock-exclusion",
     # names and places that differ in every run, and the order of directories
-    "directories", "memory-calls", "memory-holes", "pidfds", "popen-and-system",
+    "directories", "futex-operations", "futex-waitv", "memory-calls", "memory-holes", "pidfds", "popen-and-system",
     "shared-or-own", "shared-memory-objects", "tmpfile-without-name", "walking-a-tree",
 }  # fmt: skip
 """Programs whose sequence of system calls is another in every run."""

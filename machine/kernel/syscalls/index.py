@@ -30,6 +30,9 @@ FAMILIES = {
     "futex": (
         "futex futex_time64 "
     ),
+    "futex_waitv": (
+        "futex_waitv "
+    ),
     "ids": (
         "capget capset getegid getegid32 geteuid geteuid32 getgid getgid32 getgroups getgroups32 getpid "
         "getppid getresgid getresgid32 getresuid getresuid32 gettid getuid getuid32 setfsgid setfsgid32 "

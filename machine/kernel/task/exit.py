@@ -50,6 +50,10 @@ def mm_release(kernel: Kernel, task: task_struct) -> None:
     if task.robust_list[0]:
         exit_robust_list(kernel, task)
         task.robust_list = (0, 0)
+    if kernel.pi_states:
+        from machine.kernel.task.futex_pi import exit_pi_state_list
+
+        exit_pi_state_list(kernel, task)
     address, task.clear_child_tid = task.clear_child_tid, 0
     if address and mm.users > 1:
         try:

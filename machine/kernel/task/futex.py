@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 # include/uapi/linux/futex.h
 FUTEX_WAIT, FUTEX_WAKE, FUTEX_FD, FUTEX_REQUEUE, FUTEX_CMP_REQUEUE, FUTEX_WAKE_OP = range(6)
-FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET, FUTEX_WAIT_REQUEUE_PI = 9, 10, 11
+FUTEX_LOCK_PI, FUTEX_UNLOCK_PI, FUTEX_TRYLOCK_PI = 6, 7, 8
+FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_CMP_REQUEUE_PI = 9, 10, 11, 12
 FUTEX_LOCK_PI2 = 13
 FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME = 128, 256
 FUTEX_BITSET_MATCH_ANY = 0xFFFFFFFF
@@ -90,7 +91,7 @@ def futex_wait(
     kernel.futexes.setdefault(key, []).append(waiter)
     try:
         while not waiter.woken:
-            if not kernel.sched.wait(waiter.queue, _remaining(kernel, deadline)) and not waiter.woken:
+            if not kernel.sched.wait(waiter.queue, remaining(kernel, deadline)) and not waiter.woken:
                 raise Errno(ETIMEDOUT)
         return 0
     except Errno as error:
@@ -102,10 +103,40 @@ def futex_wait(
         raise
     finally:
         if not waiter.woken:
-            _unqueue(kernel, waiter)
+            unqueue(kernel, waiter)
 
 
-def _remaining(kernel: Kernel, deadline: Optional[tuple[bool, int]]) -> Optional[int]:
+def futex_wait_multiple(
+    kernel: Kernel, task: task_struct, words: list[tuple[int, bool, int]], deadline: Optional[tuple[bool, int]]
+) -> int:
+    """Sleep while each word (address, private, value) has its value, until one is woken: its number.
+
+    EAGAIN: another value; ETIMEDOUT; ERESTARTSYS.
+    """
+    queue = kernel.sched.queue()
+    waiters: list[futex_q] = []
+    for address, private, value in words:
+        waiters.append(futex_q(get_futex_key(kernel, task.mm, address, private), FUTEX_BITSET_MATCH_ANY, queue))
+        if task.mm.get_u32(address) != value:
+            raise Errno(EAGAIN)
+    for waiter in waiters:
+        kernel.futexes.setdefault(waiter.key, []).append(waiter)
+    try:
+        while not any(waiter.woken for waiter in waiters):
+            if not kernel.sched.wait(queue, remaining(kernel, deadline)) and not any(w.woken for w in waiters):
+                raise Errno(ETIMEDOUT)
+    except Errno:
+        if not any(waiter.woken for waiter in waiters):
+            raise
+    finally:
+        for waiter in waiters:
+            if not waiter.woken:
+                unqueue(kernel, waiter)
+    return max(number for number, waiter in enumerate(waiters) if waiter.woken)
+
+
+def remaining(kernel: Kernel, deadline: Optional[tuple[bool, int]]) -> Optional[int]:
+    """Nanoseconds until a deadline, None without one."""
     if deadline is None:
         return None
     realtime, when = deadline
@@ -113,7 +144,8 @@ def _remaining(kernel: Kernel, deadline: Optional[tuple[bool, int]]) -> Optional
     return max(0, when - now)
 
 
-def _unqueue(kernel: Kernel, waiter: futex_q) -> None:
+def unqueue(kernel: Kernel, waiter: futex_q) -> None:
+    """Nobody wakes this one any more."""
     waiters = kernel.futexes.get(waiter.key)
     if waiters is not None and waiter in waiters:
         waiters.remove(waiter)
@@ -126,7 +158,7 @@ def _wake_key(kernel: Kernel, key: Any, number: int, bitset: int = FUTEX_BITSET_
     for waiter in list(kernel.futexes.get(key, ())):
         if waiter.bitset & bitset:
             waiter.woken = True
-            _unqueue(kernel, waiter)
+            unqueue(kernel, waiter)
             waiter.queue.wake()
             woken += 1
             if woken >= number:
@@ -170,7 +202,7 @@ def futex_requeue(
         raise Errno(EAGAIN)
     count = _wake_key(kernel, key, wake) if wake else 0
     for waiter in list(kernel.futexes.get(key, ()))[:requeue]:
-        _unqueue(kernel, waiter)
+        unqueue(kernel, waiter)
         waiter.key = key2
         kernel.futexes.setdefault(key2, []).append(waiter)
         count += 1
