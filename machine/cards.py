@@ -49,6 +49,6 @@ def _bring_timer(machine: Machine, device: str) -> str:
         start, block = found[0].start, found[0].block
     else:
         start, block = UIO_ADDRESS, TimerGpio()
-        machine.attach(block, "/dev/mem", start)
+        machine.attach(f"/dev/mem@{start:#x}", block)
     known = {"uio_start": hex(start), "uio_size": hex(block.size), "uio_irq": block.irq, "uio_name": "timer-gpio"}
     return device + "".join(f",{name}={value}" for name, value in known.items() if f",{name}=" not in device)

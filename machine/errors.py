@@ -60,6 +60,18 @@ class Stuck(NopageError):
         """What each task does, a line each."""
 
 
+class DeviceError(NopageError):
+    """A device model raised while a program ran; the exception is its `__cause__`.
+
+    When it was an access by the program, that got SIGBUS, and was run to its end all the same.
+    """
+
+    def __init__(self, text: str, result: object = None) -> None:
+        super().__init__(text)
+        self.result = result
+        """The `Result` of the program; None when it came to no end of its own."""
+
+
 class refusing:
     """``with refusing("slot"):`` a ValueError in it becomes a ConfigError with that word before it."""
 

@@ -1,17 +1,19 @@
-"""Why a program could not be started."""
+"""Why a program could not be started, and what a device model did wrong while one ran."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
-from machine.errors import NotExecutable, ProgramError, ProgramNotFound
+from machine import hardware
+from machine.errors import DeviceError, NotExecutable, ProgramError, ProgramNotFound
 from machine.kernel.abi.errno import ENOENT, ENOTDIR, Errno
 from machine.kernel.task.elf import parse_bytes
 
 if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
     from machine.kernel.task.spawn import Spawned
-    from machine.programs import Programs
+    from machine.programs import Programs, Result
 
 
 def spawn_failure(machine: Programs, process: Spawned) -> ProgramError:
@@ -24,6 +26,24 @@ def spawn_failure(machine: Programs, process: Spawned) -> ProgramError:
     if interpreter:
         return NotExecutable(process.argv0, error.errno, interpreter)
     return ProgramNotFound(process.argv0, error.errno)
+
+
+def device_failure(kernel: Kernel, result: Optional[Result]) -> DeviceError:
+    """The exception for the first of what device models have raised; the machine can run again after it."""
+    import traceback
+
+    from machine.testing import messages
+
+    bus = kernel.bus
+    first = bus.failures[0]
+    bus.failures, bus.broken = [], False
+    frames = [frame for frame in traceback.extract_tb(first.failure.__traceback__) if not _is_ours(frame.filename)]
+    return DeviceError(messages.model_failed(first.block, first.what, first.failure, frames, first.sent), result)
+
+
+def _is_ours(path: str) -> bool:
+    """Whether it is a file that runs device models, rather than one that is a model."""
+    return os.path.dirname(path) == os.path.dirname(hardware.__file__)
 
 
 def _interpreter(machine: Programs, program: str) -> str:

@@ -97,6 +97,10 @@ class Machine(Programs):
         self.user = user
         self.env = dict(env) if env is not None else default_environment()
         self.export = export
+        self.commands: list[list[str]] = []
+        """The programs that were started, in order."""
+        self.replay_options: list[str] = []
+        """Options of ``nopage`` that make such a machine: what a test's failure tells its reader to run."""
         self._closed = False
         try:
             self._boot(root, binds, devices, modules)
@@ -177,14 +181,17 @@ class Machine(Programs):
         except Errno as error:
             raise ConfigError(f"{name}: {os.strerror(error.errno)}") from None
 
-    def attach(self, block: Any, where: str, address: int) -> None:
-        """Put a register block (`machine.testing.RegisterBlock`) on the bus, reached through `where` ("/dev/mem")."""
-        if where != "/dev/mem":
-            raise ConfigError(f"a register block can be put on /dev/mem, not on {where}")
-        from machine.kernel.mm.mmio import attach_block
+    def attach(self, where: str, model: Any, /, **arguments: Any) -> Any:
+        """Put a device model (`machine.testing.RegisterBlock`: a class, or an object) where programs find it.
 
-        with refusing():
-            attach_block(self.kernel, block, address)
+        `where` is ``/dev/mem@0xfe000000``, ``/dev/uio0``, ``/dev/NAME``, ``pci:1234:11e8/bar0`` or a driver of yours,
+        ``./driver.py,base={address}`` (machine/attach.py has the rest).  `arguments` are the class's.  The object is
+        given back.  ConfigError: there is no such place, or it is taken; RegisterError: that is no model.
+        """
+        from machine.attach import attach
+
+        with self.entered():
+            return attach(self, where, model, arguments)
 
     def plug(self, card: Any, slot: str) -> None:
         """Put a card (`machine.testing.PciFunction`) into a slot, ``"00:04.0"`` or ``"0000:01:02.0"``.  ConfigError."""

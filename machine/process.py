@@ -61,7 +61,8 @@ class Process:
     def wait(self, timeout: Optional[float] = None) -> Result:
         """Run the machine until it ends.  TimeoutExpired after `timeout` seconds of host time; Stuck when it sleeps and
         nothing can wake it: it lives on in either case, and can be helped."""
-        run_until(self._machine, lambda: self.spawned.ended, timeout=timeout, what=f"the end of {self.argv0}")
+        what = f"the end of {self.argv0}"
+        run_until(self._machine, lambda: self.spawned.ended, timeout=timeout, what=what, ending=self.spawned)
         return self._machine.result(self.spawned, self._since)
 
     def read_until(self, text: bytes, timeout: Optional[float] = 60) -> bytes:
@@ -101,8 +102,9 @@ def run_until(
     us: Optional[float] = None,
     timeout: Optional[float] = 60,
     what: str = "",
+    ending: Optional[Spawned] = None,
 ) -> Any:
-    """`Machine.run_until`."""
+    """`Machine.run_until`.  `ending`: it is the end of this program, whose result tells what device models raised."""
     __tracebackhide__ = True
     kernel = machine.kernel
     moment = Moment(kernel)
@@ -121,6 +123,10 @@ def run_until(
         outcome = run_to(kernel, moment, timeout)
     if kernel.halted is not None:
         raise kernel.halted
+    if kernel.bus.failures and (ending is None or not ending.ended):
+        if kernel.bus.broken:
+            end_everything(machine)
+        machine.raise_device_failure(None)
     if outcome != COME:
         tasks = describe_tasks(machine)
         if outcome == TIME_IS_UP:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 
 from machine.defaults import GUEST_PATH
 from machine.errors import ConfigError, NotExecutable, TimeoutExpired
 from machine.events import RegisterAccess, Signal
 from machine.kernel.abi.errno import Errno
+from machine.kernel.module import is_from_debugger
 from machine.kernel.task.spawn import Spawned, spawn, wait_status
 from machine.records import field, record
 
@@ -41,6 +42,8 @@ class Result:
     """Where its core is: a path of the host with `Machine(core=...)`, else of the guest."""
     fatal: Optional[Signal] = None
     """The delivery of the deadly signal."""
+    first_access: int = 0
+    """Where `bus` begins in the machine's record of accesses."""
     bus: list[RegisterAccess] = field(default_factory=list)
     """Accesses to device registers while it ran, in order."""
 
@@ -52,6 +55,7 @@ class Programs:
     user: tuple[int, int]
     env: dict[str, str]
     cores: Cores
+    commands: list[list[str]]
 
     if TYPE_CHECKING:
 
@@ -77,6 +81,7 @@ class Programs:
         """
         if not argv:
             raise ConfigError("no program given")
+        self.commands.append(list(argv))
         environment = {**self.env, **(env or {})}
         with self.entered():
             try:
@@ -108,6 +113,8 @@ class Programs:
             finished = wait_status(kernel, process, timeout)
         if kernel.halted is not None:
             raise kernel.halted
+        if not finished and kernel.bus.failures:
+            self.raise_device_failure(None)
         if not finished and process.error is None:
             raise TimeoutExpired(process.argv0, timeout or 0, process.tasks)
         return self.result(process, since)
@@ -127,7 +134,7 @@ class Programs:
         faults, calls, accesses = since
         status = process.status
         signo = status & 0x7F or None
-        return Result(
+        result = Result(
             exit=128 + signo if signo else status >> 8 & 0xFF,
             signal=signo,
             stdout=process.output(1),
@@ -136,8 +143,22 @@ class Programs:
             syscalls=kernel.syscall_count - calls,
             core=self.cores.take(process.pid),
             fatal=kernel.last_fatal.pop(process.pid, None),
+            first_access=accesses,
             bus=list(kernel.bus.record[accesses:]),
         )
+        if kernel.bus.failures:
+            self.raise_device_failure(result)
+        return result
+
+    def raise_device_failure(self, result: Optional[Result]) -> NoReturn:
+        """DeviceError, from the first of what device models have raised."""
+        from machine.failures import device_failure
+
+        __tracebackhide__ = True
+        cause = self.kernel.bus.failures[0].failure
+        if is_from_debugger(cause):
+            raise cause
+        raise device_failure(self.kernel, result) from cause
 
     def run(
         self,

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 from machine.events import Events, RegisterAccess
 from machine.hardware.ports import Ports
 from machine.hardware.ram import PAGE_SIZE, PHYSICAL_END, Ram
-from machine.hardware.registers import RegisterBlock, Touch
 
 if TYPE_CHECKING:
     from machine.hardware.cpu import Cpu
+    from machine.hardware.registers import RegisterBlock, Touch
 
 
 class Attachment(NamedTuple):
@@ -32,6 +32,17 @@ class Attachment(NamedTuple):
     def end(self) -> int:
         """One past its last physical address."""
         return self.start + self.block.size
+
+
+class ModelFailure(NamedTuple):
+    """A device model raised while it served an access, or in what it had put off."""
+
+    failure: Exception
+    block: Optional[RegisterBlock]
+    what: str
+    """``a write of 0x1 to ctrl``."""
+    sent: bool
+    """Whether it is the doing of an instruction of a program, which gets SIGBUS; else the machine stops."""
 
 
 class DeviceMemory(NamedTuple):
@@ -67,6 +78,12 @@ class Bus:
         """A line is held (True) or let go."""
         self.call_later: Callable[[int, Callable[[], None]], None] = lambda delay_ns, callback: None
         """Have a device's function called after a delay on the machine's clock."""
+        self.failures: list[ModelFailure] = []
+        """What device models have raised and nobody has heard of yet (`Machine.wait` raises it)."""
+        self.broken = False
+        """One of these was no program's doing: nothing may run any more until it was heard of."""
+        self.on_record: Optional[Callable[[int, int], None]] = None
+        """Told of the process and the instruction of each access that is kept in `record`."""
         self.inside = 0
         """Accesses to registers that devices are answering now: one, or more when a device makes some itself."""
         self.afterwards: Optional[Callable[[], None]] = None
@@ -138,6 +155,14 @@ class Bus:
             if memory.start < end and physical < memory.start + len(memory.data):
                 raise BusConflict(f"{name} can't be at {physical:#x}: device memory is at {memory.start:#x}")
 
+    def taken(self, physical: int, size: int) -> bool:
+        """Whether RAM or a device is somewhere in the range."""
+        try:
+            self._check(physical, size, "")
+        except ValueError:
+            return True
+        return False
+
     def find(self, physical: int) -> Optional[Attachment]:
         """The register block that answers `physical`, or None."""
         found = self._pages.get(physical & -PAGE_SIZE)
@@ -170,6 +195,9 @@ class Bus:
         self.inside += 1
         try:
             value, touches = where.block.read(offset, width)
+        except Exception as failure:
+            value, touches = (1 << 8 * width) - 1, []
+            self._failed(where.block, failure, offset, f"a read of {width} bytes of", pid)
         finally:
             self.inside -= 1
         self._tell(where, offset, width, False, value, touches, pid, rip)
@@ -197,11 +225,36 @@ class Bus:
         self.inside += 1
         try:
             touches = where.block.write(offset, width, value)
+        except Exception as failure:
+            touches = []
+            self._failed(where.block, failure, offset, f"a write of {value:#x} to", pid)
         finally:
             self.inside -= 1
         self._tell(where, offset, width, True, value, touches, pid, rip)
         if self.afterwards is not None:
             self._access_ended()
+
+    def _failed(self, block: RegisterBlock, failure: Exception, offset: int, what: str, pid: int) -> None:
+        regs = block.touched(offset, 1, what.startswith("a write"))
+        self.fail(ModelFailure(failure, block, f"{what} {regs[0].name if regs else hex(offset)}", bool(pid)))
+
+    def fail(self, failed: ModelFailure) -> None:
+        """A device model raised."""
+        self.failures.append(failed)
+        self.broken = self.broken or not failed.sent
+
+    def guarded(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """`callback`, of a device, with what it raises kept for `Machine.wait`."""
+
+        def call() -> None:
+            try:
+                callback()
+            except Exception as failure:
+                block = getattr(callback, "block", None) or getattr(callback, "__self__", None)
+                name = getattr(callback, "what", "") or getattr(callback, "__qualname__", repr(callback))
+                self.fail(ModelFailure(failure, block, f"{name}, called by the clock", False))
+
+        return call
 
     def read_bytes(self, physical: int, count: int) -> bytes:
         """`count` bytes; registers are read in aligned words of 4 where they fit, as `memcpy_fromio` does."""
@@ -256,6 +309,8 @@ class Bus:
         for access in told or [RegisterAccess(name, "", offset, width, write, value, rip, pid, now)]:
             if where.recorded:
                 self.record.append(access)
+                if self.on_record is not None:
+                    self.on_record(pid, rip)
             if listener is not None:
                 listener(access)
 

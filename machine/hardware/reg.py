@@ -2,41 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Optional, Union, overload
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TypeVar, Union, overload
+
+from machine.hardware.field import ACCESS, Effects, Field
 
 if TYPE_CHECKING:
     from machine.hardware.registers import RegisterBlock
 
-ACCESS = ("rw", "ro", "wo", "w1c")
 WIDTHS = (1, 2, 4, 8)
+Names = Union[str, Iterable[str]]
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+
+__all__ = ["ACCESS", "WIDTHS", "Counts", "Field", "Part", "Reg", "RegArray", "RegisterError", "Touch"]
 
 
 class RegisterError(Exception):
-    """A block is declared wrongly."""
+    """A block is declared, or used, wrongly."""
 
 
-class Field(NamedTuple):
-    """Bits `lsb` to ``lsb + width - 1`` of a register."""
+def names(given: Names) -> tuple[str, ...]:
+    """One method's name or several."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
-    lsb: int
-    width: int = 1
-    doc: str = ""
+
+class Part:
+    """What an attribute of a block can declare.  `where` is the file and the line of the declaration."""
+
+    __slots__ = ("doc", "name", "offset", "reading", "where", "writing")
+
+    def __init__(self, offset: int, doc: str, on_read: Names, on_write: Names) -> None:
+        self.offset = offset
+        self.doc = doc
+        self.name = ""
+        self.reading = names(on_read)
+        """Methods that are called before a read."""
+        self.writing = names(on_write)
+        """Methods that are called after a write."""
+        frame = sys._getframe(1)
+        while frame.f_code.co_filename == __file__ or frame.f_code.co_name == "__init__":
+            assert frame.f_back is not None
+            frame = frame.f_back
+        self.where = frame.f_code.co_filename, frame.f_lineno
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
 
     @property
-    def mask(self) -> int:
-        """The field's bits, in place."""
-        return (1 << self.width) - 1 << self.lsb
+    def end(self) -> int:
+        """Offset of the first byte behind it."""
+        raise NotImplementedError
+
+    def on_read(self, method: Hook) -> Hook:
+        """Decorator: the method is called before the bus reads this; what it returns (unless None) is what is read."""
+        return _mark(method, "read", self)
+
+    def on_write(self, method: Hook) -> Hook:
+        """Decorator: the method is called after the bus has written this, with the value.  Any number of methods."""
+        return _mark(method, "write", self)
 
 
-class Reg:
+def _mark(method: Hook, kind: str, part: Part) -> Hook:
+    marks = method.__dict__.setdefault("_register_hooks", [])
+    marks.append((kind, part))
+    return method
+
+
+class Reg(Part):
     """One register: `offset` in bytes from the block's start, `width` 1, 2, 4 or 8 bytes.
 
-    `access` is ``rw``, ``ro``, ``wo`` or ``w1c`` (write 1 to clear); `reset` its value at power-on.  `widths` are the
-    widths of access, in bytes, that the register takes; () leaves it to the block.
+    `access` is a kind of field.py (``rw``, ``ro``, ``wo``, ``w1c``, ``rc``, ...); `reset` its value at power-on.
+    `widths` are the widths of access, in bytes, that the register takes; () leaves it to the block.  `on_read` and
+    `on_write` name methods of the block, one or several.
     """
 
-    __slots__ = ("access", "doc", "fields", "index", "name", "offset", "reset", "width", "widths")
+    __slots__ = ("access", "effects", "fields", "index", "reset", "width", "widths")
 
     def __init__(
         self,
@@ -47,29 +88,19 @@ class Reg:
         doc: str = "",
         fields: Optional[Mapping[str, Field]] = None,
         widths: tuple[int, ...] = (),
+        on_read: Names = (),
+        on_write: Names = (),
     ) -> None:
-        if width not in WIDTHS:
-            raise RegisterError(f"a register is 1, 2, 4 or 8 bytes wide, not {width}")
-        if access not in ACCESS:
-            raise RegisterError(f"access is one of {', '.join(ACCESS)}, not {access!r}")
-        if offset < 0 or not 0 <= reset < 1 << 8 * width:
-            raise RegisterError(f"register at {offset:#x}: negative offset, or {reset:#x} does not fit {width} bytes")
-        self.offset = offset
+        super().__init__(offset, doc, on_read, on_write)
         self.width = width
         self.access = access
         self.reset = reset
-        self.doc = doc
         self.widths = tuple(widths)
         self.fields: dict[str, Field] = dict(fields or {})
-        for name, field in self.fields.items():
-            if field.lsb < 0 or field.width < 1 or field.lsb + field.width > 8 * width:
-                raise RegisterError(f"field {name} does not fit a register of {8 * width} bits")
-        self.name = ""
         self.index = -1
         """Which of an array's it is; -1 for a register of its own."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+        self.effects: Effects
+        """Made when the declaration has been checked (declare.py)."""
 
     def __repr__(self) -> str:
         return f"<Reg {self.name} {self.offset:#x} {self.width} {self.access}>"
@@ -96,18 +127,40 @@ class Reg:
 
     @property
     def hook(self) -> str:
-        """What its ``read_`` and ``write_`` methods are called after."""
+        """What its hooks are filed under: the name of the register, or of its array."""
         return self.name
 
+    @property
+    def place(self) -> tuple[int, ...]:
+        """What its hooks are told first: its index in an array."""
+        return ()
 
-class RegArray:
+    def fetch(self, block: RegisterBlock) -> int:
+        """The bus reads it, and no hook has said what."""
+        return block.values.get(self.name, self.reset)
+
+    def take(self, block: RegisterBlock, taken: int, given: int) -> int:
+        """The bus writes the bits `taken` of it; what hooks are told.
+
+        That is the register's new value as far as its bits are stored, else what was written.
+        """
+        effects, old = self.effects, block.values.get(self.name, self.reset)
+        if effects.plain:
+            told = block.values[self.name] = old & ~taken | given & taken
+            return told
+        block.values[self.name] = effects.write(old, given, taken, block.once(self, taken))
+        return given & taken | old & ~taken & effects.stored
+
+
+class RegArray(Part):
     """`count` registers alike, `stride` bytes apart (0: without gaps).
 
     On an instance ``card.palette[3]`` is one's value, and can be set; ``card.palette[:]`` is the list of all.  Accesses
-    are told as ``palette[3]``; the hooks are ``read_palette(index)`` and ``write_palette(index, value)``.
+    are told as ``palette[3]``; the hooks are told the index first: ``read_palette(index)``,
+    ``write_palette(index, value)``.
     """
 
-    __slots__ = ("count", "doc", "fields", "name", "offset", "one", "regs", "stride")
+    __slots__ = ("count", "fields", "one", "regs", "stride")
 
     def __init__(
         self,
@@ -120,21 +173,16 @@ class RegArray:
         fields: Optional[Mapping[str, Field]] = None,
         widths: tuple[int, ...] = (),
         stride: int = 0,
+        on_read: Names = (),
+        on_write: Names = (),
     ) -> None:
+        super().__init__(offset, doc, on_read, on_write)
         self.one = Reg(offset, width, access, reset, doc, fields, widths)
         self.stride = stride or width
-        if count < 1 or self.stride < width:
-            raise RegisterError(f"array at {offset:#x}: {count} registers of {width} bytes, {self.stride} bytes apart")
-        self.offset = offset
         self.count = count
-        self.doc = doc
         self.fields = self.one.fields
-        self.name = ""
         self.regs: dict[int, Reg] = {}
         """The registers that somebody has asked for, by index."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
 
     def __repr__(self) -> str:
         return f"<RegArray {self.name}[{self.count}] {self.offset:#x} {self.one.width} {self.one.access}>"
@@ -160,6 +208,7 @@ class RegArray:
                 self.offset + index * self.stride, one.width, one.access, one.reset, one.doc, one.fields, one.widths
             )
             made.name, made.index, made.array = f"{self.name}[{index}]", index, self.name
+            made.effects = one.effects
             self.regs[index] = made
         return made
 
@@ -181,6 +230,10 @@ class _Element(Reg):
     @property
     def hook(self) -> str:
         return self.array
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        return (self.index,)
 
 
 class ArrayValues:

@@ -3,49 +3,59 @@
 A block is a class whose attributes declare its registers::
 
     class Timer(RegisterBlock):
-        ctrl = Reg(0x00, fields={"enable": Field(0), "mode": Field(1, 3)})
+        ctrl = Reg(0x00, fields={"enable": Field(0), "mode": Field("3:1", values={"once": 0, "again": 1})})
         count = Reg(0x04, access="ro", reset=42)
         status = Reg(0x08, access="w1c")
+        data = Fifo(0x0c, depth=16)
+        buffer = Memory(0x100, size=256)
 
-        def write_ctrl(self, value: int) -> None:
-            if value & 1:
-                self.count = 0
+        @ctrl.on_write
+        def started(self, value: int) -> None:
+            if self["ctrl.enable"]:
+                self.after(10, self.raise_irq)
 
 On an instance ``timer.count`` is the register's present value and ``timer.count = 7`` sets it, from the
-device's side: no hook runs.  What the bus does goes through `RegisterBlock.read` and `write`:
+device's side: no hook runs; ``timer["ctrl.mode"]`` is a field.  What the bus does goes through `RegisterBlock.read` and
+`write`:
 
 * An access is cut along the registers that it touches.  An access narrower than a register reads those bytes
   of it; a narrow write leaves the other bytes as they are.  Alignment does not matter.
+* What a read and a write do to a bit is its field's `access`, else its register's (field.py).
 * Bytes outside every register read as 0 and take no writes; so do writes to an ``ro`` and reads of a ``wo``
   register.
 * A device that is stricter says so: `RegisterBlock.widths`, `Reg.widths` and `RegisterBlock.unaligned`.  An access
   that it does not take is refused as a whole: a read gives ones, a write is lost, no hook runs.
 * `counts` says how many accesses were unaligned, wider than what they touched, outside the registers, forbidden or
   refused; `stray` is how many were outside or forbidden.
-* Before a read, `on_read(reg)` and ``read_NAME()`` may supply the value; after a write, `on_write(reg, value)`
-  and ``write_NAME(value)`` are told the register's new value.  ``w1c`` clears the bits that are written as 1, and its
-  hooks are told the value written.  The hooks of an array have the index before.
+* Hooks.  Before a read `on_read(reg)` runs, then ``read_NAME()``, the methods that `Reg(on_read=...)` names, and those
+  marked ``@NAME.on_read``; the last that gives a number says what is read.  After a write likewise `on_write(reg,
+  value)`, ``write_NAME(value)`` and the others.  They are told the register's new value as far as its bits are stored,
+  and the bits that were written of a ``w1c`` and the like.  Those of an array have the index before, those of a
+  memory the offset.
+* An exception in a hook is the end of the access: a read gives ones, the program gets SIGBUS, and `Machine.wait` raises
+  `DeviceError` from it (hardware/bus.py).
 * An access across two pages is two, one a page.  A system call that is given the registers as its buffer makes
   accesses of 4 bytes, of 1 at unaligned ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
+from machine.hardware.declare import complete, wrong
+from machine.hardware.deviceside import DeviceSide
+from machine.hardware.field import ACCESS, Field
+from machine.hardware.parts import Fifo, Memory, Queue
 from machine.hardware.ram import PAGE_SIZE
-from machine.hardware.reg import Counts, Field, Reg, RegArray, RegisterError, Touch
+from machine.hardware.reg import Counts, Part, Reg, RegArray, RegisterError, Touch
 
 if TYPE_CHECKING:
-    from machine.hardware.bus import Bus
-    from machine.hardware.pci import PciFunction
+    from os import PathLike
 
-__all__ = ["Counts", "Field", "Reg", "RegArray", "RegisterBlock", "RegisterError", "Touch"]
+__all__ = ["ACCESS", "Counts", "Field", "Fifo", "Memory", "Reg", "RegArray", "RegisterBlock", "RegisterError", "Touch"]
 
 
-class RegisterBlock:
+class RegisterBlock(DeviceSide):
     """A device's registers.  `size` is what it takes of the address space, in bytes: whole pages.
 
     `values` holds the registers by name, those of an array once they differ from their reset value.
@@ -53,97 +63,60 @@ class RegisterBlock:
 
     registers: ClassVar[dict[str, Reg]] = {}
     arrays: ClassVar[dict[str, RegArray]] = {}
-    _at: ClassVar[dict[int, Reg]] = {}
+    memories: ClassVar[dict[str, Memory]] = {}
+    _for_read: ClassVar[dict[int, Reg]] = {}
+    _for_write: ClassVar[dict[int, Reg]] = {}
+    _ranges: ClassVar[list[Part]] = []
+    """Arrays and memories."""
+    _hooks: ClassVar[dict[tuple[str, str], tuple[str, ...]]] = {}
     size: ClassVar[int] = PAGE_SIZE
     widths: ClassVar[tuple[int, ...]] = ()
     """Widths of access, in bytes, that the device takes; (): all.  A register's own `widths` come before."""
     unaligned: ClassVar[str] = "split"
     """``split``: an access may begin anywhere.  ``refuse``: only at a multiple of its width."""
-    name: str = ""
-    """How reports call the device; the class's name in lower case unless set."""
-    irq: int = -1
-    """The interrupt line that the device is wired to; -1: none."""
-    bus: Optional[Bus] = None
-    """The bus that it is on; None while it is on none."""
-    function: Optional[PciFunction] = None
-    """The PCI function whose BAR it is behind: its interrupts are the block's."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        members = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
-        found = {name: value for name, value in members.items() if isinstance(value, Reg)}
-        cls._at = {reg.offset: reg for reg in found.values()}
-        cls.registers = dict(sorted(found.items(), key=lambda item: item[1].offset))
-        cls.arrays = {name: value for name, value in members.items() if isinstance(value, RegArray)}
-        if cls.unaligned not in ("split", "refuse"):
-            raise RegisterError(f"{cls.__name__}.unaligned is 'split' or 'refuse', not {cls.unaligned!r}")
-        _check_overlap(cls)
-        _check_hooks(cls)
-        parts: list[Union[Reg, RegArray]] = [*cls.registers.values(), *cls.arrays.values()]
-        end = max((part.end for part in parts), default=1)
-        if "size" not in vars(cls):
-            cls.size = (end + PAGE_SIZE - 1) & -PAGE_SIZE
-        elif cls.size % PAGE_SIZE or cls.size < end:
-            raise RegisterError(f"{cls.__name__}.size must be whole pages that hold all registers, not {cls.size:#x}")
-        if "name" not in vars(cls):
-            cls.name = cls.__name__.lower()
+        complete(cls, RESERVED)
 
     def __init__(self) -> None:
+        super().__init__()
         self.values: dict[str, int] = {}
+        self.stores: dict[str, Union[bytearray, Queue]] = {}
+        """What its memories and queues hold."""
+        self._written_once: dict[str, int] = {}
         self.counts = Counts()
         self.stray = 0
         self.reset()
 
     def reset(self) -> None:
-        """Power-on: every register has its reset value."""
+        """Power-on: every register has its reset value, queues are empty, what was put off is forgotten."""
+        self.cancel_all()
+        self._written_once.clear()
         self.values.clear()
         self.values.update((name, reg.reset) for name, reg in self.registers.items())
+        for name, store in self.stores.items():
+            if isinstance(store, Queue):
+                store.clear()
+            else:
+                store[:] = self.memories[name].at_reset()
 
-    # -- interrupts and time ---------------------------------------------------------------------
+    @staticmethod
+    def from_rdl(path: Union[str, PathLike[str]], name: str = "", **parameters: Any) -> type[RegisterBlock]:
+        """The class of the address map `name` (the last of the file unless said) in a SystemRDL file.
 
-    def raise_irq(self) -> None:
-        """An edge on the device's interrupt line; lost while nobody has asked for it.
-
-        In the middle of an access to its registers the interrupt comes right after that.  Any thread may call this.
+        Needs systemrdl-compiler: ``pip install 'nopage[rdl]'``.  RegisterError: it is not there, or the file is wrong.
         """
-        if self.function is not None:
-            self.function.raise_irq()
-        elif self.bus is not None:
-            self.bus.raise_irq(self._line())
+        from machine.hardware.rdl import block_from_rdl
 
-    def hold_irq(self) -> None:
-        """Pull the line, as a PCI device does: the handlers run again and again until `lower_irq`."""
-        if self.function is not None:
-            self.function.hold_irq()
-        elif self.bus is not None:
-            self.bus.set_irq(self._line(), True)
+        return block_from_rdl(str(path), name, parameters)
 
-    def lower_irq(self) -> None:
-        """Let the line go."""
-        if self.function is not None:
-            self.function.lower_irq()
-        elif self.bus is not None:
-            self.bus.set_irq(self._line(), False)
+    @staticmethod
+    def from_svd(path: Union[str, PathLike[str]], peripheral: str) -> type[RegisterBlock]:
+        """The class of one peripheral in a CMSIS-SVD file.  Needs cmsis-svd: ``pip install 'nopage[svd]'``."""
+        from machine.hardware.svd import block_from_svd
 
-    def call_later(self, delay_ns: int, callback: Callable[[], None]) -> None:
-        """Have `callback` called after a delay in nanoseconds on the machine's clock: the end of a DMA, a tick."""
-        if self.function is not None:
-            self.function.call_later(delay_ns, callback)
-            return
-        if self.bus is None:
-            raise RegisterError(f"{self.name} is on no bus: there is no clock")
-        self.bus.call_later(delay_ns, callback)
-
-    def now(self) -> int:
-        """The machine's time in nanoseconds; 0 while the device is in no machine."""
-        if self.function is not None:
-            return self.function.now()
-        return 0 if self.bus is None else self.bus.clock()
-
-    def _line(self) -> int:
-        if self.irq < 0:
-            raise RegisterError(f"{self.name} is wired to no interrupt line: set its irq")
-        return self.irq
+        return block_from_svd(str(path), peripheral)
 
     # -- for the device's author to override ---------------------------------------------------
 
@@ -156,16 +129,20 @@ class RegisterBlock:
 
     # -- the bus's side ----------------------------------------------------------------------------
 
-    def touched(self, offset: int, width: int) -> list[Reg]:
+    def touched(self, offset: int, width: int, write: bool = False) -> list[Reg]:
         """The registers of which [offset, offset + width) touches a byte, lowest first."""
-        reg = self._at.get(offset)
+        table = self._for_write if write else self._for_read
+        reg = table.get(offset)
         if reg is not None and width <= reg.width:
             return [reg]
         end = offset + width
-        found = [reg for reg in self.registers.values() if reg.offset < end and offset < reg.end]
-        for array in self.arrays.values():
-            if array.offset < end and offset < array.end:
-                found += array.touched(offset, end)
+        found = [reg for reg in table.values() if reg.offset < end and offset < reg.end]
+        for part in self._ranges:
+            if part.offset < end and offset < part.end:
+                if isinstance(part, RegArray):
+                    found += part.touched(offset, end)
+                elif isinstance(part, Memory):
+                    found.append(part.cell(offset, end))
         return sorted(found, key=lambda reg: reg.offset) if len(found) > 1 else found
 
     def _refuses(self, offset: int, width: int, regs: list[Reg]) -> bool:
@@ -180,83 +157,121 @@ class RegisterBlock:
         self.counts.refused += refused
         return refused
 
-    def _count_stray(self, regs: list[Reg], width: int, covered: int, forbidden: str) -> None:
+    def _count_stray(self, width: int, covered: int, forbidden: bool) -> None:
         self.stray += 1
-        left = width - covered
-        mine = any(reg.access == forbidden for reg in regs)
-        self.counts.forbidden += mine
-        self.counts.outside += left > 0
+        self.counts.forbidden += forbidden
+        self.counts.outside += width > covered
 
     def read(self, offset: int, width: int) -> tuple[int, list[Touch]]:
         """The bus reads `width` bytes: their value (little-endian) and what was touched."""
         regs = self.touched(offset, width)
         if self._refuses(offset, width, regs):
             return (1 << 8 * width) - 1, []
-        result, covered, taken, touches = 0, 0, 0, []
+        result, covered, forbidden, touches = 0, 0, False, []
         for reg in regs:
             first, last = max(offset, reg.offset), min(offset + width, reg.end)
             covered += last - first
-            if reg.access == "wo":
-                whole = 0
+            shift, bits = 8 * (first - reg.offset), (1 << 8 * (last - first)) - 1
+            if reg.effects.readable:
+                part = self._value_for_bus(reg, bits << shift) >> shift & bits
             else:
-                whole = self._value_for_bus(reg)
-                taken += last - first
-            part = whole >> 8 * (first - reg.offset) & (1 << 8 * (last - first)) - 1
+                part, forbidden = 0, True
             result |= part << 8 * (first - offset)
             touches.append(Touch(reg.name, first, last - first, part))
-        if taken != width:
-            self._count_stray(regs, width, covered, "wo")
+        if covered != width or forbidden:
+            self._count_stray(width, covered, forbidden)
         return result, touches
 
-    def _value_for_bus(self, reg: Reg) -> int:
+    def _value_for_bus(self, reg: Reg, touched: int) -> int:
+        """What the bus sees of a register; `touched` are the bits that it reads."""
         value = self.on_read(reg)
-        hook = getattr(self, "read_" + reg.hook, None)
-        if hook is not None:
-            value = hook() if reg.index < 0 else hook(reg.index)
-        return self.values.get(reg.name, reg.reset) if value is None else int(value) & reg.mask
+        for name in self._hooks.get(("read", reg.hook), ()):
+            given = getattr(self, name)(*reg.place)
+            if given is not None:
+                value = given
+        if value is None:
+            value = reg.fetch(self)
+        elif not isinstance(value, int) or not -reg.mask - 1 <= value <= reg.mask:
+            raise wrong("read_hook_gave", self, reg, value)
+        effects = reg.effects
+        if effects.plain:
+            return value & reg.mask
+        if effects.clears | effects.sets:
+            stored = self.values.get(reg.name, reg.reset)
+            self.values[reg.name] = stored & ~(effects.clears & touched) | effects.sets & touched
+        return value & (effects.readable if reg.fields else reg.mask)
 
     def write(self, offset: int, width: int, value: int) -> list[Touch]:
         """The bus writes `width` bytes of `value` (little-endian): what was touched."""
-        regs = self.touched(offset, width)
+        regs = self.touched(offset, width, True)
         if self._refuses(offset, width, regs):
             return []
-        covered, taken, touches = 0, 0, []
+        covered, forbidden, touches = 0, False, []
         for reg in regs:
             first, last = max(offset, reg.offset), min(offset + width, reg.end)
             covered += last - first
             part = value >> 8 * (first - offset) & (1 << 8 * (last - first)) - 1
             touches.append(Touch(reg.name, first, last - first, part))
-            if reg.access != "ro":
-                taken += last - first
+            if reg.effects.writes:
                 self._take(reg, 8 * (first - reg.offset), last - first, part)
-        if taken != width:
-            self._count_stray(regs, width, covered, "ro")
+            else:
+                forbidden = True
+        if covered != width or forbidden:
+            self._count_stray(width, covered, forbidden)
         return touches
 
     def _take(self, reg: Reg, shift: int, width: int, part: int) -> None:
-        mask = (1 << 8 * width) - 1 << shift
-        old, new = self.values.get(reg.name, reg.reset), part << shift
-        if reg.access == "w1c":
-            self.values[reg.name] = old & ~new
-        else:
-            new |= old & ~mask
-            self.values[reg.name] = new
-        self.on_write(reg, new)
-        hook = getattr(self, "write_" + reg.hook, None)
-        if hook is not None:
-            hook(new) if reg.index < 0 else hook(reg.index, new)
+        told = reg.take(self, (1 << 8 * width) - 1 << shift, part << shift)
+        self.on_write(reg, told)
+        for name in self._hooks.get(("write", reg.hook), ()):
+            given = getattr(self, name)(*reg.place, told)
+            if given is not None:
+                raise wrong("write_hook_gave", self, name, given)
+
+    def once(self, reg: Reg, taken: int) -> int:
+        """The bits of `reg` that were written since the reset; from now on `taken` are among them."""
+        before = self._written_once.get(reg.name, 0)
+        self._written_once[reg.name] = before | taken
+        return before
 
     # -- fields and descriptions ---------------------------------------------------------------------
 
-    def field(self, register: str, field: str) -> int:
-        """The value of one field: ``timer.field("ctrl", "mode")``.  KeyError where there is none."""
-        bits = self.registers[register].fields[field]
-        return (self.values[register] & bits.mask) >> bits.lsb
+    def __getitem__(self, name: str) -> int:
+        """``timer["ctrl"]`` is a register, ``timer["ctrl.mode"]`` a field.  RegisterError where there is none."""
+        register, _, field = name.partition(".")
+        return self.field(register, field) if field else self.values[self._reg(register).name]
 
-    def set_field(self, register: str, field: str, value: int) -> None:
-        """Set one field from the device's side; bits that do not fit are dropped."""
-        bits = self.registers[register].fields[field]
+    def __setitem__(self, name: str, value: Union[int, str]) -> None:
+        """Set it from the device's side; a field may be given by the name of its value."""
+        register, _, field = name.partition(".")
+        if field:
+            self.set_field(register, field, value)
+        else:
+            setattr(self, self._reg(register).name, value)
+
+    def field(self, register: str, field: str) -> int:
+        """The value of one field: ``timer.field("ctrl", "mode")``.  RegisterError where there is none."""
+        return self._field(register, field).of(self.values[register])
+
+    def set_field(self, register: str, field: str, value: Union[int, str]) -> None:
+        """Set one field from the device's side: a number, of which bits that do not fit are dropped, or a name."""
+        bits = self._field(register, field)
+        if isinstance(value, str):
+            if value not in bits.values:
+                raise wrong("no_such_value", type(self), register, field, bits, value)
+            value = bits.values[value]
         self.values[register] = self.values[register] & ~bits.mask | value << bits.lsb & bits.mask
+
+    def _reg(self, name: str) -> Reg:
+        if name not in self.registers:
+            raise wrong("no_such_register", type(self), name)
+        return self.registers[name]
+
+    def _field(self, register: str, field: str) -> Field:
+        fields = self._reg(register).fields
+        if field not in fields:
+            raise wrong("no_such_field", type(self), register, field, list(fields))
+        return fields[field]
 
     def describe(self) -> str:
         """A table of the registers with their present values, one a line, fields below.
@@ -265,9 +280,13 @@ class RegisterBlock:
         """
         count = len(self.registers) + sum(array.count for array in self.arrays.values())
         lines = [f"{self.name}: {count} registers, {self.size:#x} bytes"]
-        parts: list[Union[Reg, RegArray]] = [*self.registers.values(), *self.arrays.values()]
-        for part in sorted(parts, key=lambda part: part.offset):
-            lines += self._lines(part) if isinstance(part, Reg) else self._array_lines(part)
+        for part in sorted([*self.registers.values(), *self._ranges], key=lambda part: part.offset):
+            if isinstance(part, Reg):
+                lines += self._lines(part)
+            elif isinstance(part, RegArray):
+                lines += self._array_lines(part)
+            elif isinstance(part, Memory):
+                lines.append(f"  {part.offset:#06x} {part.name:<12}    {part.access:<3} {part.size:#x} bytes".rstrip())
         return "\n".join(lines) + "\n"
 
     def _lines(self, reg: Reg) -> list[str]:
@@ -277,7 +296,7 @@ class RegisterBlock:
         for name, bits in reg.fields.items():
             high = bits.lsb + bits.width - 1
             where = f"[{high}:{bits.lsb}]" if bits.width > 1 else f"[{bits.lsb}]"
-            lines.append(f"         {where:<8} {name:<12} {(number & bits.mask) >> bits.lsb:x} {bits.doc}".rstrip())
+            lines.append(f"         {where:<8} {name:<12} {bits.of(number):x} {bits.doc}".rstrip())
         return lines
 
     def _array_lines(self, array: RegArray) -> list[str]:
@@ -288,21 +307,5 @@ class RegisterBlock:
         return [f"{head} {array.doc}".rstrip(), *(line for i in changed for line in self._lines(array.reg(i)))]
 
 
-def _check_overlap(cls: type[RegisterBlock]) -> None:
-    parts: list[Union[Reg, RegArray]] = [*cls.registers.values(), *cls.arrays.values()]
-    for one, other in pairwise(sorted(parts, key=lambda part: part.offset)):
-        if other.offset < one.end:
-            size = one.end - one.offset
-            raise RegisterError(
-                f"{cls.__name__}: registers {one.name} ({one.offset:#x}, {size} bytes) and "
-                f"{other.name} ({other.offset:#x}) overlap"
-            )
-
-
-def _check_hooks(cls: type[RegisterBlock]) -> None:
-    """A ``write_crtl`` beside a register ``ctrl`` would never run: say so."""
-    known = {*cls.registers, *cls.arrays}
-    for name in vars(cls):
-        kind, _, register = name.partition("_")
-        if kind in ("read", "write") and register and callable(getattr(cls, name)) and register not in known:
-            raise RegisterError(f"{cls.__name__}.{name}: there is no register {register!r}")
+RESERVED = frozenset(dir(RegisterBlock)) | {"counts", "stores", "stray", "values"}
+"""What a register can't be called: the block's own attributes."""

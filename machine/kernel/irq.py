@@ -186,6 +186,7 @@ class Interrupts:
     def _call_later(self, delay_ns: int, callback: Callable[[], None]) -> None:
         sched = self.kernel.sched
         when = self.kernel.clock.monotonic_ns() + delay_ns
+        callback = self.kernel.bus.guarded(callback)
         if not self._elsewhere():
             sched.call_at(when, callback)
             return

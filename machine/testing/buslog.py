@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
-from typing import Optional, Union, overload
+import sys
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Optional, Union, overload
 
 from machine.events import RegisterAccess
 
+if TYPE_CHECKING:
+    from machine.machine import Machine, Result
+    from machine.testing.context import Context
+
 Pair = tuple[str, int]
+
+
+class _Any:
+    """Equal to whatever there is."""
+
+    def __repr__(self) -> str:
+        return "ANY"
+
+
+ANY = _Any()
+"""Any value: ``("count", ANY)``."""
+
+Value = Union[int, str, _Any, Mapping[str, Any], Callable[[int], object], Container[int]]
+Expected = Union[str, tuple[Any, ...], Any]
+"""``("ctrl", 1)``, ``"ctrl"`` for any value, ``...`` for any number of accesses, and where reads and writes are mixed
+``("write", "ctrl", 1)``."""
 
 
 class BusLog(Sequence[RegisterAccess]):
@@ -16,10 +36,33 @@ class BusLog(Sequence[RegisterAccess]):
 
     One `RegisterAccess` a register touched: an access over two registers is two of them, with the same `width`
     and `rip`.  A name is a register's, or ``device.register`` where several devices have it.
+
+    What an assertion expects of an access is a value, ANY, a mapping of fields (``{"enable": 1, "mode": "slow"}``), a
+    function of the value, or something that it is in: a set or a range.  ``...`` stands for any number of accesses.
     """
 
-    def __init__(self, accesses: Iterable[RegisterAccess]) -> None:
+    def __init__(
+        self,
+        accesses: Iterable[RegisterAccess],
+        machine: Union[Machine, Context, None] = None,
+        indices: Optional[Iterable[int]] = None,
+    ) -> None:
         self._accesses = tuple(accesses)
+        self.context = _context(machine)
+        """What is known of the devices and of the programs; None for a list without a machine."""
+        self.indices = tuple(range(len(self._accesses)) if indices is None else indices)
+        """Of each access, which of the machine's it is."""
+
+    @classmethod
+    def of_result(cls, machine: Machine, result: Result) -> BusLog:
+        """The accesses that were made while a program ran."""
+        first = result.first_access
+        return cls(result.bus, machine, range(first, first + len(result.bus)))
+
+    @classmethod
+    def of_machine(cls, machine: Machine) -> BusLog:
+        """All accesses since the machine was made: for a test that looks while programs still run."""
+        return cls(machine.kernel.bus.record, machine)
 
     def __len__(self) -> int:
         return len(self._accesses)
@@ -29,7 +72,9 @@ class BusLog(Sequence[RegisterAccess]):
     @overload
     def __getitem__(self, index: slice) -> BusLog: ...
     def __getitem__(self, index: Union[int, slice]) -> Union[RegisterAccess, BusLog]:
-        return BusLog(self._accesses[index]) if isinstance(index, slice) else self._accesses[index]
+        if isinstance(index, slice):
+            return BusLog(self._accesses[index], self.context, self.indices[index])
+        return self._accesses[index]
 
     def __iter__(self) -> Iterator[RegisterAccess]:
         return iter(self._accesses)
@@ -38,15 +83,22 @@ class BusLog(Sequence[RegisterAccess]):
         return f"<BusLog of {len(self)} accesses>\n{self}"
 
     def __str__(self) -> str:
-        return "\n".join(f"{'write' if each.write else 'read '} {_whole(each)}" for each in self)
+        from machine.testing.explain import whole
+
+        return "\n".join(f"{'write' if each.write else 'read '} {whole(each, self.context)}" for each in self)
+
+    def _where(self, wanted: Callable[[RegisterAccess], bool]) -> BusLog:
+        kept = [(a, i) for a, i in zip(self._accesses, self.indices, strict=True) if wanted(a)]
+        return BusLog([a for a, _ in kept], self.context, [i for _, i in kept])
 
     def of(self, device: str) -> BusLog:
         """The accesses to one device."""
-        return BusLog(each for each in self if each.device == device)
+        return self._where(lambda each: each.device == device)
 
     def to(self, register: str) -> BusLog:
         """The accesses to one register (``ctrl``, ``timer.ctrl``)."""
-        return BusLog(each for each in self if _is(each, register))
+        self._check_names([register])
+        return self._where(lambda each: is_named(each, register))
 
     def writes(self, register: Optional[str] = None) -> list[Pair]:
         """(register, value) of each write, of all or of one register."""
@@ -56,53 +108,79 @@ class BusLog(Sequence[RegisterAccess]):
         """(register, value) of each read, of all or of one register."""
         return [(each.register, each.value) for each in self._kind(False, register)]
 
-    def _kind(self, write: bool, register: Optional[str]) -> list[RegisterAccess]:
-        return [each for each in self if each.write == write and (register is None or _is(each, register))]
+    def _kind(self, write: bool, register: Optional[str] = None) -> BusLog:
+        if register is not None:
+            self._check_names([register])
+        return self._where(lambda each: each.write == write and (register is None or is_named(each, register)))
 
     # -- assertions: each raises AssertionError with both sides, or returns None ------------------
 
-    def assert_writes(self, expected: Sequence[Pair]) -> None:
-        """Exactly these writes, in this order: ``[("period", 1000), ("ctrl", 1)]``."""
-        self._compare("writes", expected, self._kind(True, None))
+    def assert_writes(self, expected: Sequence[Expected], *, strict: bool = True) -> None:
+        """Exactly these writes, in this order: ``[("period", 1000), ("ctrl", 1)]``.
 
-    def assert_reads(self, expected: Sequence[Pair]) -> None:
-        """Exactly these reads, in this order, with the values that the device gave."""
-        self._compare("reads", expected, self._kind(False, None))
+        Not `strict`: others may come before, between and after.  RegisterError for a name that no device has.
+        """
+        self._compare("writes", expected, self._kind(True), strict)
+
+    def assert_reads(self, expected: Sequence[Expected], *, strict: bool = True) -> None:
+        """Exactly these reads, in this order, with the values that the device gave.  `strict` as in `assert_writes`."""
+        self._compare("reads", expected, self._kind(False), strict)
+
+    def assert_accesses(self, expected: Sequence[Expected], *, strict: bool = True) -> None:
+        """Exactly these reads and writes: ``[("write", "ctrl", 1), ("read", "count", ANY)]``."""
+        self._compare("accesses", expected, self, strict)
 
     def assert_no_access_to(self, *registers: str) -> None:
         """Nobody read or wrote any of these registers."""
-        found = [each for each in self if any(_is(each, name) for name in registers)]
+        self._check_names(registers)
+        found = self._where(lambda each: any(is_named(each, name) for name in registers))
         if found:
-            lines = "\n".join(f"  {'write' if each.write else 'read '} {_whole(each)}" for each in found)
-            raise AssertionError(f"no access to {', '.join(registers)} was expected; there were {len(found)}:\n{lines}")
+            from machine.testing import messages
+            from machine.testing.explain import story, whole
 
-    def _compare(self, what: str, expected: Sequence[Pair], actual: Sequence[RegisterAccess]) -> None:
-        if len(expected) == len(actual) and all(_same(a, pair) for a, pair in zip(actual, expected, strict=True)):
-            return
-        rows = []
-        for number, (pair, access) in enumerate(zip_longest(expected, actual)):
-            same = pair is not None and access is not None and _same(access, pair)
-            left = "(nothing)" if pair is None else f"{pair[0]} = {_value(pair[1])}"
-            right = "(nothing)" if access is None else _whole(access)
-            rows.append(f"{' ' if same else '>'} {number:>3}  {left:<28} {right}")
-        head = f"register {what} differ: {len(expected)} expected, {len(actual)} made"
-        raise AssertionError("\n".join([head, f"       {'expected':<28} actual", *rows]))
+            lines = [f"{'write' if each.write else 'read '} {whole(each, self.context)}" for each in found]
+            raise AssertionError(messages.access_made(registers, lines, story(found, 0)))
 
+    def _compare(self, what: str, expected: Sequence[Expected], actual: BusLog, strict: bool) -> None:
+        __tracebackhide__ = True
+        from machine.testing.expect import compare, parse
 
-def _is(access: RegisterAccess, name: str) -> bool:
-    return name in (access.register, f"{access.device}.{access.register}")
+        wanted = [parse(each, what, called_from()) for each in expected]
+        self._check_names([each.name for each in wanted if each is not None], wanted)
+        text = compare(what, wanted, actual, strict)
+        if text:
+            raise AssertionError(text)
 
-
-def _same(access: RegisterAccess, pair: Pair) -> bool:
-    return _is(access, pair[0]) and access.value == pair[1]
-
-
-def _value(value: int) -> str:
-    return f"{value:#x} ({value})" if value > 9 else str(value)
+    def _check_names(self, names: Iterable[str], wanted: Sequence[Any] = ()) -> None:
+        if self.context is not None:
+            for name in names:
+                self.context.check_register(name, called_from())
+            for each in wanted:
+                if each is not None and isinstance(each.value, Mapping):
+                    self.context.check_fields(each.name, each.value, called_from())
 
 
-def _whole(access: RegisterAccess) -> str:
-    name = access.register or f"{access.offset:#x} (no register)"
-    who = f"at {access.rip:#x}, process {access.pid}" if access.rip else f"by the kernel for process {access.pid}"
-    width = f"{access.width} byte{'' if access.width == 1 else 's'}"
-    return f"{access.device}.{name} = {_value(access.value)}, {width} {who}"
+def _context(machine: Union[Machine, Context, None]) -> Optional[Context]:
+    if machine is None:
+        return None
+    from machine.testing.context import Context
+
+    return machine if isinstance(machine, Context) else Context(machine)
+
+
+def is_named(access: RegisterAccess, name: str) -> bool:
+    """Whether `name` means the register of this access: its name, or that of the memory that it is in."""
+    register = access.register
+    if name in (register, f"{access.device}.{register}"):
+        return True
+    memory, plus, _ = register.partition("+")
+    return bool(plus) and name in (memory, f"{access.device}.{memory}")
+
+
+def called_from() -> tuple[str, int]:
+    """File and line of the test that asked."""
+    frame = sys._getframe(1)
+    here = __name__.rpartition(".")[0]
+    while str(frame.f_globals.get("__name__", "")).startswith(here) and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno

@@ -4,7 +4,7 @@
 
     from machine.testing.cards import Edu, TimerGpio
 
-    m.attach(TimerGpio(), "/dev/mem", 0xFD000000)      # a timer and 32 pins; `uio` shows it to a program
+    m.attach("/dev/mem@0xfd000000", TimerGpio)      # a timer and 32 pins; `uio` shows it to a program
     m.plug(Edu(), "00:04.0")                           # QEMU's educational card; `edu` drives it
 """
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from machine.errors import NotExecutable, ProgramNotFound, Stuck, TimeoutExpired
+from machine.errors import DeviceError, NotExecutable, ProgramNotFound, Stuck, TimeoutExpired
 from machine.kernel.current import set_current_kernel
 from machine.machine import Machine
 from machine.observe.fatal import FatalSignals
@@ -111,6 +111,9 @@ class Program(Process):
             self.end = "killed: it slept for ever"
             end_everything(harness.machine)
             raise ProgramStuck(self.name, error.tasks, for_input) from None
+        except DeviceError:
+            self.end = "stopped: a device model raised"
+            raise
         except ProgramNotFound as error:
             self.end = "not found"
             text = messages.no_such_program(self.command[0], harness.looked_in(self.command[0]))
@@ -146,7 +149,7 @@ class Harness:
         try:
             self._log_start = len(self.machine.dmesg)
             for where, model, options in plan.attachments:
-                self.devices[where] = attach(self.machine, where, model, options)
+                self.devices[where] = self.machine.attach(where, model, **options)
             self._watch(report)
         except BaseException:
             self.close()
@@ -275,26 +278,6 @@ class Harness:
 
 def _text(data: bytes) -> str:
     return data.decode(errors="backslashreplace")
-
-
-def parse_where(where: Any) -> tuple[str, int]:
-    """``/dev/mem@0xfe000000`` as (path, address); ValueError for anything else."""
-    path, at, address = str(where).partition("@")
-    try:
-        number = int(address, 0)
-    except ValueError:
-        number = -1
-    if not at or number < 0:
-        raise ValueError(messages.not_a_place(where))
-    return path, number
-
-
-def attach(machine: Machine, where: str, model: Any, options: Mapping[str, Any]) -> Any:
-    """Put a model (a class, or an instance) where the marker says; the instance."""
-    path, address = parse_where(where)
-    block = model(**options) if isinstance(model, type) else model
-    machine.attach(block, path, address)
-    return block
 
 
 class Devices(dict[str, Any]):

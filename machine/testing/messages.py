@@ -1,11 +1,406 @@
-"""Every text with which the plugin, the models and the assertions refuse something or complain.
+"""Every text with which device models, assertions on register accesses and the pytest plugin say that something is
+wrong: what is wrong, where (class and attribute, file and line), and what to do.
 
-A function a message.  tests/testing/test_messages.py provokes each and compares the whole of it.
+This module knows nothing, so that every room may import it, and does when there is something to say.  Each function
+gives one text; `tests/testing/test_messages.py` provokes each and compares the whole of it.  (Their `cls`, `part`
+and `block` are RegisterBlock and its parts; knowing these types would be an import.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+# -- how things are called -------------------------------------------------------------------------------------
+
+
+def place(where: tuple[str, int]) -> str:
+    """``tests/test_timer.py:12``: relative to the current directory where that is above."""
+    path, line = where
+    relative = os.path.relpath(path)
+    return f"{path if relative.startswith('..') else relative}:{line}"
+
+
+def of_function(function: Any) -> tuple[str, int]:
+    """Where a function is written; of something else its repr."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return (repr(function), 0) if code is None else (code.co_filename, code.co_firstlineno)
+
+
+def a_number(value: int) -> str:
+    """``7``, ``0x3e8 (1000)``."""
+    return f"{value:#x} ({value})" if value > 9 else str(value)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``; did you mean ctrl?``, else what there is."""
+    import difflib
+
+    names = list(known)
+    close = difflib.get_close_matches(word, names, 1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are: {', '.join(names)}" if names else "; there are none"
+
+
+def _at(cls: Any, part: Any) -> str:
+    return f"{place(part.where)}: {cls.__name__}.{part.name}"
+
+
+def _extent(part: Any) -> str:
+    return f"{part.offset:#x}, {part.end - part.offset} bytes"
+
+
+# -- declarations (RegisterError) --------------------------------------------------------------------------------
+
+
+def name_is_taken(cls: Any, part: Any) -> str:
+    """A register has the name of one of RegisterBlock's own attributes."""
+    return f"{_at(cls, part)}: every RegisterBlock has a '{part.name}' of its own; give the register another name"
+
+
+def negative_offset(cls: Any, part: Any) -> str:
+    """Before the block's start."""
+    return f"{_at(cls, part)}: its offset is {part.offset}; offsets count from the block's start, in bytes"
+
+
+def wrong_width(cls: Any, part: Any, width: int) -> str:
+    """Reg(width=3)."""
+    return f"{_at(cls, part)}: a register is 1, 2, 4 or 8 bytes wide, not {width}"
+
+
+def wrong_access(cls: Any, part: Any, kind: object, known: Sequence[str]) -> str:
+    """Reg(access="rx"), of the register or of a field."""
+    return f"{_at(cls, part)}: access is one of {', '.join(known)}, not {kind!r}"
+
+
+def wrong_reset(cls: Any, part: Any, reg: Any) -> str:
+    """A reset value that is negative or too large."""
+    return f"{_at(cls, part)}: the reset value {reg.reset:#x} does not fit {8 * reg.width} bits"
+
+
+def field_beyond(cls: Any, part: Any, reg: Any, name: str, field: Any) -> str:
+    """A field that the register is too narrow for."""
+    bits = f"{field.width} bit{'' if field.width == 1 else 's'} from bit {field.lsb} on"
+    return f"{_at(cls, part)}: field '{name}', {bits}, does not fit a register of {8 * reg.width} bits"
+
+
+def field_value_beyond(cls: Any, part: Any, name: str, field: Any, value: str, number: int) -> str:
+    """A named value that the field is too narrow for."""
+    return f"{_at(cls, part)}: value '{value}' = {number} does not fit field '{name}', which is {field.width} bits wide"
+
+
+def fields_overlap(cls: Any, part: Any, one: str, other: str, bit: int) -> str:
+    """Two fields want the same bit."""
+    return f"{_at(cls, part)}: fields '{one}' and '{other}' both have bit {bit}"
+
+
+def overlap(cls: Any, one: Any, other: Any) -> str:
+    """Two registers want the same byte."""
+    return (
+        f"{_at(cls, other)} ({_extent(other)}) overlaps {cls.__name__}.{one.name} ({_extent(one)}), "
+        f"declared at {place(one.where)}"
+    )
+
+
+def wrong_array(cls: Any, array: Any) -> str:
+    """No registers, or too close to each other."""
+    return (
+        f"{_at(cls, array)}: an array of {array.count} registers of {array.one.width} bytes, {array.stride} bytes apart"
+    )
+
+
+def empty_memory(cls: Any, memory: Any) -> str:
+    """Memory(size=0), or an empty `reset`."""
+    return f"{_at(cls, memory)}: a memory of {memory.size} bytes that holds {memory.reset!r} after a reset"
+
+
+def memory_access(cls: Any, memory: Any) -> str:
+    """Memory(access="w1c")."""
+    return f"{_at(cls, memory)}: a memory is rw, ro or wo, not {memory.access!r}"
+
+
+def wrong_fifo(cls: Any, fifo: Any) -> str:
+    """Fifo with something that can't be."""
+    return (
+        f"{_at(cls, fifo)}: a Fifo has a depth of 1 or more, access rw, ro or wo, full='drop' or 'overwrite', and "
+        f"empty='last' or a number that fits; not depth={fifo.depth}, access={fifo.access!r}, full={fifo.full!r}, "
+        f"empty={fifo.empty!r}"
+    )
+
+
+def wrong_unaligned(cls: Any) -> str:
+    """unaligned = "never"."""
+    return f"{cls.__name__}.unaligned is 'split' or 'refuse', not {cls.unaligned!r}"
+
+
+def wrong_size(cls: Any, end: int) -> str:
+    """size = 100."""
+    return (
+        f"{cls.__name__}.size is {cls.size:#x}; it must be whole pages of 0x1000, and the registers need {end:#x} bytes"
+    )
+
+
+def no_such_method(cls: Any, part: Any, kind: str, method: str) -> str:
+    """Reg(on_write="strat")."""
+    methods = [name for name, value in vars(cls).items() if callable(value) and not name.startswith("__")]
+    return f"{_at(cls, part)}: on_{kind}={method!r}: {cls.__name__} has no such method{did_you_mean(method, methods)}"
+
+
+def hook_without_register(cls: Any, method: Any, register: str, known: Sequence[str]) -> str:
+    """A write_crtl beside a register ctrl would never run."""
+    where = f"{place(of_function(method))}: {cls.__name__}.{method.__name__}"
+    return f"{where}: there is no register '{register}'{did_you_mean(register, known)}"
+
+
+def hook_of_another_class(cls: Any, method: Any, kind: str) -> str:
+    """@Other.ctrl.on_write in a class that does not have Other's registers."""
+    where = f"{place(of_function(method))}: {cls.__name__}.{method.__name__}"
+    return f"{where}: its on_{kind} is of a register that {cls.__name__} does not have"
+
+
+def no_library(library: str, extra: str) -> str:
+    """from_rdl without systemrdl-compiler."""
+    return f"reading this needs {library}, which is not installed: pip install 'nopage[{extra}]'"
+
+
+def bad_map(path: str, lines: Sequence[str]) -> str:
+    """A SystemRDL or SVD file that can't be read."""
+    return "\n".join([f"{path}: no registers can be read from it:", *(f"  {line}" for line in lines)])
+
+
+def no_peripheral(path: str, name: str, known: Sequence[str]) -> str:
+    """from_svd(path, "TMIER")."""
+    return f"{path}: there is no peripheral '{name}'{did_you_mean(name, known)}"
+
+
+# -- models at work (RegisterError and others) -------------------------------------------------------------------
+
+
+def no_such_register(cls: Any, name: str) -> str:
+    """timer["crtl"]."""
+    return f"{cls.__name__} has no register '{name}'{did_you_mean(name, cls.registers)}"
+
+
+def no_such_field(cls: Any, register: str, field: str, known: Sequence[str]) -> str:
+    """timer["ctrl.enalbe"]."""
+    return f"{cls.__name__}.{register} has no field '{field}'{did_you_mean(field, known)}"
+
+
+def no_such_value(cls: Any, register: str, field: str, bits: Any, value: str) -> str:
+    """timer["ctrl.mode"] = "slwo"."""
+    return f"{cls.__name__}.{register}: field '{field}' has no value '{value}'{did_you_mean(value, bits.values)}"
+
+
+def fifo_set(fifo: Any, block: Any) -> str:
+    """uart.data = 7."""
+    who = f"{type(block).__name__}.{fifo.name}"
+    return (
+        f"{who} is a Fifo and can't be set; put entries in with {fifo.name}.push(...), {fifo.name}.clear() empties it"
+    )
+
+
+def memory_set(memory: Any, block: Any, count: int) -> str:
+    """card.buffer = b"too short"."""
+    who = f"{type(block).__name__}.{memory.name}"
+    return f"{who} has {memory.size} bytes and is given {count}; for a part of it: {memory.name}[0:{count}] = ..."
+
+
+def no_line(block: Any) -> str:
+    """raise_irq without a line."""
+    return (
+        f"{type(block).__name__} ('{block.name}') is wired to no interrupt line: give it one in its class (irq = 9) or "
+        "where it is attached ('/dev/mem@0xfe000000,irq=9')"
+    )
+
+
+def no_clock(block: Any) -> str:
+    """after() or DMA before the device is in a machine."""
+    who = f"{type(block).__name__} ('{block.name}')"
+    return f"{who} is in no machine yet, and so has neither clock nor memory: attach it first"
+
+
+def wrong_delay(block: Any, us: float, function: object) -> str:
+    """after(-1, f), after(10, f())."""
+    return (
+        f"{type(block).__name__}: after and every want microseconds, not negative, and a function: "
+        f"not ({us!r}, {function!r})"
+    )
+
+
+def read_hook_gave(block: Any, reg: Any, value: object) -> str:
+    """A read hook that returns a string, or a number that does not fit."""
+    number = f"{value:#x}" if isinstance(value, int) else repr(value)
+    return (
+        f"{type(block).__name__}.{reg.hook}: a read hook gives a number of {8 * reg.width} bits, or None for the "
+        f"register's own value; this one gave {number}"
+    )
+
+
+def write_hook_gave(block: Any, method: str, value: object) -> str:
+    """A write hook that returns something."""
+    where = place(of_function(getattr(block, method)))
+    return (
+        f"{where}: {type(block).__name__}.{method}: a write hook returns nothing; this one gave {value!r} "
+        f"(to change the register set self.NAME)"
+    )
+
+
+def model_failed(block: Any, what: str, failure: BaseException, frames: Sequence[Any], sent: bool) -> str:
+    """A hook, or what `after` had put off, raised."""
+    where = f"{place((frames[-1].filename, frames[-1].lineno or 0))}: " if frames else ""
+    name = getattr(block, "name", "")
+    who = type(block).__name__ + (f" ('{name}')" if name else "") if block is not None else "a device model"
+    lines = [f"{where}{who} raised {type(failure).__name__} in {what}: {failure}"]
+    lines += [f"  {place((f.filename, f.lineno or 0))} in {f.name}: {f.line}" for f in frames]
+    lines.append("  the program got SIGBUS" if sent else "  the machine was stopped, and everything in it killed")
+    return "\n".join(lines)
+
+
+# -- where a model goes (ConfigError, RegisterError) ----------------------------------------------------------------
+
+
+def no_place(where: object) -> str:
+    """attach("/dev/um0", Timer)."""
+    return (
+        f"a device can't be attached to {where!r}: it is like '/dev/mem@0xfe000000', '/dev/uio0', '/dev/NAME', "
+        "'pci:1234:11e8/bar0' or './driver.py,base={address},irq={irq}'"
+    )
+
+
+def no_address(where: str) -> str:
+    """attach("/dev/mem", Timer)."""
+    return f"{where!r}: at which physical address? As in '/dev/mem@0xfe000000'"
+
+
+def no_such_setting(where: str, name: str, known: Sequence[str]) -> str:
+    """attach("/dev/uio0,iqr=9", Timer)."""
+    return f"{where!r}: there is no setting '{name}' here{did_you_mean(name, known)}"
+
+
+def no_number(where: str, name: str, value: str) -> str:
+    """attach("/dev/uio0,irq=nine", Timer)."""
+    return f"{where!r}: {name} wants a number that is not negative, not {value!r}"
+
+
+def no_model(where: str, model: object) -> str:
+    """attach("/dev/uio0", dict)."""
+    return f"{where}: what is attached is a class derived from RegisterBlock or an object of one, not {model!r}"
+
+
+def arguments_for_an_object(where: str, block: Any, names: Sequence[str]) -> str:
+    """attach("/dev/uio0", Timer(), start=5)."""
+    name = type(block).__name__
+    return f"{where}: {', '.join(names)}: arguments go to the class ({name}), but this is an object of it already"
+
+
+def attached_already(where: str, block: Any) -> str:
+    """One object in two places."""
+    name = type(block).__name__
+    return f"{where}: this {name} ('{block.name}') is attached already; attach the class, or make another object"
+
+
+def place_is_taken(where: str, why: object) -> str:
+    """Somebody is at the address, or nobody can be."""
+    return f"{where}: {why}"
+
+
+def device_is_taken(where: str, who: str) -> str:
+    """/dev/uio0 twice."""
+    return f"{where}: there is such a device already ('{who}')"
+
+
+def no_room(where: str, block: Any) -> str:
+    """No free address."""
+    return f"{where}: there is no free range of {block.size:#x} bytes for {type(block).__name__}"
+
+
+def no_slot() -> str:
+    """PCI bus 0 is full."""
+    return "there is no free slot on PCI bus 0; name one of another bus: 'pci:1234:11e8@01:04.0/bar0'"
+
+
+def which_bar(where: str) -> str:
+    """attach("pci:1234:11e8", Timer), or a mapping and a BAR."""
+    return (
+        f"{where}: either one model behind one BAR ('pci:1234:11e8/bar0'), or a mapping of BARs to models and no /bar"
+    )
+
+
+def driver_refused(where: str, driver: str, result: object) -> str:
+    """The driver did not take the device."""
+    return f"{where}: the driver {driver} did not take the device: {result}"
+
+
+# -- assertions on accesses (RegisterError for what can't be meant, AssertionError for what is not so) ---------------
+
+NOTHING = "(nothing)"
+
+
+def no_expectation(where: tuple[str, int], what: str, item: object) -> str:
+    """assert_writes([1])."""
+    one = (
+        "('write', 'ctrl', 1) or ('read', 'count', ANY)" if what == "accesses" else "('ctrl', 1), ('ctrl', ANY), 'ctrl'"
+    )
+    return f"{place(where)}: assert_{what}: an access is expected as {one} or ..., not as {item!r}"
+
+
+def unknown_device(where: tuple[str, int], name: str, known: Sequence[str]) -> str:
+    """assert_writes([("tmier.ctrl", 1)])."""
+    device = name.partition(".")[0]
+    return f"{place(where)}: '{name}': there is no device '{device}'{did_you_mean(device, known)}"
+
+
+def unknown_register(where: tuple[str, int], name: str, classes: Sequence[str], known: Sequence[str]) -> str:
+    """assert_writes([("crtl", 1)])."""
+    who = " and ".join(classes) if classes else "this machine"
+    plain = name.partition(".")[2] or name
+    verb = "have" if len(classes) > 1 else "has"
+    return f"{place(where)}: {who} {verb} no register '{plain}'{did_you_mean(plain, known)}"
+
+
+def unknown_field(where: tuple[str, int], cls: Any, register: str, field: str, known: Sequence[str]) -> str:
+    """assert_writes([("ctrl", {"enalbe": 1})])."""
+    return f"{place(where)}: {cls.__name__}.{register} has no field '{field}'{did_you_mean(field, known)}"
+
+
+def unknown_value(where: tuple[str, int], cls: Any, register: str, field: str, value: str, known: Sequence[str]) -> str:
+    """assert_writes([("ctrl", {"mode": "slwo"})])."""
+    name = f"{cls.__name__}.{register}: field '{field}'"
+    return f"{place(where)}: {name} has no value '{value}'{did_you_mean(value, known)}"
+
+
+def differ(what: str, expected: int, made: int) -> str:
+    """The head of a comparison."""
+    return f"register {what} differ: {expected} expected, {made} made"
+
+
+def rows_left_out(count: int) -> str:
+    """In a long comparison."""
+    return f"  ...  {count} more"
+
+
+def not_there(what: str, wanted: str, after: int, made: int) -> str:
+    """The head of a comparison with gaps."""
+    if not wanted:
+        return f"register {what} differ: nothing was expected after the first {after}; {made} were made"
+    if after >= made:
+        return f"register {what} differ: {wanted} was expected, and did not come; {made} were made"
+    return f"register {what} differ: {wanted} was expected in one of those marked; {made} were made"
+
+
+def access_made(registers: Sequence[str], lines: Sequence[str], story: Sequence[str]) -> str:
+    """assert_no_access_to("status")."""
+    head = (
+        f"no access to {', '.join(registers)} was expected; there {'was' if len(lines) == 1 else 'were'} {len(lines)}:"
+    )
+    return "\n".join([head, *(f"  {line}" for line in lines), *story])
+
+
+def first_difference(kind: str, made: str, before: bool) -> str:
+    """The head of what is told about one access."""
+    return f"the {kind} that {'came instead' if before else 'was made'}: {made}"
 
 
 def indented(lines: Sequence[str]) -> str:
@@ -53,10 +448,6 @@ def unexpected_end(command: str, end: str) -> str:
 
 
 # -- markers, fixtures, options ----------------------------------------------------------------------------------
-
-
-def not_a_place(where: object) -> str:
-    return f"device marker: {where!r} is not like '/dev/mem@0xfe000000'"
 
 
 def no_device_marker(test: str) -> str:

@@ -85,8 +85,9 @@ class Recording:
 
     def accesses(self, since: Mark, program: int) -> BusLog:
         """Register accesses since a mark, but for those of other programs."""
-        record: list[RegisterAccess] = self._machine.kernel.bus.record[since.accesses :]
-        return BusLog(each for each in record if self._mine(each.pid, program))
+        record: list[RegisterAccess] = self._machine.kernel.bus.record
+        mine = [i for i in range(since.accesses, len(record)) if self._mine(record[i].pid, program)]
+        return BusLog([record[i] for i in mine], self._machine, mine)
 
     def of(self, since: Mark, program: int) -> dict[str, Any]:
         """faults, syscalls and bus of a program that was started at the mark."""

@@ -27,15 +27,15 @@ class Sampler(RegisterBlock):
     start = Reg(0x0)
     count = Reg(0x4, access="ro")
     status = Reg(0x8, access="w1c")
-    now = Reg(0xC)
+    at_once = Reg(0xC)
     """As `start`, at once; reads as 0 afterwards."""
 
     def write_start(self, value: int) -> None:
         self.call_later(1_000_000, lambda: self.sample(value))
 
-    def write_now(self, value: int) -> None:
+    def write_at_once(self, value: int) -> None:
         self.sample(value)
-        self.values["now"] = 0  # the access is at its end before the handler runs
+        self.values["at_once"] = 0  # the access is at its end before the handler runs
 
     def sample(self, value: int) -> None:
         self.count += value
@@ -126,7 +126,7 @@ OPEN = 'int fd = must_open("/dev/bad", O_RDWR); int n = 0;'
 @pytest.fixture
 def sampler(m: Machine) -> Sampler:
     block = Sampler()
-    m.attach(block, "/dev/mem", BASE)
+    m.attach(f"/dev/mem@{BASE:#x}", block)
     return block
 
 
@@ -236,9 +236,9 @@ def test_a_device_without_a_line(m: Machine) -> None:
 
     block = Mute()
     block.raise_irq()
-    with pytest.raises(RegisterError, match="on no bus"):
+    with pytest.raises(RegisterError, match="in no machine yet"):
         block.call_later(1, block.raise_irq)
-    m.attach(block, "/dev/mem", BASE)
+    m.attach(f"/dev/mem@{BASE:#x}", block)
     for call in (block.raise_irq, block.hold_irq, block.lower_irq):
         with pytest.raises(RegisterError, match="wired to no interrupt line"):
             call()
@@ -286,7 +286,7 @@ def test_two_runs_are_the_same(tmp_path: Path, target: str) -> None:
     stories = []
     for _ in range(2):
         with Machine(ram=32 << 20, deterministic=True) as machine:
-            machine.attach(Sampler(), "/dev/mem", BASE)
+            machine.attach(f"/dev/mem@{BASE:#x}", Sampler)
             namespace = machine.load(str(path)).namespace
             assert machine.run([str(program)], timeout=60).exit == 0
             stories.append([entry[:1] + entry[2:] for entry in namespace["seen"]])
@@ -298,7 +298,7 @@ def test_the_example_of_the_guide(m: Machine, driver: Load, run_c: Run) -> None:
     text = (HERE.parents[1] / "docs" / "writing-a-driver.md").read_text()
     section = text[text.index("## Interrupts\n") :]
     whole, device = re.findall(r"^```python\n(.*?)^```$", section, re.M | re.S)[:2]
-    exec(device[: device.index("with Machine(")] + 'm.attach(Sampler(), "/dev/mem", 0xFD000000)', {"m": m})
+    exec(device[: device.index("with Machine(")] + 'm.attach("/dev/mem@0xfd000000", Sampler)', {"m": m})
     d = driver(whole, name="sampler")
     run_c(m, """
         int n = 0, fd = must_open("/dev/sampler", O_RDONLY);

@@ -82,7 +82,7 @@ def test_the_frame_buffer_is_one_memory(m: Machine, driver: Load, run_c: Run) ->
 
 def test_accesses_arrive_whole(m: Machine, driver: Load, run_c: Run) -> None:
     """One access a call, of its own width and in order; blocks of bytes in words of 4.  # D8"""
-    m.attach(Counter(), "/dev/mem", DEVICE_AT)
+    m.attach(f"/dev/mem@{DEVICE_AT:#x}", Counter)
     d = ByProgram(
         m,
         driver,

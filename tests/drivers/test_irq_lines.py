@@ -125,7 +125,7 @@ def test_nobody_cared(m: Machine, driver: Load) -> None:
         irq = 7
 
     block = Loud()
-    m.attach(block, "/dev/mem", BASE)
+    m.attach(f"/dev/mem@{BASE:#x}", block)
     block.hold_irq()
     assert d["calls"] == [100_000]
     assert m.kernel.reports[0].startswith("irq 7: nobody cared! handlers: deaf (bad.py:")
@@ -161,7 +161,7 @@ def test_a_held_line_that_its_handler_quiets(m: Machine, driver: Load) -> None:
             return value
 
     block = Fifo()
-    m.attach(block, "/dev/mem", BASE)
+    m.attach(f"/dev/mem@{BASE:#x}", block)
     block.hold_irq()
     d = driver("""
         got = []

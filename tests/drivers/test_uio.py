@@ -34,7 +34,7 @@ def tgio() -> TimerGpio:
 @pytest.fixture
 def uio(machine_clean: Make, tgio: TimerGpio) -> Machine:
     m = machine_clean(deterministic=True)
-    m.attach(tgio, "/dev/mem", BASE)
+    m.attach(f"/dev/mem@{BASE:#x}", tgio)
     m.load(DRIVER)
     return m
 

@@ -191,7 +191,7 @@ def test_where(run):
 """,
     )
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*'/dev/mem' is not like '/dev/mem@0xfe000000'*"])
+    result.stdout.fnmatch_lines(["*'/dev/mem': at which physical address? As in '/dev/mem@0xfe000000'*"])
 
 
 class Counter(RegisterBlock):
@@ -204,7 +204,7 @@ def test_threads_processes_and_signals_lose_no_access(machine_clean: Callable[..
     """In real time: the tick preempts in the middle of everything."""
     program = compile(Path(__file__).parent / "registers" / "stress.c")
     machine, block = machine_clean(), Counter()
-    machine.attach(block, "/dev/mem", 0xFE000000)
+    machine.attach("/dev/mem@0xfe000000", block)
     result = machine.run([str(program), "1000"], timeout=120)
     assert result.stdout == b"6000 alarms\n" and block.total == 6000
     log = BusLog(result.bus)
@@ -219,7 +219,7 @@ def test_threads_processes_and_signals_lose_no_access(machine_clean: Callable[..
 def test_a_block_can_not_be_anywhere(machine_clean: Callable[..., Machine], address: int, why: str) -> None:
     machine = machine_clean()
     with pytest.raises((ValueError, NopageError), match=why):
-        machine.attach(Counter(), "/dev/mem", address)
+        machine.attach(f"/dev/mem@{address:#x}", Counter)
 
 
 class Widths(RegisterBlock):
@@ -245,7 +245,7 @@ def test_optimized_c_reaches_the_card_whole(machine_clean: Callable[..., Machine
     flags = ["-O2", "-msse2", "-Wno-incompatible-pointer-types"]
     program = build(Path(__file__).parent / "registers" / "widths.c", target=target, flags=flags)
     machine, block = machine_clean(), Widths()
-    machine.attach(block, "/dev/mem", 0xFE000000)
+    machine.attach("/dev/mem@0xfe000000", block)
     result = machine.run([str(program)], timeout=60)
     lines = result.stdout.decode().split("\n")
     assert lines[:5] == ["81 8182 81828384", "8182838485868788", "145 155", "1 2 3 4", "0"]

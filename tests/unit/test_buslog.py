@@ -32,7 +32,7 @@ def test_a_difference_shows_both_sides() -> None:
         LOG.assert_writes([("period", 500), ("ctrl", 1), ("ctrl", 0)])
     assert str(caught.value).splitlines() == [
         "register writes differ: 3 expected, 2 made",
-        "       expected                     actual",
+        "       expected                     made",
         ">   0  period = 0x1f4 (500)         timer.period = 0x3e8 (1000), 4 bytes at 0x401136, process 2",
         "    1  ctrl = 1                     timer.ctrl = 1, 4 bytes at 0x401136, process 2",
         ">   2  ctrl = 0                     (nothing)",
@@ -40,7 +40,7 @@ def test_a_difference_shows_both_sides() -> None:
 
 
 def test_forbidden_access_is_shown() -> None:
-    with pytest.raises(AssertionError, match=r"no access to count .* there were 1:\n  read  timer.count = 0x2a"):
+    with pytest.raises(AssertionError, match=r"no access to count .* there was 1:\n  read  timer.count = 0x2a"):
         LOG.assert_no_access_to("count")
 
 

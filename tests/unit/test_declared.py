@@ -25,6 +25,8 @@ MODULE_OF = {
     "pyvcd": "vcd",
 }
 """Distributions whose module has another name than they have."""
+OF_EXTRAS = {"machine.hardware.rdl": "rdl", "machine.hardware.svd": "svd", "machine.observe.waves": "waves"}
+"""What needs an extra, and says so when it is not there."""
 PYTEST_BRINGS_IT = {"machine.testing.plugin"}
 """Loaded by pytest, never without it."""
 
@@ -64,16 +66,23 @@ def test_what_is_installed_with_nopage(folder: str) -> None:
     missing = {
         module: where
         for module, where in foreign(folder).items()
-        if module not in declared() and not (module == "pytest" and where in PYTEST_BRINGS_IT)
+        if module not in declared(*([OF_EXTRAS[where]] if where in OF_EXTRAS else []))
+        and not (module == "pytest" and where in PYTEST_BRINGS_IT)
     }
     assert missing == {}
 
 
 @pytest.mark.parametrize("folder", ["tests", "bench"])
 def test_what_the_tests_need(folder: str) -> None:
-    there = declared("cc", "bench", "test") | OWN_ENVIRONMENT
+    there = declared("cc", "bench", "waves", "test") | OWN_ENVIRONMENT
     missing = {module: where for module, where in foreign(folder).items() if module not in there}
     assert missing == {}
+
+
+def test_the_tests_have_every_extra() -> None:
+    lines = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["optional-dependencies"]["test"]
+    ours = next(line for line in lines if line.startswith("nopage["))
+    assert {"cc", *OF_EXTRAS.values()} <= set(ours[len("nopage[") : -1].split(","))
 
 
 def test_it_sees_imports() -> None:

@@ -24,6 +24,7 @@ ROOMS = (
     ("machine.programs", 4),
     ("machine.process", 4),
     ("machine.config", 4),
+    ("machine.testing.messages", 0),
     ("machine.testing", 5),
     ("machine.tour", 5),
     ("machine.compare", 5),
@@ -128,7 +129,8 @@ HEAVY = {"numpy", "capstone", "elftools", "rich", "PIL", "pytest", "hypothesis"}
 SELDOM = {
     "dataclasses", "difflib", "platform", "traceback", "machine.kernel.net.unix",
     "machine.kernel.syscalls.socket", "machine.kernel.include.timer", "tomllib", "hashlib", "machine.boardfile",
-    "machine.hardware.realmode", "machine.screen", "http", "machine.hardware.pci_bus", "machine.kernel.pci.dev",
+    "machine.hardware.registers", "machine.hardware.realmode",
+    "machine.screen", "http", "machine.hardware.pci_bus", "machine.kernel.pci.dev",
 }  # fmt: skip
 """Small, but together they were a quarter of the start."""
 

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Optional
 from machine.hardware.bus import BusConflict
 from machine.hardware.cpu import EFLAGS, RIP
 from machine.hardware.iomem import request_region
-from machine.hardware.paging import NX, PCD, PF_FETCH, PF_WRITE, RW, US, A, D, P
+from machine.hardware.paging import NX, PCD, PF_FETCH, PF_USER, PF_WRITE, RW, US, A, D, P
 from machine.hardware.ram import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE
-from machine.kernel.abi.signal import SIGKILL
+from machine.kernel.abi.signal import BUS_ADRERR, SIGBUS, SIGKILL
 from machine.kernel.mm.decode import Decoder
 from machine.kernel.mm.page import GFP_KERNEL, PG_exec
 from machine.kernel.mm.space import DEVICE, PROTNONE
@@ -60,9 +60,11 @@ class _Span:
 class _Window:
     """One page of registers with a scratch frame behind it."""
 
-    __slots__ = ("entry", "index", "pfn", "physical", "spans")
+    __slots__ = ("address", "entry", "index", "pfn", "physical", "spans")
 
-    def __init__(self, index: int, entry: int, pfn: int, physical: int, spans: list[_Span]) -> None:
+    def __init__(self, address: int, index: int, entry: int, pfn: int, physical: int, spans: list[_Span]) -> None:
+        self.address = address
+        """Of the page, as the program sees it."""
         self.index = index
         """Of the page-table entry, in `ram.words`."""
         self.entry = entry
@@ -115,7 +117,7 @@ class MmioTrap:
         """The instruction at RIP touches the registers at `address`, which the area allows.
 
         `physical` is the address behind `address`.  False: it can't be done (the fetch of an
-        instruction, bytes that are no instruction), and the task gets SIGBUS.
+        instruction, bytes that are no instruction, a device model that raises), and the task gets SIGBUS.
         """
         rip = self.cpu.regs[RIP]
         code = self.kernel.peek_user(task.mm, rip, MAX_INSTRUCTION)
@@ -129,9 +131,10 @@ class MmioTrap:
             self._refuse_copy(task, address, error_code)
             return True
         step = self._begin(task, rip)
+        failures = len(self.bus.failures)
         window = self._open(task, address, physical, spans, bool(vma.vm_flags & VM_WRITE) or not writes)
         step.windows.append(window)
-        return True
+        return len(self.bus.failures) == failures
 
     def _refuse_copy(self, task: Task, address: int, error_code: int) -> None:
         """A write to a private mapping of what has no struct page (mm/memory.c of 2.6.10: do_wp_page)."""
@@ -180,7 +183,7 @@ class MmioTrap:
         tables = task.mm.tables
         index = tables.leaf(address)
         pfn = self._scratch.pop() if self._scratch else self._new_scratch()
-        window = _Window(index, self.kernel.ram.words[index], pfn, physical & PAGE_MASK, spans)
+        window = _Window(address & PAGE_MASK, index, self.kernel.ram.words[index], pfn, physical & PAGE_MASK, spans)
         frame = self.kernel.ram.frame(pfn)
         if allowed:
             rip = self.cpu.regs[RIP]
@@ -206,14 +209,15 @@ class MmioTrap:
         if step is None:
             return False
         writes = [
-            (window.physical + span.offset, span.size, self._bytes(window, span))
-            for window in step.windows
-            for span in window.spans
-            if span.writes
+            (window, span, self._bytes(window, span)) for window in step.windows for span in window.spans if span.writes
         ]
         self._close(task, step)
-        for physical, size, value in writes:
-            self.bus.write(physical, size, value, task.pid, step.rip)
+        for window, span, value in writes:
+            failures = len(self.bus.failures)
+            self.bus.write(window.physical + span.offset, span.size, value, task.pid, step.rip)
+            if len(self.bus.failures) != failures:
+                address = window.address + span.offset
+                self.kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, _PAGE_FAULT, PF_USER | PF_WRITE)
         return not step.guest_tf
 
     # -- devices come and go -----------------------------------------------------------------------
@@ -280,6 +284,7 @@ def attach_block(kernel: Kernel, block: RegisterBlock, physical: int) -> None:
     ValueError unless the address is page-aligned, outside RAM and free.
     """
     kernel.bus.attach(block, physical, recorded=True)
+    kernel.bus.on_dma = kernel.mmio.dma_written
     if request_region(kernel.iomem, physical, block.size, block.name) is None:
         kernel.bus.detach(block)
         owner = kernel.iomem.find(physical)

@@ -98,16 +98,21 @@ def run_to(kernel: Kernel, moment: Moment, timeout: Optional[float]) -> str:
     deadline = None if timeout is None else sched.host_deadline(timeout)
     try:
         if not moment.reached():
-            sched.run(lambda: moment.reached() or kernel.halted is not None or _is_over(deadline))
+            sched.run(lambda: moment.reached() or is_stopped(kernel) or _is_over(deadline))
     finally:
         if deadline is not None:
             deadline.cancel()
         moment.forget()
     if moment.failure is not None:
         raise moment.failure
-    if moment.reached() or kernel.halted is not None:
+    if moment.reached() or is_stopped(kernel):
         return COME
     return TIME_IS_UP if _is_over(deadline) else STUCK
+
+
+def is_stopped(kernel: Kernel) -> bool:
+    """Whether nothing may run: a debugger was left, or a device model raised."""
+    return kernel.halted is not None or kernel.bus.broken
 
 
 def _is_over(deadline: Optional[Deadline]) -> bool:

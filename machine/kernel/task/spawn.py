@@ -214,11 +214,11 @@ def wait_status(kernel: Kernel, spawned: Spawned, timeout: Optional[float]) -> b
     def until() -> bool:
         nonlocal expired
         expired = deadline is not None and deadline.passed
-        return spawned.ended or expired or kernel.halted is not None
+        return spawned.ended or expired or kernel.halted is not None or kernel.bus.broken
 
     while not spawned.ended:
         sched.run(until)
-        if expired or spawned.ended or kernel.halted is not None:
+        if expired or spawned.ended or kernel.halted is not None or kernel.bus.broken:
             break
         from machine.kernel.task.where import what_tasks_do
 
@@ -228,6 +228,9 @@ def wait_status(kernel: Kernel, spawned: Spawned, timeout: Optional[float]) -> b
         send_signal(kernel, spawned.task, SIGKILL, None)
     if deadline is not None:
         deadline.cancel()
+    if kernel.bus.broken and not spawned.ended:
+        kill_everything(kernel)
+        return False
     if expired and not spawned.ended:
         from machine.kernel.task.where import what_tasks_do
 

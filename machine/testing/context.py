@@ -1,0 +1,119 @@
+"""What is known of the devices and programs of a machine when register accesses are looked at."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.events import RegisterAccess
+from machine.hardware.field import Field
+from machine.hardware.reg import Reg
+from machine.hardware.registers import RegisterBlock, RegisterError
+from machine.observe.sites import Site, Sites
+from machine.observe.symbols import NOWHERE, Location, Symbols
+from machine.testing import messages
+
+if TYPE_CHECKING:
+    from machine.machine import Machine
+
+
+class Context:
+    """Of one machine.  It keeps nothing: what it is asked it looks up then."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._symbols: Optional[Symbols] = None
+
+    # -- registers -------------------------------------------------------------------------------
+
+    def blocks(self) -> dict[str, RegisterBlock]:
+        """The recorded devices, by name."""
+        return {each.block.name: each.block for each in self.machine.kernel.bus.blocks if each.recorded}
+
+    def declared(self, access: RegisterAccess) -> Optional[Reg]:
+        """The register's declaration; None for what is beside registers, or a device that is gone."""
+        block = self.blocks().get(access.device)
+        return None if block is None else _find(type(block), access.register)
+
+    def fields(self, access: RegisterAccess) -> Mapping[str, Field]:
+        """Its fields, by name."""
+        reg = self.declared(access)
+        return {} if reg is None else reg.fields
+
+    def register_value(self, access: RegisterAccess) -> int:
+        """The bytes of the access in their place in the register: what fields are taken from."""
+        reg = self.declared(access)
+        return access.value if reg is None else access.value << 8 * (access.offset - reg.offset)
+
+    def check_register(self, name: str, where: tuple[str, int]) -> None:
+        """RegisterError for a name that no device has."""
+        found = self.blocks()
+        device, dot, register = name.partition(".")
+        if dot and device not in found:
+            raise RegisterError(messages.unknown_device(where, name, list(found)))
+        candidates = {device: found[device]} if dot else found
+        known = {part: None for block in candidates.values() for part in _names(type(block))}
+        plain = (register if dot else name).partition("[")[0].partition("+")[0]
+        if plain not in known and name != "":
+            classes = [type(block).__name__ for block in candidates.values()]
+            raise RegisterError(messages.unknown_register(where, name, classes, list(known)))
+
+    def check_fields(self, name: str, fields: Mapping[str, Any], where: tuple[str, int]) -> None:
+        """RegisterError for a field that the register does not have, or a name that the field has for no value."""
+        device, dot, register = name.partition(".")
+        for each in self.blocks().values():
+            reg = _find(type(each), register if dot else name)
+            if reg is None or (dot and each.name != device):
+                continue
+            for field, value in fields.items():
+                if field not in reg.fields:
+                    raise RegisterError(messages.unknown_field(where, type(each), reg.name, field, list(reg.fields)))
+                if isinstance(value, str) and value not in reg.fields[field].values:
+                    raise RegisterError(
+                        messages.unknown_value(
+                            where, type(each), reg.name, field, value, list(reg.fields[field].values)
+                        )
+                    )
+
+    # -- programs --------------------------------------------------------------------------------
+
+    def site(self, index: int) -> Optional[Site]:
+        """Where access `index` of the machine was made; None for the kernel's."""
+        kept = self.machine.kernel.bus.on_record
+        return kept.by_index.get(index) if isinstance(kept, Sites) else None
+
+    def location(self, site: Site) -> Location:
+        """Function, source file and line, as far as the program says."""
+        if self._symbols is None:
+            self._symbols = Symbols(self.machine.read_file)
+        try:
+            return self._symbols.locate_source(site.rip, site.mapping)
+        except Exception:  # the machine is closed
+            return NOWHERE
+
+    def replay(self, site: Site, index: int) -> list[str]:
+        """The command that runs the same again, and the words to gdb that stop at this access."""
+        machine = self.machine
+        before = [at for at, each in machine.kernel.bus.on_record.by_index.items() if at < index and each == site]  # type: ignore[union-attr]
+        command = ["nopage", "debug", *machine.replay_options]
+        *earlier, last = machine.commands or [[]]
+        for each in earlier:
+            command += ["--exec", shlex.join(each)]
+        lines = [shlex.join([*command, "--", *last])]
+        lines.append(f"(gdb) break *{site.rip:#x}")
+        if before:
+            lines.append(f"(gdb) ignore 1 {len(before)}")
+        return [*lines, "(gdb) continue"]
+
+
+def _find(cls: type[RegisterBlock], name: str) -> Optional[Reg]:
+    found = cls.registers.get(name)
+    if found is None:
+        array = cls.arrays.get(name.partition("[")[0])
+        return None if array is None else array.one
+    return found
+
+
+def _names(cls: type[RegisterBlock]) -> list[str]:
+    return [*cls.registers, *cls.arrays, *cls.memories]

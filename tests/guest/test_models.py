@@ -1,0 +1,217 @@
+"""Device models of a few lines, driven by compiled programs wherever they can be attached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from machine import Machine
+from machine.errors import DeviceError
+from machine.testing import ANY, BusLog, Field, Fifo, Memory, Reg, RegisterBlock
+from tests.conftest import build
+
+Make = Callable[..., Machine]
+HERE = Path(__file__).parent
+
+
+class Timer(RegisterBlock):
+    """What models/timer.c drives."""
+
+    ctrl = Reg(
+        0x00, fields={"enable": Field(0), "repeat": Field(1), "mode": Field("3:2", values={"slow": 0, "fast": 2})}
+    )
+    count = Reg(0x04, access="ro", reset=42)
+    period = Reg(0x08)
+    status = Reg(0x0C, access="w1c")
+    data = Fifo(0x10, depth=4)
+    depth = Reg(0x14, access="ro")
+    buffer = Memory(0x100, 16, reset=b"\x11")
+
+    def __init__(self, start: int = 42) -> None:
+        self.told: list[Any] = []
+        super().__init__()
+        self.count = start
+        self.tick: Any = None
+
+    @ctrl.on_write
+    def switched(self, value: int) -> None:
+        self.told.append(value)
+        if self.tick is not None:
+            self.tick.cancel()
+        if self["ctrl.enable"] and self["ctrl.repeat"]:
+            self.tick = self.every(self.period, self.expired)
+
+    @ctrl.on_write
+    def switched_too(self, value: int) -> None:
+        self.told.append(-value)
+
+    def expired(self) -> None:
+        self.status |= 1
+        self.raise_irq()
+
+    def read_depth(self) -> int:
+        return len(self.data)
+
+
+@pytest.fixture(scope="module", params=["x86_64", "i386"])
+def timer(request: pytest.FixtureRequest) -> Path:
+    return build(HERE / "models" / "timer.c", target=request.param, flags=["-O2", "-g"])
+
+
+PCI = "/sys/bus/pci/devices/0000:00:04.0/resource0"
+DRIVER = HERE.parents[1] / "drivers" / "regmap.py"
+SETTINGS = "regmap_start={address},regmap_size={size},regmap_irq={irq},regmap_name=mine"
+
+
+@pytest.mark.parametrize(
+    ("where", "path", "offset"),
+    [
+        ("/dev/mem@0xfe000000", "/dev/mem", "0xfe000000"),
+        ("/dev/uio0", "/dev/uio0", "0"),
+        ("/dev/uio3", "/dev/uio3", "0"),
+        ("/dev/timer", "/dev/timer", "0"),
+        ("pci:1234:11e8/bar0", PCI, "0"),
+        (f"{DRIVER},{SETTINGS}", "/dev/mine", "0"),
+    ],
+)
+def test_where_it_appears(machine_clean: Make, timer: Path, where: str, path: str, offset: str) -> None:
+    m = machine_clean(deterministic=True)
+    block = m.attach(where, Timer, start=7)
+    assert isinstance(block, Timer)
+    result = m.run([str(timer), path, offset], timeout=60)
+    assert (result.exit, result.stdout) == (0, b"count 7\n"), result.stderr
+    log = BusLog.of_result(m, result)
+    switched_on = {"enable": 1, "mode": "slow"}
+    log.assert_accesses([("write", "period", 1000), ("write", "ctrl", switched_on), ("read", "count", 7)])
+    assert block.told == [1, -1] and block.period == 1000
+
+
+@pytest.mark.parametrize("where", ["/dev/uio0", "/dev/timer", "/dev/uio1,irq=77"])
+def test_interrupts_and_time(machine_clean: Make, timer: Path, where: str) -> None:
+    """An interrupt each 500 us of virtual time, to read and poll of the device."""
+    m = machine_clean(deterministic=True)
+    block = m.attach(where, Timer)
+    result = m.run([str(timer), where.partition(",")[0], "0", "wait"], timeout=60)
+    assert result.exit == 0, result.stderr
+    assert result.stdout == b"".join(b"interrupt %d status 1\n" % i for i in (1, 2, 3))
+    assert block.irq == (77 if "77" in where else 48) and not block.tick.active
+    log = BusLog.of_result(m, result)
+    times = [a.time_ns for a in log.to("status") if not a.write]
+    assert all(500_000 <= later - earlier < 600_000 for earlier, later in pairwise(times))
+
+
+def test_queues_and_memory(machine_clean: Make, timer: Path) -> None:
+    m = machine_clean(deterministic=True)
+    block = m.attach("/dev/mem@0xfe000000", Timer)
+    result = m.run([str(timer), "/dev/mem", "0xfe000000", "queue"], timeout=60)
+    assert result.stdout == b"depth 4: 10 11 12 13 0 0\nmemory ccddbbaa ccdd\n", result.stderr
+    assert (block.data.overruns, block.data.underruns, len(block.data)) == (2, 2, 0)
+    assert block.buffer[:6] == b"\xaa\xbb\xdd\xcc\x11\x11"
+    log = BusLog.of_result(m, result)
+    log.assert_writes([..., ("buffer+0x0", 0xAA), ("buffer", ANY), ("buffer+0x2", 0xCCDD)])
+    block.reset()
+    assert block.buffer == b"\x11" * 16
+
+
+def test_two_devices_of_one_kind(machine_clean: Make, timer: Path) -> None:
+    m = machine_clean(deterministic=True)
+    one, two = m.attach("/dev/uio0", Timer, start=1), m.attach("/dev/uio1", Timer, start=2)
+    one.name, two.name = "one", "two"
+    for number, block in enumerate((one, two)):
+        result = m.run([str(timer), f"/dev/uio{number}", "0"], timeout=60)
+        assert result.stdout == b"count %d\n" % (number + 1)
+        BusLog.of_result(m, result).assert_reads([(f"{block.name}.count", number + 1)])
+    assert (one.irq, two.irq) == (48, 49)
+    assert m.unload("uio") == []
+
+
+class Copier(RegisterBlock):
+    """Copies memory by DMA, and says so with an interrupt that it holds."""
+
+    source = Reg(0x18)
+    target = Reg(0x1C)
+    ctrl = Reg(0x00)
+    status = Reg(0x0C, access="w1c")
+
+    @ctrl.on_write
+    def start(self, value: int) -> None:
+        self.after(20, self.copy, value)
+
+    def copy(self, count: int) -> None:
+        self.dma_write(self.target, self.dma_read(self.source, count))
+        self.status = 1
+        self.hold_irq()
+
+    @status.on_write
+    def acknowledge(self, value: int) -> None:
+        self.lower_irq()
+
+
+def test_dma_reaches_the_programs_memory(machine_clean: Make) -> None:
+    """Physical addresses from /proc/self/pagemap; across a page."""
+    program = build(HERE / "models" / "copier.c", flags=["-O2"])
+    m = machine_clean(deterministic=True)
+    m.attach("/dev/uio0", Copier)
+    result = m.run([str(program)], timeout=60)
+    assert (result.exit, result.stdout) == (0, b"interrupt 1: copied\n"), result.stderr
+
+
+# -- mistakes while a program runs -------------------------------------------------------------------------------
+
+
+class Divider(Timer):
+    @Timer.ctrl.on_write
+    def divide(self, value: int) -> None:
+        self.count = 1000 // self.period
+
+
+@pytest.mark.parametrize("handler", [[], ["handler"]])
+def test_an_exception_in_a_hook_is_a_bus_error(machine_clean: Make, timer: Path, handler: list[str]) -> None:
+    """The program gets SIGBUS at the register, the test the exception; the machine goes on."""
+    m = machine_clean(deterministic=True)
+    block = m.attach("/dev/mem@0xfe000000", Divider)
+    with pytest.raises(DeviceError) as caught:
+        m.run([str(timer), "/dev/mem", "0xfe000000", "divide", *handler], timeout=60)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    result: Any = caught.value.result
+    if handler:
+        assert (result.exit, result.stdout) == (3, b"0\nsignal 7 at register 0\n")
+    else:
+        assert result.signal == 7
+    block.period = 8
+    assert m.run([str(timer), "/dev/mem", "0xfe000000"], timeout=60).stdout == b"count 1\n"
+
+
+def test_an_exception_in_a_read(machine_clean: Make, timer: Path) -> None:
+    class Broken(Timer):
+        @Timer.ctrl.on_read
+        def no(self) -> int:
+            raise LookupError("there is nothing to read")
+
+    m = machine_clean(deterministic=True)
+    m.attach("/dev/mem@0xfe000000", Broken)
+    with pytest.raises(DeviceError, match="a read of 4 bytes of ctrl: there is nothing to read") as caught:
+        m.run([str(timer), "/dev/mem", "0xfe000000", "divide", "handler"], timeout=60)
+    assert caught.value.result.stdout == b"signal 7 at register 0\n"  # type: ignore[attr-defined]
+
+
+class Late(Timer):
+    def write_ctrl(self, value: int) -> None:
+        self.after(100, self.fails)
+
+    def fails(self) -> None:
+        raise RuntimeError("too late")
+
+
+def test_an_exception_of_the_clocks_ends_the_run(machine_clean: Make, timer: Path) -> None:
+    """Nobody's instruction: all is stopped, although the program would sleep for ever."""
+    m = machine_clean(interruptible=True)
+    m.attach("/dev/mem@0xfe000000", Late)
+    with pytest.raises(DeviceError, match=r"in Late\.fails, called by the clock: too late") as caught:
+        m.run([str(timer), "/dev/mem", "0xfe000000", "sleep"], timeout=60)
+    assert caught.value.result is None
+    assert m.run(["/bin/true"], timeout=60).exit == 0
