@@ -264,7 +264,7 @@ class RegisterBlock(DeviceSide):
 
     def _reg(self, name: str) -> Reg:
         if name not in self.registers:
-            raise wrong("no_such_register", type(self), name)
+            raise wrong("model_has_no_register", type(self), name)
         return self.registers[name]
 
     def _field(self, register: str, field: str) -> Field:

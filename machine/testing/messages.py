@@ -178,7 +178,7 @@ def no_peripheral(path: str, name: str, known: Sequence[str]) -> str:
 # -- models at work (RegisterError and others) -------------------------------------------------------------------
 
 
-def no_such_register(cls: Any, name: str) -> str:
+def model_has_no_register(cls: Any, name: str) -> str:
     """timer["crtl"]."""
     return f"{cls.__name__} has no register '{name}'{did_you_mean(name, cls.registers)}"
 
