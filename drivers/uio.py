@@ -2,7 +2,8 @@
 
 /dev/uioN, with /sys/class/uio/uioN/{name,version,event} and maps/mapM/{name,addr,offset,size}.  The parameters say
 where the first device is; or uio_pci=1234:11e8 names a PCI card by its vendor and device, as one does to
-uio_pci_generic: its memory BARs are the maps, named after the BAR, and it may do DMA.  `uio_register_device` adds others.
+uio_pci_generic: its memory BARs are the maps, named after the BAR, and it may do DMA.  `uio_register_device` adds
+others.
 
 * mmap at offset M * page size shows map M from its start, uncached; EINVAL for a map that is not there or is shorter.
   uio_ram adds a map of ordinary memory.
