@@ -93,6 +93,8 @@ class Kernel(BoardSide):
         self.core_pattern: str = "core"
         """What cores are called (/proc/sys/kernel/core_pattern, observe/coredump.py)."""
         self.futexes: dict[Any, list[Any]] = {}
+        self.mqueues: Any = None
+        """POSIX message queues (ipc/mqueue.py); None until somebody opens one."""
         self.pi_states: dict[Any, Any] = {}
         """Futexes with an owner and waiters (task/futex_pi.py)."""
         """Key of a futex -> its waiters."""

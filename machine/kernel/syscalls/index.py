@@ -62,6 +62,10 @@ FAMILIES = {
     "module": (
         "delete_module finit_module init_module "
     ),
+    "mqueue": (
+        "mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedreceive_time64 mq_timedsend "
+        "mq_timedsend_time64 mq_unlink "
+    ),
     "pidfd": (
         "pidfd_getfd pidfd_open pidfd_send_signal process_madvise "
     ),
