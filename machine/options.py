@@ -40,6 +40,13 @@ def parse_break(text: str) -> Any:
     return parse(text)
 
 
+def parse_coverage(text: str) -> str:
+    """A file for coverage: its name ends in .info or .xml.  ValueError."""
+    if not text.endswith((".info", ".xml")):
+        raise ValueError(f"'{text}' does not end in .info (lcov) or .xml (Cobertura)")
+    return text
+
+
 class Option(NamedTuple):
     """One option of ``nopage run``."""
 
@@ -94,6 +101,8 @@ RUN_OPTIONS = (
            "--screen as a recording: what has changed every so often, by the machine's clock (40, 40ms, 2s)",
            "screen_every", parse_every),
     Option(("--drcov",), "FILE", "the blocks of code that ran, as DynamoRIO's drcov writes them (slow)", "drcov"),
+    Option(("--cov",), "FILE.info|.xml", "the source lines that ran, for lcov or as Cobertura (again: both; slow)",
+           "cov", parse_coverage, True),
     Option(("--core",), "DIR", "an ELF core in DIR for each program that a signal kills (DIR/%%e.%%p names them)",
            "core"),
     Option(("--single-faults",), "", "a page fault for every page, as with --faults: nothing is mapped ahead",

@@ -148,6 +148,10 @@ class Session:
             from machine.observe.drcov import Drcov
 
             self.views.append(Drcov(machine.kernel, self._binary(self.chosen.drcov)))
+        if self.chosen.cov is not None:
+            from machine.observe.coverage import CoverageFiles
+
+            self.views.append(CoverageFiles(machine, self.chosen.cov))
         if self.chosen.perfetto is not None:
             from machine.observe.perfetto import PerfettoTrace
 

@@ -83,7 +83,7 @@ class Cpu(RegisterImage):
         self.codepoints = CodePoints(self._hook_code, self._unhook_code, self._uc.emu_stop, self._fail)
         self._failure: BaseException | None = None
         self._flush_wanted = self._drop_wanted = False
-        self._blocks: tuple[int, Any] | None = None  # hook and callback of watching.py
+        self._blocks: tuple[int, Any, list[Any]] | None = None  # hook, callback, listeners of watching.py
         self.running = self._stopped = False
         self._map_changes: list[Callable[[], None]] = []
         self._early_step = False

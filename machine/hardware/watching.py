@@ -28,22 +28,31 @@ def watch_flushes(cpu: Cpu, told: Callable[[], None] | None) -> None:
     cpu._flush_now = flush_and_tell  # type: ignore[method-assign]
 
 
-def watch_blocks(cpu: Cpu, told: Callable[[int, int], None] | None) -> None:
-    """Call `told` with address and bytes of each block of user code before it runs; None: no more.
+def watch_blocks(cpu: Cpu, told: Callable[[int, int], None]) -> None:
+    """Call `told` with address and bytes of each block of user code before it runs, until `unwatch_blocks`.
 
     Code runs some fifty times as slowly meanwhile.  Not while the processor runs.
     """
     if cpu._blocks is not None:
-        cpu._unhook_code(cpu._blocks[0])
-        cpu._blocks = None
-    if told is not None:
-        listener = told
+        cpu._blocks[2].append(told)
+        return
+    listeners = [told]
 
-        def block(_uc: int, address: int, size: int, _data: Any) -> None:
-            try:
+    def block(_uc: int, address: int, size: int, _data: Any) -> None:
+        try:
+            for listener in listeners:
                 listener(address, size)
-            except BaseException as failure:
-                cpu._fail(failure)
+        except BaseException as failure:
+            cpu._fail(failure)
 
-        callback = _BLOCK(block)
-        cpu._blocks = cpu.hook_blocks(callback), callback
+    callback = _BLOCK(block)
+    cpu._blocks = cpu.hook_blocks(callback), callback, listeners
+
+
+def unwatch_blocks(cpu: Cpu, told: Callable[[int, int], None]) -> None:
+    """Don't call `told` any more."""
+    if cpu._blocks is not None and told in cpu._blocks[2]:
+        cpu._blocks[2].remove(told)
+        if not cpu._blocks[2]:
+            cpu._unhook_code(cpu._blocks[0])
+            cpu._blocks = None

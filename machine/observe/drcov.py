@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, BinaryIO
 
 from machine.hardware.ram import PAGE_SHIFT
-from machine.hardware.watching import watch_blocks
+from machine.hardware.watching import unwatch_blocks, watch_blocks
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 _BLOCK = struct.Struct("<IHH")
 _MAX_SIZE = 0xFFFF
+
+
+def base_of(mm: mm_struct, node: object) -> int:
+    """The address of a file's first byte, as its lowest area in an address space has it."""
+    areas = (vma for vma in mm.areas if vma.vm_file is not None and vma.vm_file.f_inode is node)
+    lowest = next(areas)
+    return lowest.vm_start - (lowest.vm_pgoff << PAGE_SHIFT)
 
 
 class _Module:
@@ -55,23 +62,16 @@ class Drcov:
         if vma is None or vma.vm_file is None:
             return
         path = vma.vm_file.f_path
-        base = self._base(mm, vma.vm_file.f_inode)
+        base = base_of(mm, vma.vm_file.f_inode)
         module = self._modules.get(path)
         if module is None:
             module = self._modules[path] = _Module(len(self._modules), base)
         module.end = max(module.end, module.base + vma.vm_end - base)
         module.blocks.add((address - base, min(size, _MAX_SIZE)))
 
-    @staticmethod
-    def _base(mm: mm_struct, node: object) -> int:
-        """The address of a file's first byte, as its lowest area has it."""
-        areas = (vma for vma in mm.areas if vma.vm_file is not None and vma.vm_file.f_inode is node)
-        lowest = next(areas)
-        return lowest.vm_start - (lowest.vm_pgoff << PAGE_SHIFT)
-
     def close(self) -> None:
         """Write the file."""
-        watch_blocks(self._kernel.cpu, None)
+        unwatch_blocks(self._kernel.cpu, self._block)
         modules = sorted(self._modules.items(), key=lambda item: item[1].number)
         blocks = [(o, s, m.number) for _, m in modules for o, s in sorted(m.blocks)]
         head = f"DRCOV VERSION: 2\nDRCOV FLAVOR: nopage\nModule Table: version 2, count {len(modules)}\n"

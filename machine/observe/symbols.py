@@ -179,6 +179,15 @@ class ElfSymbols:
             table = self._units[unit] = _Lines(rows)
         return table
 
+    def all_lines(self) -> list[tuple[int, int, str]]:
+        """(address, line, path of the source) of the whole file, by address; line 0 ends a sequence."""
+        self.line(0)
+        return self._table(-1).rows if self._dwarf else []
+
+    def functions(self) -> list[tuple[int, str]]:
+        """(address, name) of what has a size and is code."""
+        return [(value, name) for value, size, name in self._symbols if size]
+
     # -- where it is loaded ----------------------------------------------------------------------------
 
     def bias(self, start: int, offset: int) -> int:

@@ -72,6 +72,8 @@ class Plan:
     directories: list[Path] = field(default_factory=list)
     """Where a program named by a relative path is looked for, besides the current directory."""
     timeout: float = DEFAULT_TIMEOUT
+    coverage: Any = None
+    """Gets the lines that the programs run (`machine.observe.coverage.Coverage`), or None."""
 
     def build(self) -> Machine:
         """A machine with the drivers; the models are attached by `Harness`."""
@@ -159,6 +161,11 @@ class Harness:
         machine = self.machine
         self.recording = Recording(machine)
         self.fatal = FatalSignals(machine.kernel, machine.read_file)
+        if self.plan.coverage is not None:
+            from machine.observe.coverage import LineCounter
+
+            counter = LineCounter(machine.kernel, machine.read_file, self.plan.coverage, self._sources_of)
+            self.closers.append(counter)
         if self.strace is not None:
             from machine.observe.output import Output
             from machine.observe.strace import Strace
@@ -215,6 +222,13 @@ class Harness:
             if (directory / program).exists():
                 return str(directory / program)
         return program
+
+    def _sources_of(self, program: str) -> list[str]:
+        """Where the sources of a program may lie: `guest_cc` knows, else beside the test."""
+        from machine.testing.compiling import SOURCES
+
+        known = SOURCES.get(program)
+        return [str(each) for each in ([known] if known is not None else []) + self.plan.directories]
 
     def looked_in(self, program: str) -> list[str]:
         """Where such a program was looked for."""

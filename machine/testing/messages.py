@@ -470,6 +470,10 @@ def bad_option(name: str, why: str) -> str:
     return f"{name}: {why}"
 
 
+def bad_coverage(path: str) -> str:
+    return f"--nopage-cov={path}: the name ends in .info (for lcov) or .xml (Cobertura); without a name, put it last"
+
+
 def not_clean(complaints: Sequence[str]) -> str:
     return "the machine is not clean after the test:\n" + "\n".join(complaints)
 

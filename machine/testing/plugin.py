@@ -38,6 +38,8 @@ OPTIONS = (
     ("board", "NAME", "", "the PC of every test that has no board marker: a name or a file"),
     ("timeout", "SECONDS", "60", "time that a program has to end, where the test says nothing"),
 )
+COVERAGE = "nopage.info"
+_COVERAGE = pytest.StashKey[Any]()
 Run = Callable[..., "RunResult"]
 Compile = Callable[..., Path]
 
@@ -50,6 +52,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, metavar, default, text in OPTIONS:
         group.addoption(f"--nopage-{name}", metavar=metavar, default=None, help=text)
         parser.addini(_ini(name), text, default=default)
+    group.addoption(
+        "--nopage-cov", metavar="FILE", nargs="?", const=COVERAGE, action="append", default=None,
+        help=f"write which source lines of the guest's programs ran, for lcov (FILE.info) or as Cobertura (FILE.xml); "
+        f"without FILE {COVERAGE}",
+    )  # fmt: skip
     group.addoption("--nopage-strace", action="store_true", help="show the system calls of failed tests (-rP: of all)")
     parser.addini("nopage_strace", "show the system calls of failed tests", type="bool", default=False)
 
@@ -82,6 +89,54 @@ def _which(text: str) -> str:
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
+    for path in config.getoption("--nopage-cov", None) or ():
+        if not path.endswith((".info", ".xml")):
+            from machine.testing import messages
+
+            raise pytest.UsageError(messages.bad_coverage(path))
+
+
+# -- coverage ---------------------------------------------------------------------------------------------------
+
+
+def _coverage(config: pytest.Config) -> Any:
+    """What all tests of this process add to; None where nobody wants it."""
+    if not config.getoption("--nopage-cov"):
+        return None
+    if _COVERAGE not in config.stash:
+        from machine.observe.coverage import Coverage
+
+        config.stash[_COVERAGE] = Coverage()
+    return config.stash[_COVERAGE]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: Any) -> None:
+    """A process of pytest-xdist has ended: what its tests covered."""
+    packed = getattr(node, "workeroutput", {}).get("nopage_coverage")
+    if packed:
+        _coverage(node.config).add_packed(packed)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    coverage = _coverage(config)
+    if coverage is None:
+        return
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["nopage_coverage"] = coverage.pack()
+        return
+    for path in config.getoption("--nopage-cov"):
+        coverage.write(path)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    coverage = _coverage(config)
+    if coverage is not None:
+        ran, lines = coverage.totals()
+        share = f" ({100 * ran // lines} %)" if lines else ""
+        where = ", ".join(config.getoption("--nopage-cov"))
+        terminalreporter.write_line(f"nopage: {ran} of {lines} lines of {len(coverage.files)} sources{share}: {where}")
 
 
 # -- reports ----------------------------------------------------------------------------------------------------
@@ -149,6 +204,7 @@ def _nopage(request: pytest.FixtureRequest) -> Iterator[Harness]:
         board=_board(item),
         directories=[item.path.parent],
         timeout=_parsed(config, "timeout", parse_seconds),
+        coverage=_coverage(config),
     )
     _add_devices(item, plan)
     if "tmp_path" in request.fixturenames:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import pkgutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import machine.kernel
 from guest.toolchain import compile
 from tests.testing.programs import ECHO, SLEEPER, TIMER, WILD
 
+REAL_CACHE = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
 INSTALLED = any(each.name == "nopage" for each in importlib.metadata.entry_points(group="pytest11"))
 PLUGIN = [] if INSTALLED else ["-p", "machine.testing.plugin"]
 PROGRAMS = {"timer_demo": TIMER, "echo": ECHO, "sleeper": SLEEPER, "wild": WILD}
@@ -33,7 +35,7 @@ at_timer = pytest.mark.device("/dev/mem@0xfe000000", Timer)
 
 @pytest.fixture(scope="session")
 def programs() -> dict[str, bytes]:
-    """The programs, built before `pytester` moves HOME and the compiler's cache with it.
+    """The programs, built before `pytester` moves HOME.
 
     What the kernel imports at its first use is imported now: `pytester` forgets modules that came while it ran.
     """
@@ -57,7 +59,8 @@ class Project:
 
 
 @pytest.fixture
-def project(programs: dict[str, bytes], pytester: pytest.Pytester) -> Project:
+def project(programs: dict[str, bytes], pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("XDG_CACHE_HOME", REAL_CACHE)  # `pytester` moves HOME
     for name, data in programs.items():
         program = pytester.path / name
         program.write_bytes(data)

@@ -1,0 +1,138 @@
+"""Coverage of the guest's source lines: `nopage run --cov`, `--nopage-cov`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from guest.toolchain import compile
+from machine.cli import main
+from tests.testing.conftest import Project
+
+pytest_plugins = ["pytester"]
+
+SOURCE = """\
+#include <stdint.h>
+#include <stdio.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+__attribute__((noinline)) int twice(int n) {
+	return n * 2;
+}
+
+__attribute__((noinline)) int never(int n) {
+	puts("never");
+	return n;
+}
+
+int main(int argc, char **argv) {
+	int sum = 0;
+	for (int i = 0; i < 5; i++)
+		sum += twice(i);
+	if (argc > 1) {
+		volatile uint32_t *at = mmap(0, 4096, 3, MAP_SHARED, open("/dev/mem", O_RDWR), 0xfe000000);
+		at[0] = 1;
+		sum += at[1];
+		at[2] = 7;
+	}
+	if (argc > 2)
+		sum = never(sum);
+	printf("%d\\n", sum);
+	return 0;
+}
+"""
+ALWAYS = {6: 5, 7: 5, 15: 1, 16: 1, 17: 6, 18: 5, 19: 1, 25: 1, 27: 1, 28: 1}
+"""Line -> executions, as gcov has them."""
+WITH_DEVICE = (20, 21, 22, 23)
+NEVER = (10, 11, 12, 26)
+
+
+def lines_of(text: str) -> dict[int, int]:
+    """Line -> count of a tracefile with one source."""
+    assert text.count("SF:") == 1 and text.endswith("end_of_record\n")
+    return {int(line): int(count) for line, count in re.findall(r"^DA:(\d+),(\d+)$", text, re.M)}
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "lines.c"
+    path.write_text(SOURCE)
+    return path
+
+
+def built(source: Path, target: str) -> Path:
+    """As gcc and clang both place lines: without optimization."""
+    return Path(shutil.copy(compile(source, target=target, flags=["-O0"]), source.with_suffix("")))
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_lines_and_functions(source: Path, target: str, capfd: pytest.CaptureFixture[str]) -> None:
+    built(source, target)
+    assert main(["run", "--ram", "64M", "--cov", "c.info", "--cov", "c.xml", "./lines"]) == 0
+    assert capfd.readouterr().out == "20\n"
+    text = Path("c.info").read_text()
+    counts = lines_of(text)
+    assert f"SF:{source}\n" in text
+    assert {line: counts[line] for line in ALWAYS} == ALWAYS
+    assert all(counts[line] == 0 for line in (*WITH_DEVICE, *NEVER))
+    calls = dict(re.findall(r"^FNDA:(\d+),(\w+)$", text, re.M)[i][::-1] for i in range(3))
+    assert calls == {"twice": "5", "never": "0", "main": "1"} and "FN:10,never\n" in text and "FNF:3\nFNH:2\n" in text
+    ran = sum(count > 0 for count in counts.values())
+    assert f"LF:{len(counts)}\nLH:{ran}\n" in text
+    root = ElementTree.parse("c.xml").getroot()
+    assert root.attrib["lines-valid"] == str(len(counts)) and root.attrib["lines-covered"] == str(ran)
+    (one,) = root.iter("class")
+    assert one.attrib["filename"] == "lines.c"
+    assert {int(e.attrib["number"]): int(e.attrib["hits"]) for e in one.findall("lines/line")} == counts
+    assert [e.attrib["name"] for e in one.iter("method")] == ["twice", "never", "main"]
+
+
+@pytest.mark.skipif(shutil.which("genhtml") is None, reason="no genhtml here (Debian: apt install lcov)")
+def test_genhtml_reads_it(source: Path) -> None:
+    built(source, "x86_64")
+    main(["run", "--ram", "64M", "--cov", "c.info", "./lines"])
+    done = subprocess.run(["genhtml", "-o", "html", "c.info"], capture_output=True, text=True, timeout=60, check=True)
+    counts = lines_of(Path("c.info").read_text())
+    ran = sum(count > 0 for count in counts.values())
+    assert f"({ran} of {len(counts)} lines)" in done.stdout and "(2 of 3 functions)" in done.stdout
+    assert list(Path("html").rglob("lines.c.gcov.html"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_runs_of_all_tests_are_added_up(
+    project: Project, source: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs without the device and one with it; of two processes as of one.  Registers cut no block in two."""
+    shutil.copy(source, project.path)
+    shutil.copy(built(source, "x86_64"), project.path)
+    monkeypatch.chdir(project.path)
+    tests = """
+@pytest.mark.parametrize("words", [(), (), ("device",)])
+@at_timer
+def test_it(run, words):
+    assert run("./lines", *words).exit == 0
+"""
+    parallel = ["-n", str(workers)] if workers else []
+    result = project.run(tests, "--nopage-cov=all.info", *parallel, subprocess=bool(workers))
+    result.assert_outcomes(passed=3)
+    counts = lines_of((project.path / "all.info").read_text())
+    assert {line: counts[line] for line in ALWAYS} == {line: 3 * count for line, count in ALWAYS.items()}
+    assert [counts[line] for line in WITH_DEVICE] == [1, 1, 1, 1] and not any(counts[line] for line in NEVER)
+    ran = sum(count > 0 for count in counts.values())
+    share = 100 * ran // len(counts)
+    result.stdout.fnmatch_lines([f"nopage: {ran} of {len(counts)} lines of 1 sources ({share} %): all.info"])
+
+
+def test_a_file_of_another_kind_is_refused(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--cov", "c.txt", "./lines"])
+    assert "'c.txt' does not end in .info (lcov) or .xml (Cobertura)" in capfd.readouterr().err
+    result = project.run("def test_it(): pass\n", "--nopage-cov", "tests", subprocess=True)
+    result.stderr.fnmatch_lines(["*--nopage-cov=tests: the name ends in .info*"])
