@@ -151,7 +151,10 @@ class Session:
         if self.chosen.cov is not None:
             from machine.observe.coverage import CoverageFiles
 
-            self.views.append(CoverageFiles(machine, self.chosen.cov))
+            try:
+                self.views.append(CoverageFiles(machine, self.chosen.cov))
+            except OSError as error:
+                raise ConfigError(f"--cov {error.filename}: {error.strerror}") from None
         if self.chosen.perfetto is not None:
             from machine.observe.perfetto import PerfettoTrace
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol
 
-from machine.errors import ConfigError
 from machine.hardware.ram import PAGE_SHIFT
 from machine.hardware.watching import unwatch_blocks, watch_blocks
 from machine.observe.symbols import ElfSymbols, ReadFile
@@ -254,15 +253,12 @@ class Watched(Protocol):
 
 
 class CoverageFiles:
-    """``nopage run --cov``: the coverage of one machine, written to files by `close`.  ConfigError: they can't be."""
+    """``nopage run --cov``: the coverage of one machine, written to files by `close`.  OSError: they can't be."""
 
     def __init__(self, machine: Watched, paths: Sequence[str]) -> None:
         self._paths = paths
         for path in paths:
-            try:
-                open(path, "w").close()
-            except OSError as error:
-                raise ConfigError(f"--cov {path}: {error.strerror}") from None
+            open(path, "w").close()
         self.coverage = Coverage()
         self._counter = LineCounter(machine.kernel, machine.read_file, self.coverage)
 
