@@ -16,8 +16,8 @@ from machine.kernel.fs.tmpfs import memory_file, memory_symlink
 FROM_HOST = (
     "alternatives", "debian_version", "fonts", "groff", "inputrc", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
     "locale.alias", "localtime", "magic", "magic.mime", "mime.types", "networks", "os-release", "perl", "php",
-    "protocols", "python3", "rpc", "services", "sgml", "ssl/certs", "ssl/openssl.cnf", "terminfo", "timezone", "vim", "xml",
-    *(f"java-{version}-openjdk" for version in range(8, 32)),
+    "protocols", "python3", "rpc", "services", "sgml", "ssl/certs", "ssl/openssl.cnf", "terminfo", "timezone", "vim",
+    "xml", *(f"java-{version}-openjdk" for version in range(8, 32)),
     *(f"python3.{minor}" for minor in range(9, 16)),
 )  # fmt: skip
 
