@@ -12,10 +12,10 @@ from typing import Any, NoReturn, Optional
 
 from machine import __version__
 from machine.config import MachineConfig
-from machine.errors import ConfigError, NopageError
+from machine.errors import ConfigError, LimitReached, NopageError
 from machine.options import did_you_mean, options_of, split_command
 
-OWN_ERROR, USAGE_ERROR = 125, 2
+LIMIT, OWN_ERROR, USAGE_ERROR = 124, 125, 2
 KILLED = 128
 """Added to a signal's number."""
 
@@ -58,7 +58,8 @@ examples:
   nopage run -L ~/debian-root /bin/sh              another root directory
   nopage run --bind ./data:/data:rw ./a.out /data  a directory that the guest may write
 
-exit status: the program's own; 128+N when signal N killed it; 124 after --timeout; 125 for an error of nopage,
+exit status: the program's own; 128+N when signal N killed it; 124 after --timeout, --max-output and, when killing a
+process did not help, --max-memory; 125 for an error of nopage,
 and when the debugger in a driver (breakpoint()) is left with quit;
 126 when the program can't be executed; 127 when it is not there; 2 for a mistake on the command line.
 """
@@ -180,6 +181,9 @@ def _config(chosen: argparse.Namespace) -> MachineConfig:
         board=chosen.board,
         reload=chosen.reload,
         max_tasks=chosen.max_tasks,
+        max_memory=chosen.max_memory,
+        max_output=chosen.max_output,
+        max_trace=chosen.max_trace,
         deterministic=chosen.deterministic,
         batch_faults=not chosen.single_faults,
         env=chosen.env or [],
@@ -380,7 +384,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return status
     except NopageError as error:
         complain(str(error))
-        return OWN_ERROR
+        return LIMIT if isinstance(error, LimitReached) else OWN_ERROR
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             # Whoever read our output is gone: end as if SIGPIPE had done it, without Python's complaint at exit.

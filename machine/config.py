@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 _UNITS = {"": 1, "k": KiB, "m": MiB, "g": GiB, "t": 1 << 40}
+NO_LIMIT = 1 << 62
+MAX_OUTPUT, MAX_TRACE = 16 * GiB, 4 * GiB
+"""Bytes that programs may write to our standard output and error, and that each file with a trace may take."""
+OBJECTS = 512 * MiB
+"""What the kernel's objects may take at least, besides RAM."""
 MIN_RAM, MAX_RAM, RAM_STEP = 16 * MiB, 16 * GiB, 2 * MiB
 
 SYSTEM_DIRECTORIES = ("bin", "lib", "lib32", "lib64", "libx32", "sbin", "usr")
@@ -122,6 +127,22 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
+def parse_limit(text: str) -> int:
+    """A size of at least one byte, or ``none``: as good as none.  ValueError."""
+    size = NO_LIMIT if text == "none" else parse_size(text)
+    if not size:
+        raise ValueError(f"'{text}' is no limit to work with; none means that there is none")
+    return size
+
+
+def parse_memory(text: str) -> int:
+    """What nopage itself may take: 256M at least, or ``none``.  ValueError."""
+    size = parse_limit(text)
+    if size < 256 * MiB:
+        raise ValueError(f"{format_size(size)} is too little for nopage itself: 256M at least, and more than --ram")
+    return size
+
+
 def parse_gdb(text: str) -> tuple[str, int, bool]:
     """(host, port, wait) of ``[HOST:]PORT[,nowait]``; without a host this computer alone can connect.  ValueError."""
     where, comma, mode = text.partition(",")
@@ -142,6 +163,11 @@ class MachineConfig:
     modules: list[str] = field(default_factory=list)
     """Drivers that the guest may load, by path."""
     max_tasks: Optional[int] = None
+    max_memory: Optional[int] = None
+    """Bytes of the host for all of nopage; None: RAM, as much again for the kernel's objects, and for nopage itself."""
+    max_output: Optional[int] = None
+    max_trace: Optional[int] = None
+    """All cores together, here; the session's files have it each."""
     board: Optional[str] = None
     """A board by name or file."""
     reload: bool = False
@@ -214,4 +240,7 @@ class MachineConfig:
             core=self.core,
             interruptible=not self.deterministic,
             max_tasks=self.max_tasks,
+            max_memory=self.max_memory or self.ram + max(self.ram, OBJECTS) + OBJECTS // 4,
+            max_output=self.max_output or MAX_OUTPUT,
+            max_cores=self.max_trace or MAX_TRACE,
         )

@@ -19,20 +19,23 @@ HOST_PATTERN = "core.%e.%p"
 
 class Cores:
     """`kernel.coredump`.  `where` is a directory of the host, perhaps with a pattern for the names as its last
-    component, or None: then a program that raises its own RLIMIT_CORE has its core in the guest.
+    component, or None: then a program that raises its own RLIMIT_CORE has its core in the guest.  Cores of more than
+    `max_bytes` together are not written.
 
     ConfigError when the directory can't be made.
     """
 
-    def __init__(self, kernel: Kernel, where: Optional[str]) -> None:
+    def __init__(self, kernel: Kernel, where: Optional[str], max_bytes: Optional[int] = None) -> None:
         self.kernel = kernel
+        self.max_bytes = max_bytes
         self.directory = where
+        self.pattern = HOST_PATTERN
         self._dumper: Any = None
         if where is not None:
             parent, _, last = where.rpartition("/")
-            kernel.core_pattern = HOST_PATTERN
             if "%" in last:
-                self.directory, kernel.core_pattern = parent or ".", last
+                self.directory, self.pattern = parent or ".", last
+            kernel.core_pattern = self.pattern  # to look at: the guest's root can't choose names on the host
             self._make(str(self.directory))
 
     @staticmethod
@@ -53,7 +56,7 @@ class Cores:
         if self._dumper is None:
             from machine.observe.coredump import CoreDumper
 
-            self._dumper = CoreDumper(self.kernel, self.directory)
+            self._dumper = CoreDumper(self.kernel, self.directory, self.pattern, self.max_bytes)
         return bool(self._dumper(task, info))
 
     def take(self, pid: int) -> Optional[str]:

@@ -35,6 +35,10 @@ class NotExecutable(ProgramError):
     """The file is there but can't be run (a shell's status 126)."""
 
 
+class LimitReached(NopageError):
+    """The machine was stopped because it took more of this computer than it may; says which limit it was."""
+
+
 class TimeoutExpired(NopageError):
     """It was not there in time: the end of a program, which was killed with everything else; or, `waited_for`, what
     `Machine.run_until` waited for, and nothing was killed."""
@@ -70,6 +74,11 @@ class DeviceError(NopageError):
         super().__init__(text)
         self.result = result
         """The `Result` of the program; None when it came to no end of its own."""
+
+
+def halting(why: BaseException) -> BaseException:
+    """What comes out of `Machine.wait` when the machine was stopped for good."""
+    return LimitReached(str(why)) if type(why).__name__ == "HostLimit" else why
 
 
 class refusing:

@@ -54,6 +54,9 @@ class Machine(Programs):
     `batch_faults` lets one fault map several anonymous pages while nobody watches faults: quicker, and invisible to the
     guest; never with `deterministic`.
     `max_tasks` is how many processes and threads the guest may have at a time; None: what Linux allows with this RAM.
+    `max_memory`: bytes that the whole Python process may have of the host's memory, RAM included; above it the process
+    with most is killed, and at last the machine stopped.  `max_output`: bytes that all programs may write to the files
+    that `spawn` gives them, then the machine is stopped: LimitReached.  `max_cores`: bytes of all cores in `core`.
     `check_invariants` examines the address space after every change and fails loudly: for tests.
     """
 
@@ -76,6 +79,9 @@ class Machine(Programs):
         check_invariants: bool = False,
         batch_faults: bool = False,
         max_tasks: Optional[int] = None,
+        max_memory: int = 0,
+        max_output: Optional[int] = None,
+        max_cores: Optional[int] = None,
     ) -> None:
         self.events = Events()
         try:
@@ -91,7 +97,8 @@ class Machine(Programs):
             raise boards.explain(error, board) from None
         self.kernel.interruptible = interruptible
         self.kernel.batch_faults = batch_faults and not deterministic
-        self.kernel.coredump = self.cores = Cores(self.kernel, core)
+        self.kernel.coredump = self.cores = Cores(self.kernel, core, max_cores)
+        self.kernel.max_memory, self.kernel.output_left = max_memory, max_output
         if max_tasks is not None:
             self.kernel.max_threads = max_tasks + 1  # and init
         self.user = user
@@ -213,7 +220,7 @@ class Machine(Programs):
 
     def read_file(self, path: str) -> bytes:
         """The contents of a file of the guest.  FileNotFoundError and the like."""
-        from machine.kernel.fs.namei import kernel_read_file
+        from machine.kernel.fs.read_write import kernel_read_file
         from machine.kernel.task.spawn import open_for_kernel
 
         with self.entered():

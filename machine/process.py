@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.errors import ConfigError, NopageError, Stuck, TimeoutExpired
+from machine.errors import ConfigError, NopageError, Stuck, TimeoutExpired, halting
 from machine.events import KINDS
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.fs.feed import Feed
@@ -122,7 +122,7 @@ def run_until(
     with machine.entered():
         outcome = run_to(kernel, moment, timeout)
     if kernel.halted is not None:
-        raise kernel.halted
+        raise halting(kernel.halted)
     if kernel.bus.failures and (ending is None or not ending.ended):
         if kernel.bus.broken:
             end_everything(machine)

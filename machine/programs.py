@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 
 from machine.defaults import GUEST_PATH
-from machine.errors import ConfigError, NotExecutable, TimeoutExpired
+from machine.errors import ConfigError, NotExecutable, TimeoutExpired, halting
 from machine.events import RegisterAccess, Signal
 from machine.kernel.abi.errno import Errno
 from machine.kernel.module import is_from_debugger
@@ -103,7 +103,8 @@ class Programs:
             return process
 
     def wait(self, process: Spawned, timeout: Optional[float] = None) -> Result:
-        """Run the machine until `process` ends.  TimeoutExpired after `timeout` seconds of host time.
+        """Run the machine until `process` ends.  TimeoutExpired after `timeout` seconds of host time, LimitReached when
+        the machine has taken more of this computer than it may.
 
         When a debugger inside a driver was left (`quit` of pdb) its exception comes through, here and ever after.
         """
@@ -112,7 +113,7 @@ class Programs:
         with self.entered():
             finished = wait_status(kernel, process, timeout)
         if kernel.halted is not None:
-            raise kernel.halted
+            raise halting(kernel.halted)
         if not finished and kernel.bus.failures:
             self.raise_device_failure(None)
         if not finished and process.error is None:

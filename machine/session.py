@@ -12,9 +12,9 @@ import time
 from argparse import Namespace
 from collections.abc import Collection, Sequence
 from types import FrameType
-from typing import Any, BinaryIO, Optional
+from typing import Any, BinaryIO, Optional, cast
 
-from machine.config import MachineConfig
+from machine.config import MAX_TRACE, MachineConfig
 from machine.defaults import ignored_signals
 from machine.errors import ConfigError, NotExecutable, ProgramNotFound, TimeoutExpired
 from machine.events import Oops, Printk
@@ -22,7 +22,7 @@ from machine.events import Report as DriverReport
 from machine.kernel.module import is_from_debugger
 from machine.kernel.task.spawn import CLOSED
 from machine.machine import Machine, Result
-from machine.observe.output import Output
+from machine.observe.output import LimitedFile, Output, one_line
 
 TIMED_OUT, STOPPED, NOT_EXECUTABLE, NOT_FOUND = 124, 125, 126, 127
 FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
@@ -45,7 +45,8 @@ class Session:
         self.chosen = chosen
         self.closed = closed
         """Which of the descriptors 0 to 2 the programs find closed."""
-        self.outputs: dict[str, Output] = {}
+        self.outputs: dict[str, Any] = {}
+        """Destination -> `Output`, or `LimitedFile` for bytes."""
         self.views: list[Any] = []
         self.reported = 0
         self.debugging: Any = None
@@ -118,15 +119,16 @@ class Session:
                 self.outputs[where] = Output.to_descriptor(2, colour=colour)
             else:
                 try:
-                    self.outputs[where] = Output.to_file(where)
+                    self.outputs[where] = Output.to_file(where, self.chosen.max_trace or MAX_TRACE)
                 except OSError as error:
                     raise ConfigError(f"{where}: {error.strerror}") from None
-        return self.outputs[where]
+        found: Output = self.outputs[where]
+        return found
 
-    @staticmethod
-    def _binary(path: str) -> BinaryIO:
+    def _binary(self, path: str) -> BinaryIO:
         try:
-            return open(path, "wb")
+            self.outputs[path] = LimitedFile(path, self.chosen.max_trace or MAX_TRACE)
+            return cast(BinaryIO, self.outputs[path])
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}") from None
 
@@ -228,7 +230,7 @@ class Session:
         self.views.append(Strace(machine.events, self.output(chosen.strace or "-"), expressions, paths))
 
     def _on_printk(self, line: Printk) -> None:
-        self.say.line(f"[{line.time_ns // 10**9:5}.{line.time_ns // 1000 % 10**6:06}] {line.text}")
+        self.say.line(one_line(f"[{line.time_ns // 10**9:5}.{line.time_ns // 1000 % 10**6:06}] {line.text}"))
 
     def _on_report(self, report: DriverReport) -> None:
         """What a driver does wrong; with -v it is seen in the log."""
@@ -244,7 +246,7 @@ class Session:
         where = f"user instruction at {oops.rip:#x}"
         if oops.context:
             who, where = "", oops.context + (f", while {oops.comm} ran" if oops.pid else "")
-        self.say.line(f"nopage: {who}{what}; {where}\n{oops.traceback.rstrip()}")
+        self.say.line(one_line(f"nopage: {who}{what}; {where}") + f"\n{oops.traceback.rstrip()}")
 
     def _start_debugging(self, machine: Machine) -> None:
         breaks = self.chosen.breaks or []
@@ -300,7 +302,7 @@ class Session:
             except TimeoutExpired as error:
                 self.say.line(f"nopage: {command[0]}: still running after {self.chosen.timeout:g} seconds; killed")
                 for task in error.tasks:
-                    self.say.line(f"nopage: {task}")
+                    self.say.line(one_line(f"nopage: {task}"))
                 return TIMED_OUT
         if self.debugging is not None:
             self.debugging.finish()
@@ -356,9 +358,9 @@ class Session:
     def _report_end(self, machine: Machine, name: str, result: Result, seconds: float) -> None:
         if result.signal is not None and result.signal not in QUIET:
             core = "" if result.core is None else f"; core in {result.core}"
-            self.say.line(f"nopage: {self.fatal.line(result.fatal, name, result.signal)}{core}")
+            self.say.line(one_line(f"nopage: {self.fatal.line(result.fatal, name, result.signal)}{core}"))
         for pid, core in machine.cores.others().items():
-            self.say.line(f"nopage: core of pid {pid} in {core}")
+            self.say.line(one_line(f"nopage: core of pid {pid} in {core}"))
         if self.chosen.verbose:
             self.say.line(
                 f"nopage: {name}: status {result.exit}, {seconds:.2f} s, {result.faults} page faults, "
@@ -369,7 +371,10 @@ class Session:
         """Which limits were met, when a program may have failed of them."""
         for text, count in machine.limits.items():
             if status or self.chosen.verbose or text.startswith("out of memory"):
-                self.say.line(f"nopage: {text}" + (f" ({count} times)" if count > 1 else ""))
+                self.say.line(one_line(f"nopage: {text}" + (f" ({count} times)" if count > 1 else "")))
+        for name, output in self.outputs.items():
+            if output.is_cut:
+                self.say.line(f"nopage: {name}: it is full, the rest is left out; see --max-trace")
 
     def _report_missing(self, machine: Machine, status: int) -> None:
         """Which system calls the programs wanted in vain; only when somebody may wonder."""
@@ -386,7 +391,8 @@ class Session:
         if made or removed:
             names = ", ".join([*made, *(f"{name} (removed)" for name in removed)][:NAMED])
             more = f" and {len(made) + len(removed) - NAMED} more" if len(made) + len(removed) > NAMED else ""
-            self.say.line(f"nopage: changes that end with the machine: {names}{more} (--export DIR keeps them)")
+            ends = f"nopage: changes that end with the machine: {names}{more} (--export DIR keeps them)"
+            self.say.line(one_line(ends))
 
 
 class _Breakpoints:

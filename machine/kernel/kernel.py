@@ -79,6 +79,10 @@ class Kernel(BoardSide):
         """Limits that the guest met, in words, and how often."""
         self.oom: Any = None
         """What mm/oom_kill.py remembers."""
+        self.max_memory = 0
+        self.output_left: Optional[int] = None
+        self.host_memory: Any = None
+        """Bytes that may be taken of the host, 0 and None: any (hostlimits.py); who looks."""
         self.reports: list[str] = []
         """Misuse that the kernel noticed (`Bad page state`, `BUG`): tests want it empty."""
         self.oopses: list[Oops] = []

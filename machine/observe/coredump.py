@@ -8,9 +8,10 @@ Without it a program that raises its own limit gets its core where Linux puts it
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Optional
 
-from machine.kernel.abi.errno import Errno
+from machine.kernel.abi.errno import EEXIST, EFBIG, Errno
 from machine.kernel.abi.resource import RLIM_INFINITY, RLIMIT_CORE
 from machine.kernel.fs.file import O_CREAT, O_NOFOLLOW, O_RDWR, S_IFMT, S_IFREG
 from machine.kernel.fs.namei import open_file
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 MIN_COREDUMP = 4096
 """RLIMIT_CORE below a page: no core (`elf_format.min_coredump`)."""
 CORENAME_MAX_SIZE = 128
+CORE_LEAST = 1 << 16
+"""What a core counts for even if there is nothing in it: names and inodes take room too."""
 
 
 def core_name(kernel: Kernel, task: Task, signo: int, pattern: str) -> str:
@@ -56,19 +59,26 @@ def _escaped(text: str) -> str:
 class CoreDumper:
     """`kernel.coredump`: called with the dying thread and its signal; True when a core was written.
 
-    `directory`: of the host, or None for the guest's own files.  `written` has the core of each process, by pid.
+    `directory`: of the host, with the `pattern` of the names there, or None for the guest's own files, where the
+    guest's core_pattern rules.  `max_bytes`: how much cores on the host may take in all.  `written` has the core of
+    each process, by pid.
     """
 
-    def __init__(self, kernel: Kernel, directory: Optional[str]) -> None:
+    def __init__(
+        self, kernel: Kernel, directory: Optional[str], pattern: str = "", max_bytes: Optional[int] = None
+    ) -> None:
         self.kernel = kernel
+        self.left = max_bytes
         self.directory = directory
+        self.pattern = pattern
         self.written: dict[int, str] = {}
 
     def __call__(self, task: Task, info: siginfo) -> bool:
         limit = task.signal.rlimits[RLIMIT_CORE][0]
         if task.mm.dumpable != 1 or limit < MIN_COREDUMP:
             return False
-        name = core_name(self.kernel, task, info.signo, self.kernel.core_pattern)
+        pattern = self.kernel.core_pattern if self.directory is None else self.pattern
+        name = core_name(self.kernel, task, info.signo, pattern)
         if not name:
             return False
         core = CoreFile(self.kernel, task, info)
@@ -83,9 +93,17 @@ class CoreDumper:
     def _to_host(self, core: CoreFile, name: str, limit: int) -> str:
         assert self.directory is not None
         path = os.path.join(self.directory, name.rsplit("/", 1)[-1])
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        if self.left is not None:
+            self.left -= CORE_LEAST
+            if self.left < 0:
+                raise OSError(EFBIG, os.strerror(EFBIG))
+        descriptor = _fresh(path)
         try:
             for position, data in core.pieces():
+                if self.left is not None:
+                    self.left -= len(data)
+                    if self.left < 0:
+                        raise OSError(EFBIG, os.strerror(EFBIG))
                 os.pwrite(descriptor, _cut(data, position, limit), position)
             os.ftruncate(descriptor, min(core.size, limit))
         finally:
@@ -109,6 +127,25 @@ class CoreDumper:
             return opened.f_path
         finally:
             opened.put()
+
+
+def _fresh(path: str) -> int:
+    """A descriptor for a new file of the host.  Only a core is replaced: the guest has a say in the name.  OSError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, flags | os.O_EXCL, 0o600)
+    except FileExistsError:
+        descriptor = os.open(path, flags & ~os.O_CREAT)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and is_core(os.pread(descriptor, 18, 0)):
+        os.ftruncate(descriptor, 0)
+        return descriptor
+    os.close(descriptor)
+    raise FileExistsError(EEXIST, os.strerror(EEXIST), path)
+
+
+def is_core(start: bytes) -> bool:
+    """Whether a file that starts so is an ELF core, or empty."""
+    return not start or (start[:4] == b"\x7fELF" and start[16:18] == b"\x04\0")
 
 
 def _cut(data: bytes, position: int, limit: int) -> bytes:

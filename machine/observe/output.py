@@ -3,9 +3,50 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from io import TextIOWrapper
-from typing import Optional, TextIO
+from typing import Any, Optional, TextIO
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udc9f]").sub
+_CONTROL_OR_COLOUR = re.compile("\x1b\\[[0-9]+m|[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udc9f]").sub
+
+
+def _escaped(found: re.Match[str]) -> str:
+    text = found[0]
+    return text if len(text) > 1 else f"\\x{ord(text) & 0xFF:02x}"
+
+
+def one_line(text: str) -> str:
+    """`text` with control characters as ``\\x1b``, newlines too: what the guest calls itself is no line of ours."""
+    return text if text.isprintable() else _CONTROL(_escaped, text).replace("\n", "\\x0a")
+
+
+class LimitedFile:
+    """A binary file that takes `limit` bytes; the rest is left out."""
+
+    def __init__(self, path: str, limit: int) -> None:
+        self.file = open(path, "wb")  # noqa: SIM115 (closed by who writes to it)
+        self.left = limit
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether something was left out."""
+        return self.left < 0
+
+    def write(self, data: bytes) -> int:
+        """All of it, or nothing."""
+        self.left -= len(data)
+        return self.file.write(data) if self.left >= 0 else len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def __enter__(self) -> LimitedFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
 
 
 class Output:
@@ -15,9 +56,11 @@ class Output:
     own fate does not depend on who watches.
     """
 
-    def __init__(self, stream: TextIO, *, colour: bool = False) -> None:
+    def __init__(self, stream: TextIO, *, colour: bool = False, limit: Optional[int] = None) -> None:
         self.stream = stream
         self.colour = colour
+        self.left = limit
+        """Characters that may still be written; None: any number."""
         self._interrupted: Optional[Callable[[], str]] = None
         self._at_once = stream.line_buffering if isinstance(stream, TextIOWrapper) else True
         """Somebody may be looking: a line that is begun is shown at once.  A file of its own is not flushed."""
@@ -30,9 +73,14 @@ class Output:
         return cls(stream, colour=colour)
 
     @classmethod
-    def to_file(cls, path: str) -> Output:
-        """Into a fresh file.  OSError if it can't be made."""
-        return cls(open(path, "w", encoding="utf-8", errors="surrogateescape"))
+    def to_file(cls, path: str, limit: Optional[int] = None) -> Output:
+        """Into a fresh file, at most `limit` characters.  OSError if it can't be made."""
+        return cls(open(path, "w", encoding="utf-8", errors="surrogateescape"), limit=limit)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether something was left out."""
+        return self.left is not None and self.left < 0
 
     def line(self, text: str) -> None:
         """Write whole lines (`text` without the last newline)."""
@@ -61,6 +109,12 @@ class Output:
     def _write(self, text: str) -> None:
         if self._broken:
             return
+        if self.left is not None:
+            self.left -= len(text)
+            if self.left < 0:
+                return
+        if not text[:-1].isprintable():  # names come from the guest: they are not to steer the user's terminal
+            text = (_CONTROL_OR_COLOUR if self.colour else _CONTROL)(_escaped, text)
         try:
             self.stream.write(text)
         except BrokenPipeError:

@@ -19,11 +19,11 @@ from machine.kernel.fs.namei import (
     d_move,
     deny_write_access,
     inode_permission,
-    kernel_read_file,
     lookup,
     lookup_parent,
     open_file,
 )
+from machine.kernel.fs.read_write import kernel_read_file
 
 
 @pytest.fixture

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Optional
 
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.abi.errno import Errno
 from machine.kernel.fs.file import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, inode
 from machine.kernel.fs.hostfs import HostTree
 from machine.kernel.fs.overlay import is_changed, overlay_dir
@@ -39,16 +42,24 @@ def save_layer(kernel: Kernel, directory: str) -> int:
     """Put what the guest made or changed below the host's `directory`; returns the number of names.
 
     Files have their permission bits, but belong to the user of the host.  What is there already is
-    replaced, a directory kept.  A symbolic link in `directory` is never followed.  OSError, Errno on failure.
+    replaced, a directory kept.  A symbolic link in `directory` is never followed.  OSError: the first file for which
+    the host had no room or no place; all others are there.
     """
+    failure: Optional[OSError] = None
     os.makedirs(directory, exist_ok=True)
     tree = HostTree(directory, writable=True)
     try:
         changed, _removed = changed_names(kernel)
         for path in changed:
-            _save(kernel, tree, path)
+            try:
+                _save(kernel, tree, path)
+            except (OSError, Errno) as error:
+                number = error.errno or 0
+                failure = failure or OSError(number, os.strerror(number), directory + path)
     finally:
         tree.close()
+    if failure is not None:
+        raise failure
     return len(changed)
 
 
@@ -90,13 +101,28 @@ def _make_directories(tree: HostTree, path: str) -> None:
         done = below
 
 
+def _pieces(mapping: Any, size: int) -> Iterator[tuple[int, int]]:
+    """(position, bytes) of what a file holds: the holes of a sparse one, however large, stay holes."""
+    below, position = min(mapping.backing_size, size), 0
+    while position < below:
+        position = mapping.backing.seek(position, os.SEEK_DATA)
+        if position < 0:
+            break
+        if position < below:
+            yield position, min(_CHUNK, below - position)
+        position += _CHUNK
+    for index in sorted(mapping.pages):
+        position = index << PAGE_SHIFT
+        if position < size:
+            yield position, min(PAGE_SIZE, size - position)
+
+
 def _copy(tree: HostTree, path: str, node: Any) -> None:
     fd = tree.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        position = 0
-        while data := node.i_mapping.read(position, _CHUNK):
-            os.pwrite(fd, data, position)
-            position += len(data)
+        for position, count in _pieces(node.i_mapping, node.i_size):
+            os.pwrite(fd, node.i_mapping.read(position, count), position)
+        os.ftruncate(fd, node.i_size)
         os.fchmod(fd, node.i_mode & 0o777)
     finally:
         os.close(fd)

@@ -3,6 +3,9 @@
 With ``:rw`` the guest's changes are made on the host, at once: names, attributes and data.  What a shared
 mapping wrote goes there with msync, fsync, the end of the mapping or of the machine.  Without it the mount
 is read-only (EROFS).
+
+Whoever runs the machine, root included, the guest has no more rights on the host than a user without privileges:
+set-user-ID bits, other owners and device nodes are EPERM, and writing takes set-user-ID bits away (hostperm.py).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from machine.kernel.abi.errno import EEXIST, EINVAL, EIO, ENOENT, EOPNOTSUPP, EPERM, EXDEV, Errno
 from machine.kernel.fs.file import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, inode
 from machine.kernel.fs.hostfs import HostTree, host_error, host_fallocate
+from machine.kernel.fs.hostperm import check_mode, check_owner
 from machine.kernel.fs.overlay import (
     HostData,
     overlay_dir,
@@ -62,9 +66,13 @@ class _passed_through:
         tree: HostTree = node.tree
         with tree.handle(self.path) as fd:
             there = f"/proc/self/fd/{fd}"
+            info = os.fstat(fd)
             if "i_uid" in attributes or "i_gid" in attributes:
-                os.chown(there, attributes.get("i_uid", -1), attributes.get("i_gid", -1))
+                owner = attributes.get("i_uid", -1), attributes.get("i_gid", -1)
+                check_owner(info, *owner)
+                os.chown(there, *owner)
             if "i_mode" in attributes:
+                check_mode(attributes["i_mode"], info)
                 os.chmod(there, attributes["i_mode"] & 0o7777)
             if any(name in attributes for name in _TIMES):
                 node.getattr()
@@ -143,7 +151,7 @@ class bind_file(_passed_through, overlay_file):
             self._refresh(info)
 
     def truncate(self, length: int) -> None:
-        fd = self.data.open()
+        fd = self.data.open_to_write()
         try:
             os.ftruncate(fd, length)
         except OSError as failure:
@@ -157,7 +165,7 @@ class bind_file(_passed_through, overlay_file):
         if mode & FALLOC_FL_PUNCH_HOLE:
             for start in range(offset, end, _ZEROS):
                 self.i_mapping.write(start, bytes(min(_ZEROS, end - start)))
-        host_fallocate(self.data.open(), mode, offset, length)
+        host_fallocate(self.data.open_to_write(), mode, offset, length)
         if not mode & FALLOC_FL_KEEP_SIZE and offset + length > self.i_size:
             self.i_mapping.truncate(offset + length)
         self.getattr()
@@ -188,6 +196,7 @@ class bind_symlink(_passed_through, overlay_symlink):
         with self.tree.handle(self.path.rpartition("/")[0], os.O_DIRECTORY) as above:
             if "i_uid" in attributes or "i_gid" in attributes:
                 owner = attributes.get("i_uid", -1), attributes.get("i_gid", -1)
+                check_owner(os.stat(leaf, dir_fd=above, follow_symlinks=False), *owner)
                 os.chown(leaf, *owner, dir_fd=above, follow_symlinks=False)
             if any(name in attributes for name in _TIMES):
                 times = attributes.get("i_atime", self.i_atime), attributes.get("i_mtime", self.i_mtime)
@@ -271,6 +280,7 @@ class bind_dir(_passed_through, overlay_dir):
 
     def create(self, name: str, mode: int, rdev: int = 0) -> inode:
         kind = mode & S_IFMT
+        check_mode(mode)
         if kind in (0, S_IFREG):
             path = self._below(name)
             fd = self.tree.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode & 0o7777)

@@ -24,7 +24,20 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Optional
 
-from machine.kernel.abi.errno import EACCES, EINVAL, EIO, ELOOP, EMFILE, ENFILE, ENOENT, EROFS, ESTALE, EXDEV, Errno
+from machine.kernel.abi.errno import (
+    EACCES,
+    EINVAL,
+    EIO,
+    ELOOP,
+    EMFILE,
+    ENFILE,
+    ENOENT,
+    EPERM,
+    EROFS,
+    ESTALE,
+    EXDEV,
+    Errno,
+)
 
 _SYS_OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_IN_ROOT = 0x02, 0x04, 0x10
@@ -119,13 +132,14 @@ class HostTree:
     `path` is what the user named; it is opened once, here, and may itself be reached through links.
     """
 
-    __slots__ = ("_openat2", "name", "root", "writable")
+    __slots__ = ("_noatime", "_openat2", "name", "root", "writable")
 
     def __init__(self, path: str, writable: bool = False, force_fallback: bool = False) -> None:
         self.name = path
         self.writable = writable
         self.root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._openat2 = not force_fallback and have_openat2()
+        self._noatime = os.O_NOATIME
 
     def open(self, path: str, flags: int, mode: int = 0) -> int:
         """A host descriptor for `path` below the tree ("" is the tree itself).  The caller closes it.
@@ -150,6 +164,17 @@ class HostTree:
             return _open_by_component(self.root, raw, flags, mode)
         except OSError as failure:
             raise host_error(failure) from None
+
+    def open_for_reading(self, path: str, flags: int = 0) -> int:
+        """`open` with O_RDONLY, leaving the time of the last access alone where the host lets us: the owner, root."""
+        if self._noatime:
+            try:
+                return self.open(path, os.O_RDONLY | flags | self._noatime)
+            except Errno as error:
+                if error.errno != EPERM:
+                    raise
+            self._noatime = 0
+        return self.open(path, os.O_RDONLY | flags)
 
     @contextmanager
     def handle(self, path: str, flags: int = 0) -> Iterator[int]:
@@ -185,7 +210,7 @@ class HostTree:
 
     def listdir(self, path: str) -> list[tuple[str, int, int]]:
         """(name, inode number, type bits of st_mode) of each entry, sorted by name."""
-        fd = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        fd = self.open_for_reading(path, os.O_DIRECTORY)
         try:
             with os.scandir(fd) as entries:
                 return sorted((entry.name, entry.inode(), _type_of(entry)) for entry in entries)
@@ -196,7 +221,7 @@ class HostTree:
 
     def open_regular(self, path: str, write: bool = False) -> tuple[int, os.stat_result]:
         """A descriptor for the data of a regular file, and its stat.  EACCES for any other kind."""
-        fd = self.open(path, os.O_RDWR if write else os.O_RDONLY)
+        fd = self.open(path, os.O_RDWR) if write else self.open_for_reading(path)
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             os.close(fd)

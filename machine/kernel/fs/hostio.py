@@ -8,7 +8,7 @@ import stat
 import termios
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from machine.kernel.abi.errno import EFAULT, EINVAL, ENOTTY, EPIPE, ESPIPE, Errno
+from machine.kernel.abi.errno import EFAULT, EFBIG, EINVAL, ENOTTY, EPIPE, ESPIPE, Errno
 from machine.kernel.abi.signal import SIGPIPE, SIGTTIN, SIGTTOU
 from machine.kernel.fs.anon import anon_inode
 from machine.kernel.fs.file import (
@@ -118,6 +118,7 @@ class HostOperations(file_operations):
         node: Any = filp.f_inode
         positioned = stat.S_ISREG(node.i_mode) and position != filp.f_pos and not filp.f_flags & O_APPEND
         done = 0
+        _spend(node.kernel, len(data))
         if node.is_tty:
             _check_background(node, SIGTTOU)
         while done < len(data):
@@ -216,6 +217,18 @@ class HostOperations(file_operations):
 
 
 host_operations = HostOperations()
+
+
+def _spend(kernel: Kernel, count: int) -> None:
+    """Output is limited: the machine stops where there is more.  EFBIG for the writer."""
+    if kernel.output_left is None:
+        return
+    kernel.output_left -= count
+    if kernel.output_left < 0:
+        from machine.kernel.hostlimits import output_is_over
+
+        output_is_over(kernel)
+        raise Errno(EFBIG)
 
 
 def _check_background(node: HostDescriptor, signo: int, setting: bool = False) -> None:
@@ -322,6 +335,8 @@ class BufferOperations(file_operations):
         _buffer(filp)[:0] = data
 
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
+        node: Any = filp.f_inode
+        _spend(node.kernel, len(data))
         _buffer(filp).extend(data)
         return len(data)
 

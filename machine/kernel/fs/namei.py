@@ -380,21 +380,10 @@ def _call_open(kernel: Kernel, node: inode, filp: file) -> int:
     return 0 if filp.f_op.open is None else filp.f_op.open(node, filp)
 
 
-def kernel_read_file(filp: file) -> bytes:
-    """The whole contents of an open file: for exec and the drivers' firmware."""
-    read = filp.f_op.read_iter
-    if read is None:
-        raise Errno(EINVAL)
-    whole = bytearray()
-    while data := read(filp, 1 << 20, len(whole)):
-        whole += data
-    return bytes(whole)
-
-
 __all__ = [
     "AT_EACCESS", "AT_EMPTY_PATH", "AT_FDCWD", "AT_NO_AUTOMOUNT", "AT_REMOVEDIR", "AT_SYMLINK_FOLLOW",
     "AT_SYMLINK_NOFOLLOW", "MAY_EXEC", "MAY_READ", "MAY_WRITE", "RESOLVE_BENEATH", "RESOLVE_IN_ROOT", "Dentry", "Walk",
     "allow_write_access", "child_dentry", "d_delete", "d_move", "dentry_open", "deny_write_access", "follow_mount",
-    "inode_permission", "is_mounted_on", "is_owner_or_capable", "kernel_read_file", "lookup", "lookup_parent",
+    "inode_permission", "is_mounted_on", "is_owner_or_capable", "lookup", "lookup_parent",
     "may_create", "may_delete", "new_name", "open_file",
 ]  # fmt: skip

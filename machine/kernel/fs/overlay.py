@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Optional
 from machine.kernel.abi.errno import EIO, ENOENT, ENOTDIR, ENXIO, ESTALE, Errno
 from machine.kernel.fs.file import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, inode
 from machine.kernel.fs.hostfs import HostTree, host_error
+from machine.kernel.fs.hostperm import drop_set_id, set_id_bits
 from machine.kernel.fs.regular import d_type
 from machine.kernel.fs.tmpfs import memory_dir, memory_file, memory_inode, memory_special, memory_super, memory_symlink
 from machine.kernel.mm.filemap import address_space
@@ -56,7 +57,7 @@ class overlay_super(memory_super):
 class HostData:
     """The bytes of a regular file of the host; its descriptor is opened when needed."""
 
-    __slots__ = ("fd", "identity", "path", "sb", "tree", "write")
+    __slots__ = ("fd", "identity", "path", "sb", "set_id", "tree", "write")
 
     def __init__(self, sb: overlay_super, tree: HostTree, path: str, info: os.stat_result, write: bool = False) -> None:
         self.sb = sb
@@ -65,6 +66,8 @@ class HostData:
         self.identity = (info.st_dev, info.st_ino)
         self.write = write
         self.fd = -1
+        self.set_id = 0
+        """The mode of an open program with a set-user-ID bit, else 0."""
 
     def open(self) -> int:
         """The host descriptor.  EIO when the name leads to another file by now."""
@@ -78,9 +81,18 @@ class HostData:
             os.close(fd)
             raise Errno(EIO)
         self.fd = fd
+        self.set_id = info.st_mode if set_id_bits(info.st_mode) else 0
         fds[self] = None
         if len(fds) > MAX_HOST_FDS:
             next(iter(fds)).close()
+        return fd
+
+    def open_to_write(self) -> int:
+        """The host descriptor for a change of the bytes: it takes set-user-ID bits away."""
+        fd = self.open()
+        if self.set_id:
+            drop_set_id(fd, self.set_id)
+            self.set_id = 0
         return fd
 
     def close(self) -> None:
@@ -130,7 +142,7 @@ class HostData:
 
     def pwrite(self, data: bytes, position: int) -> None:
         """Write all of `data` to the host's file (``:rw`` binds)."""
-        fd = self.open()
+        fd = self.open_to_write()
         try:
             while data:
                 done = os.pwrite(fd, data, position)

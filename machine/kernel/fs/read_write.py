@@ -37,6 +37,8 @@ CHUNK = 1 << 20
 """Bytes that are moved at a time."""
 Vectors = list[tuple[int, int]]
 
+KERNEL_READ_MAX = 1 << 30
+
 
 def is_stream(filp: file) -> bool:
     """Whether it has no positions: a pipe, socket, terminal, eventfd."""
@@ -260,3 +262,16 @@ def check_position(filp: file, position: int) -> None:
         raise Errno(EINVAL)
     if is_stream(filp) and not operations_seek(filp):
         raise Errno(ESPIPE)
+
+
+def kernel_read_file(filp: file) -> bytes:
+    """The whole contents of an open file, at most `KERNEL_READ_MAX` bytes: else EFBIG."""
+    read = filp.f_op.read_iter
+    if read is None:
+        raise Errno(EINVAL)
+    whole = bytearray()
+    while data := read(filp, 1 << 20, len(whole)):
+        whole += data
+        if len(whole) > KERNEL_READ_MAX:
+            raise Errno(EFBIG)
+    return bytes(whole)

@@ -14,6 +14,8 @@ TLB_GROWTH_TICKS = 20
 """While a set of tables is this young its TLB may grow every second tick: it is resized only when flushed, twofold."""
 TLB_FLUSH_TICKS = 50
 """How often after that: filling a large TLB anew takes milliseconds."""
+LOOK_TICKS = 25
+"""How often the size of this process is looked at (hostlimits.py)."""
 BUDGETS_PER_FLUSH = 100
 """The same on a repeatable processor, in ticks of its own."""
 
@@ -37,12 +39,15 @@ class Ticker:
 
     def start(self) -> None:
         """Begin a run of the machine."""
+        loop = self._loop
         if self._sched.cpu.counts_blocks:
-            return
+            if not self._sched.kernel.max_memory:
+                return
+            loop = self._look
         self.close()
         self._sched.kernel.vvar.refresh()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, args=(self._stop,), daemon=True)
+        self._thread = threading.Thread(target=loop, args=(self._stop,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -56,12 +61,26 @@ class Ticker:
         if self._thread is not None:
             self._thread.join()
 
+    def _look(self, stop: threading.Event) -> None:
+        """Beside a repeatable processor: nothing but the host's memory."""
+        from machine.kernel.hostlimits import look_at_memory
+
+        while not stop.wait(LOOK_TICKS * TICK_NS / 1e9):
+            look_at_memory(self._sched.kernel)
+
     def _loop(self, stop: threading.Event) -> None:
-        vvar = self._sched.kernel.vvar
+        kernel = self._sched.kernel
+        vvar = kernel.vvar
         vvar.tick()
+        ticks = 0
         while not stop.wait(TICK_NS / 1e9):
             self.mm_ticks += 1
+            ticks += 1
             vvar.tick()
+            if kernel.max_memory and ticks % LOOK_TICKS == 0:
+                from machine.kernel.hostlimits import look_at_memory
+
+                look_at_memory(kernel)
             period = 2 if self.mm_ticks <= TLB_GROWTH_TICKS else TLB_FLUSH_TICKS
             flush = self.mm_ticks % period == 0
             if self.in_guest and (flush or self._sched.has_work()):

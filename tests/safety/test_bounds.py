@@ -1,0 +1,210 @@
+"""What a hostile guest can make nopage itself say, write and take: names, sizes, memory, time (SECURITY.md)."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import build
+from tests.terminal import Terminal
+
+HERE = Path(__file__).parent
+TOP = HERE.parents[1]
+MiB = 1 << 20
+
+
+def program(name: str) -> str:
+    return str(build(HERE / f"{name}.c", flags=("-w",)))
+
+
+def nopage(*arguments: str, cwd: Path | None = None, timeout: float = 200) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "machine", "run", "--timeout", "100", *arguments], capture_output=True, timeout=timeout,
+        check=False, stdin=subprocess.DEVNULL, cwd=cwd, env={**os.environ, "PYTHONPATH": str(TOP)},
+    )  # fmt: skip
+
+
+# -- words ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [(), ("-v",), ("--strace", "-y"), ("--faults",)])
+def test_no_escapes_in_our_words(options: tuple[str, ...]) -> None:
+    """The guest's names are shown with their control characters spelled out, and never begin a line of ours."""
+    done = nopage(*options, program("said"), "comm")
+    assert done.returncode == 128 + 6
+    assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", done.stderr), done.stderr
+    assert b"\\x1b" in done.stderr
+    lines = done.stderr.splitlines()
+    assert not [line for line in lines if line.startswith((b"nopage: forged", b"nopage (pid"))]
+
+
+def test_no_keys_are_pushed() -> None:
+    """TIOCSTI on the user's own terminal."""
+    with Terminal([program("said"), "push"]) as terminal:
+        terminal.expect("end")
+        assert terminal.exit_status() == 0
+
+
+# -- files that nopage writes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("comm", "pattern"),
+    [
+        ("../../up", "../../up"),
+        ("x", "/tmp/nopage-absolute"),
+        ("..", "%e"),
+        ("x", "|/bin/sh -c touch"),
+        ("x", "victim"),
+    ],
+)
+def test_where_cores_go(tmp_path: Path, comm: str, pattern: str) -> None:
+    """Only into the directory, under the name that the user chose, and over nothing but another core."""
+    cores = tmp_path / "a" / "cores"
+    cores.mkdir(parents=True)
+    (cores / "victim").write_text("precious")
+    done = nopage("--core", str(cores), program("said"), "core", comm, pattern)
+    assert done.returncode == 128 + 11
+    names = set(os.listdir(cores)) - {"victim"}
+    assert len(names) == 1 and next(iter(names)).startswith("core."), names
+    assert (cores / "victim").read_text() == "precious"
+    assert os.listdir(tmp_path) == ["a"] and os.listdir(tmp_path / "a") == ["cores"]
+    assert not os.path.exists("/tmp/nopage-absolute")
+
+
+def test_a_core_replaces_only_a_core(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "link").symlink_to("victim")
+    for name in ("victim", "link"):
+        done = nopage("--core", f"{tmp_path}/%e", program("said"), "core", name, "x")
+        assert b"core in" not in done.stderr
+        assert (tmp_path / "victim").read_text() == "precious"
+    for _ in range(2):
+        done = nopage("--core", f"{tmp_path}/%e", program("said"), "core", "fresh", "x")
+        assert b"core in" in done.stderr
+        assert (tmp_path / "fresh").read_bytes().startswith(b"\x7fELF")
+
+
+def test_cores_are_bounded(tmp_path: Path) -> None:
+    done = nopage("--core", str(tmp_path), "--max-trace", "600K", program("said"), "cores")
+    assert done.returncode == 0
+    assert 1 <= len(os.listdir(tmp_path)) < 20
+    assert sum(each.stat().st_blocks * 512 for each in tmp_path.iterdir()) < 2 * MiB
+
+
+def test_export_of_hostile_files(tmp_path: Path) -> None:
+    """A file of terabytes is a hole again; set-user-ID bits and disks stay behind; links are not followed."""
+    kept = tmp_path / "kept"
+    (kept / "var").mkdir(parents=True)
+    (tmp_path / "outside").write_text("precious")
+    (kept / "var" / "sparse").symlink_to(tmp_path / "outside")
+    done = nopage("--export", str(kept), program("said"), "sparse")
+    assert (done.returncode, done.stdout) == (0, b"end\n"), done.stderr
+    info = os.lstat(kept / "var" / "sparse")
+    assert stat.S_ISREG(info.st_mode) and info.st_size == 1 << 42 and info.st_blocks < 100
+    assert (tmp_path / "outside").read_text() == "precious"
+    assert stat.S_IMODE(os.lstat(kept / "var" / "setuid").st_mode) == 0o755
+    assert not os.path.lexists(kept / "var" / "disk")
+    assert os.readlink(kept / "var" / "link") == "/etc/passwd"
+
+
+@pytest.mark.parametrize("option", ["--strace", "--events", "--perfetto"])
+def test_traces_are_bounded(tmp_path: Path, option: str) -> None:
+    trace = tmp_path / "trace"
+    done = nopage(f"{option}={trace}", "--max-trace", "200K", program("said"), "calls")
+    assert done.returncode == 0
+    assert trace.stat().st_size <= 200 << 10
+    assert f"nopage: {trace}: it is full, the rest is left out; see --max-trace".encode() in done.stderr
+
+
+def test_output_is_bounded() -> None:
+    done = nopage("--max-output", "1M", program("said"), "flood")
+    assert done.returncode == 124
+    assert MiB - 100 <= len(done.stdout) <= MiB
+    assert b"nopage: the programs have written more than they may; see --max-output" in done.stderr
+
+
+# -- memory and time --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["pipes", "sockets", "xattr_files", "datagrams"])
+def test_memory_is_bounded(tmp_path: Path, kind: str) -> None:
+    """Whatever is hoarded: the host's memory stays below the limit (and what comes in between two looks)."""
+    command = [sys.executable, "-m", "machine", "run", "--ram", "32M", "--max-memory", "256M", program("hoard"), kind]
+    with open(tmp_path / "stderr", "wb") as stderr:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
+            env={**os.environ, "PYTHONPATH": str(TOP)},
+        )  # fmt: skip
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    said = (tmp_path / "stderr").read_bytes()
+    assert child.returncode in (137, 143), said
+    if child.returncode == 137:
+        assert b"the machine needed more than 256 MiB of this computer; see --max-memory" in said
+    assert usage.ru_maxrss < (450 << 10)
+
+
+@pytest.mark.parametrize("kind", ["large_read", "large_write", "large_calls"])
+def test_large_calls(kind: str) -> None:
+    """Counts of gigabytes in one call are moved in pieces, and end with the machine's own memory."""
+    done = nopage("--ram", "64M", program("hoard"), kind)
+    assert done.returncode in (137, 143), done.stderr
+
+
+def test_a_loop_ends(tmp_path: Path) -> None:
+    """--timeout ends what never calls the kernel, and what never comes back from it."""
+    loop = tmp_path / "loop.c"
+    loop.write_text("int main(void) { for (;;) ; }")
+    done = nopage("--timeout", "1", str(build(loop)), timeout=60)
+    assert done.returncode == 124
+
+
+def test_what_is_said_about_limits() -> None:
+    for words, said in (
+        (("--max-memory", "1M"), b"1M is too little for nopage itself: 256M at least"),
+        (("--max-output", "0"), b"'0' is no limit to work with"),
+        (("--max-trace", "lots"), b"'lots' is not a size; write it like 64M"),
+    ):
+        done = nopage(*words, "true")
+        assert done.returncode == 2 and said in done.stderr
+    assert nopage("--max-memory", "none", "--max-output", "none", "--max-trace", "none", "true").returncode == 0
+
+
+# -- the host changes meanwhile ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_the_host_swaps_a_directory_for_a_link(tmp_path: Path, writable: bool) -> None:
+    """While the guest opens dir/secret over and over, the host makes `dir` a link out of the bind, and back."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for place in (inside / "dir", outside):
+        place.mkdir(parents=True)
+        (place / "secret").write_text(f"from {place.name}\n")
+    (inside / "spare").symlink_to(outside)
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            os.rename(inside / "dir", inside / "middle")
+            os.rename(inside / "spare", inside / "dir")
+            os.rename(inside / "middle", inside / "spare")
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    once = "{ read x < /b/dir/secret && echo $x; echo y > /b/dir/new; } 2> /dev/null"
+    script = f"i=0; while [ $((i+=1)) -le 400 ]; do {once}; done"
+    try:
+        done = nopage("--bind", f"{inside}:/b" + ":rw" * writable, "sh", "-c", script)
+    finally:
+        stop.set()
+        swapper.join()
+    assert set(done.stdout.splitlines()) <= {b"from dir"}, done.stdout
+    assert os.listdir(outside) == ["secret"]
