@@ -28,6 +28,7 @@ from machine.hardware.fpu import FPCW_DEFAULT, FPTAG_DEFAULT, MXCSR_DEFAULT
 from machine.hardware.gdt import KERNEL_CS, KERNEL_DS, USER32_CS, USER_CS, USER_DS, write_gdt
 from machine.hardware.holes import Holes
 from machine.hardware.image import EFLAGS_FIXED, FLAGS, CpuError, RegisterImage
+from machine.hardware.porthooks import PortHooks
 from machine.hardware.ram import PAGE_SIZE, Ram
 from machine.hardware.stop import StopCheck
 
@@ -80,6 +81,7 @@ class Cpu(RegisterImage):
         self.on_page_fault: Callable[[int, int], None] = self._unexpected_fault
         self.on_syscall: Callable[[], None] = self._unexpected
         self.on_exception: Callable[[int], None] = self._unexpected
+        self.on_port: Callable[[int, int, int | None], int] = self._unexpected_port
         self.codepoints = CodePoints(self._hook_code, self._unhook_code, self._uc.emu_stop, self._fail)
         self._failure: BaseException | None = None
         self._flush_wanted = self._drop_wanted = False
@@ -156,6 +158,7 @@ class Cpu(RegisterImage):
         self._hook(uc_const.UC_HOOK_INTR, self._intr_cb)
         self._hook(uc_const.UC_HOOK_INSN, self._syscall_cb, ctypes.c_int(x86.UC_X86_INS_SYSCALL))
         self._hook(uc_const.UC_HOOK_INSN_INVALID, self._invalid_cb)
+        self._ports = PortHooks(self, uc_const.UC_HOOK_INSN, x86.UC_X86_INS_IN, x86.UC_X86_INS_OUT)
         stop = ctypes.cast(binding.uclib.uc_emu_stop, ctypes.c_void_p).value or 0
         self._stop_check = StopCheck(stop, self.counts_blocks)
         self._hook(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(self._stop_check.code), user_data=self._stop_check.data)
@@ -272,6 +275,13 @@ class Cpu(RegisterImage):
     def _unexpected(self, *_args: Any) -> None:
         raise CpuError("a trap arrived before the kernel was ready")
 
+    def _unexpected_port(self, *_args: Any) -> int:
+        raise CpuError("a port was used before the kernel was ready")
+
+    def save_image(self) -> None:
+        """Take the registers into the image, inside a hook of an instruction."""
+        self._save_raw(self._uch_value, self._ctx_value)
+
     _unexpected_fault = _unexpected
 
     # -- what the kernel uses ----------------------------------------------------------------------
@@ -295,7 +305,10 @@ class Cpu(RegisterImage):
             self.flush_tlb()
             return
         self._map_changes.append(change)
-        self._uc.emu_stop()
+        if self._ports.active:
+            self.request_stop()
+        else:
+            self._uc.emu_stop()
 
     def _hook_code(self, callback: Any, address: int) -> int:
         self.drop_code()

@@ -87,6 +87,7 @@ class Entry:
         self.cpu.on_page_fault = self.page_fault
         self.cpu.on_syscall = self.system_call
         self.cpu.on_exception = self.exception
+        self.cpu.on_port = self.port
 
     # -- page faults -----------------------------------------------------------------------------
 
@@ -276,6 +277,12 @@ class Entry:
         address = rip if signo in (SIGFPE, SIGILL) or vector == DEBUG else 0
         error_code = self.cpu.error_code if vector == GENERAL_PROTECTION else 0
         self.kernel.force_sig_fault(task, signo, si_code, address, vector, error_code)
+
+    def port(self, port: int, width: int, value: Optional[int]) -> int:
+        """`in` (value None) and `out`, inside the engine's hook."""
+        from machine.kernel.task.ioport import user_port
+
+        return user_port(self.kernel, port, width, value)
 
     def _virtual_tsc(self, task: Task) -> bool:
         """`rdtsc` and `rdtscp` read the virtual clock, at 1 GHz; False when it was another instruction."""

@@ -42,6 +42,9 @@ FAMILIES = {
     "inotify": (
         "inotify_add_watch inotify_init inotify_init1 inotify_rm_watch "
     ),
+    "ioport": (
+        "ioperm iopl "
+    ),
     "ipc": (
         "ipc msgctl msgget msgrcv msgsnd semctl semget semop semtimedop semtimedop_time64 shmat shmctl shmdt "
         "shmget "

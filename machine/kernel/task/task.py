@@ -30,8 +30,9 @@ class task_struct:
     __slots__ = (
         "abi", "blocked", "caps", "children", "clear_child_tid", "comm", "egid", "euid", "exe", "exit_code",
         "exit_signal", "exiting", "files", "fs", "fsgid", "fsuid", "gid", "groups", "image", "in_syscall",
-        "ioprio", "keep_caps", "kernel", "killable", "kstack", "maj_flt", "mce_kill", "min_flt", "mm", "nice", "nivcsw",
-        "no_new_privs", "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending", "personality", "pid",
+        "io", "ioprio", "keep_caps", "kernel", "killable", "kstack", "maj_flt", "mce_kill", "min_flt", "mm", "nice",
+        "nivcsw", "no_new_privs", "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending", "personality",
+        "pid",
         "policy", "ptrace", "reset_on_fork", "restart", "rip_at_entry", "robust_list", "rseq", "sas_ss_flags",
         "sas_ss_size", "sas_ss_sp", "saved_sigmask", "set_child_tid", "sgid", "sighand", "signal", "sigpending",
         "sigwait", "start", "start_time", "state", "stime", "stop_pending", "suid", "syscall", "sysvsem", "tgid",
@@ -120,6 +121,8 @@ class task_struct:
         self.no_new_privs = False
         self.mce_kill = 2
         """PR_MCE_KILL_*: kept and shown, the machine's memory never fails."""
+        self.io: Any = None
+        """Which ports it may use (task/ioport.py: IoPermissions); None: none."""
         self.nice = 0
         self.ioprio = 0
         self.policy = 0
