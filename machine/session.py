@@ -303,18 +303,23 @@ class Session:
                 self.say.line(f"nopage: {command[0]}: still running after {self.chosen.timeout:g} seconds; killed")
                 for task in error.tasks:
                     self.say.line(one_line(f"nopage: {task}"))
+                self._last_look(TIMED_OUT)
                 return TIMED_OUT
         if self.debugging is not None:
             self.debugging.finish()
-        if self.screen is not None:
-            self.screen.end()
-        if self.page is not None:
-            self.page.ended(status)
+        self._last_look(status)
         self._unload(machine)
         self._report_limits(machine, status)
         self._report_missing(machine, status)
         self._report_changes(machine)
         return status
+
+    def _last_look(self, status: int) -> None:
+        """At the screen, before the drivers go and switch it off."""
+        if self.screen is not None:
+            self.screen.end()
+        if self.page is not None:
+            self.page.ended(status)
 
     def _unload(self, machine: Machine) -> None:
         """The drivers of --device go, last first, as `rmmod` would have them: what one leaves behind is reported."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PERIOD_NS = 40_000_000
 """How often the machine is looked at, by its clock."""
-LINGER_SECONDS = 2.0
+LINGER_SECONDS = 1.5
 """A page that was closed may be one that is loaded again."""
 
 

@@ -23,7 +23,7 @@ KEYS_AT_ONCE = 65536
 """Bytes of one request with keys."""
 OUTPUT_KEPT = 1 << 18
 """Bytes of the terminal's output that a page which is opened later still gets."""
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 1.0
 """A page that has gone is noticed when something is sent."""
 PAGE = Path(__file__).with_name("watch.html")
 

@@ -97,7 +97,7 @@ def test_the_option_at_exit(target: str, tmp_path: Path) -> None:
     with Image.open(tmp_path / "s.png") as image:
         assert image.tobytes() == drawn(1, 32) and getattr(image, "n_frames", 1) == 1
     words[-1] = "60000"
-    done = nopage("run", "--device", "fb", "--timeout", "5", "--screen", "t.png", *words, cwd=tmp_path)
+    done = nopage("run", "--device", "fb", "--timeout", "3", "--screen", "t.png", *words, cwd=tmp_path)
     assert done.returncode == 124
     with Image.open(tmp_path / "t.png") as image:
         assert image.tobytes() == drawn(0, 32)

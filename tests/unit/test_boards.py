@@ -180,6 +180,8 @@ def test_the_command_line(write: Callable[..., Path]) -> None:
     assert [line.split()[0] for line in listed] == ["bare", "lab", "ldd3-pc"]
     shown = nopage("boards", "ldd3-pc").stdout
     assert "option ROM at 0xd1000: 4 KiB\n" in shown and "  prefetchable d7f00000-f7efffff\n" in shown
+    lab = nopage("boards", "lab").stdout
+    assert "  04.0         1234:11e8 QEMU's educational card: " in lab and "registers at 0xfd000000: timergpio\n" in lab
     path = write(("[[card]]", "[[cart]]"))
     for words in (("run", "--board", str(path), "hello"), ("boot", "--board", str(path)), ("boards", str(path))):
         done = nopage(*words)
