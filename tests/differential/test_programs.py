@@ -20,6 +20,7 @@ RACY = {
     "threads-mutex", "threads-signals", "timers", "usage-counters", "wait-in-handler", "flock-exclusion",
     # names and places that differ in every run, and the order of directories
     "directories", "futex-operations", "futex-waitv", "memory-calls", "memory-holes", "pidfds", "popen-and-system",
+    "file-errnos", "limits-enforced", "process-errnos", "signal-errnos", "socket-errnos", "system-v-ipc",
     "shared-or-own", "shared-memory-objects", "tmpfile-without-name", "walking-a-tree",
 }  # fmt: skip
 """Programs whose sequence of system calls is another in every run."""

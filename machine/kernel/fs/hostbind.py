@@ -14,9 +14,9 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.kernel.abi.errno import EEXIST, EINVAL, EIO, ENOENT, EOPNOTSUPP, EPERM, EXDEV, Errno
+from machine.kernel.abi.errno import EEXIST, EIO, ENOENT, EOPNOTSUPP, EPERM, EXDEV, Errno
 from machine.kernel.fs.file import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, inode
-from machine.kernel.fs.hostfs import HostTree, host_error, host_fallocate
+from machine.kernel.fs.hostfs import HostTree, host_error, host_fallocate, host_rename
 from machine.kernel.fs.hostperm import check_mode, check_owner
 from machine.kernel.fs.overlay import (
     HostData,
@@ -350,24 +350,26 @@ class bind_dir(_passed_through, overlay_dir):
         self._on_host(name, lambda fd: os.rmdir(name, dir_fd=fd))
 
     def rename(self, name: str, new_dir: inode, new_name: str, flags: int = 0) -> None:
-        """rename(2) on the host, inside the same tree.  RENAME_EXCHANGE: EINVAL."""
+        """rename(2) on the host, inside the same tree."""
+        exchange = bool(flags & RENAME_EXCHANGE)
         if not isinstance(new_dir, bind_dir) or new_dir.tree is not self.tree:
             raise Errno(EXDEV)
-        if flags & ~RENAME_NOREPLACE or flags & RENAME_EXCHANGE:
-            raise Errno(EINVAL)
         node, replaced = self.lookup(name), new_dir.lookup(new_name)
-        if node is None:
+        if node is None or (replaced is None and exchange):
             raise Errno(ENOENT)
         if replaced is not None and flags & RENAME_NOREPLACE:
             raise Errno(EEXIST)
-        if isinstance(replaced, bind_file):
+        if isinstance(replaced, bind_file) and not exchange:
             self._keep_data(replaced)
         target = self._at(new_dir)
         try:
-            self._on_host(name, lambda fd: os.rename(name, new_name, src_dir_fd=fd, dst_dir_fd=target))
+            self._on_host(name, lambda fd: host_rename(fd, name, target, new_name, exchange))
         finally:
             os.close(target)
-        if replaced is not None and replaced is not node and isinstance(replaced, bind_file):
+        if exchange and replaced is not None:
+            self.children[name] = replaced
+            _moved(replaced, self._below(name))
+        elif replaced is not None and replaced is not node and isinstance(replaced, bind_file):
             replaced.dropped()
         new_dir.children[new_name] = node
         _moved(node, new_dir._below(new_name))

@@ -82,6 +82,16 @@ def host_fallocate(fd: int, mode: int, offset: int, length: int) -> None:
         raise Errno(ctypes.get_errno())
 
 
+def host_rename(old_dir: int, old: str, new_dir: int, new: str, exchange: bool) -> None:
+    """rename(2) of the host; `exchange`: both names stay and change places (RENAME_EXCHANGE).  OSError."""
+    if not exchange:
+        os.rename(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir)
+        return
+    if ctypes.CDLL(None, use_errno=True).renameat2(old_dir, os.fsencode(old), new_dir, os.fsencode(new), 2):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), old)
+
+
 def _openat2(root: int, path: bytes, flags: int, mode: int) -> int:
     how = _open_how(flags, mode if flags & (os.O_CREAT | os.O_TMPFILE) else 0, _RESOLVE)
     while True:

@@ -306,6 +306,7 @@ def _open_tmpfile(kernel: Kernel, task: task_struct, where: dentry, flags: int, 
     node = directory.make(S_IFREG | mode & 0o7777)
     node.i_nlink = 0
     node.i_uid, node.i_gid = task.euid, task.egid
+    node.linkable = not flags & O_EXCL
     made = Dentry(node, f"#{node.i_ino}", None, f"{where.path()}/#{node.i_ino} (deleted)")
     return dentry_open(kernel, task, made, flags & ~O_DIRECTORY, True)
 

@@ -147,7 +147,7 @@ def _link(task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flags:
         raise Errno(EXDEV)
     if node.i_mode & S_IFMT == S_IFDIR:
         raise Errno(EPERM)
-    if node.i_nlink == 0 and not source.path().rsplit("/", 1)[-1].startswith("#"):
+    if node.i_nlink == 0 and not getattr(node, "linkable", False):  # I_LINKABLE: of O_TMPFILE without O_EXCL
         raise Errno(ENOENT)
     directory.d_inode.link(name, node)
     if task.kernel.fsnotify_watches:

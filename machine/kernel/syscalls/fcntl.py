@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW = range(8)
 F_SETOWN, F_GETOWN, F_SETSIG, F_GETSIG = 8, 9, 10, 11
+F_GETLEASE = 1025
 F_SETOWN_EX, F_GETOWN_EX = 15, 16
 F_GETLK64, F_SETLK64, F_SETLKW64 = 12, 13, 14
 F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW = 36, 37, 38
@@ -82,6 +83,8 @@ def do_fcntl(task: Task, fd: int, cmd: int, arg: int, large: bool) -> int:
         return set_pipe_size(pipe, arg & 0xFFFF_FFFF, task.euid == 0) if cmd == F_SETPIPE_SZ else pipe.size
     if cmd in (F_ADD_SEALS, F_GET_SEALS):
         return _seals(filp, cmd, arg)
+    if cmd == F_GETLEASE:
+        return F_UNLCK  # nobody can take one: F_SETLEASE is EINVAL, as of file systems without leases
     raise Errno(EINVAL)
 
 

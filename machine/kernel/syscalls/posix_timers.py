@@ -15,6 +15,7 @@ from machine.kernel.syscalls.time import (
     TIMER_ABSTIME,
     clock_reader,
 )  # fmt: skip
+from machine.kernel.task.signal import may_queue_timer
 from machine.kernel.task.timers import PosixTimer
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def sys_timer_create(task: Task, clock: int, event: int, result: int) -> int:
     if clock in (CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW):
         raise Errno(EOPNOTSUPP)
     timers = task.signal.posix_timers
-    if len(timers) >= MAX_TIMERS:
+    if len(timers) >= MAX_TIMERS or not may_queue_timer(task.kernel, task):
         raise Errno(EAGAIN)
     number = max(timers, default=-1) + 1
     timer = PosixTimer(task, number, now, cpu)
@@ -87,6 +88,7 @@ def _settime(task: Task, number: int, flags: int, new: int, old: int, layout: st
     timer = _find(task, number)
     before = pack_itimerspec(layout, *_state(timer))
     inner = timer.timer
+    timer.withdraw()
     if not value:
         inner.set(0, interval)
     else:
@@ -125,6 +127,8 @@ def sys_timer_getoverrun(task: Task, number: int) -> int:
 
 @syscall("timer_delete", "int", sleeps=False)
 def sys_timer_delete(task: Task, number: int) -> int:
-    _find(task, number).cancel()
+    timer = _find(task, number)
+    timer.withdraw()
+    timer.cancel()
     del task.signal.posix_timers[number]
     return 0

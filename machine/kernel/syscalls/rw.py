@@ -96,8 +96,10 @@ def _preadv2(task: Task, fd: int, iov: int, count: int, position: int, flags: in
     filp = task.files.fget(fd)
     if position != -1:
         check_position(filp, position)
-    _check_rwf(flags, False)
-    return do_read(task, filp, task.abi.read_iovec(task.mm, iov, count), None if position == -1 else position)
+    vectors = task.abi.read_iovec(task.mm, iov, count)
+    if any(length for _, length in vectors):
+        _check_rwf(flags, False)
+    return do_read(task, filp, vectors, None if position == -1 else position)
 
 
 def _pwritev2(task: Task, fd: int, iov: int, count: int, position: int, flags: int) -> int:
@@ -234,7 +236,7 @@ def _sendfile(task: Task, out_fd: int, in_fd: int, position: int | None, count: 
         raise Errno(EBADF)
     if target.f_flags & O_APPEND:
         raise Errno(EINVAL)
-    if source.f_inode.i_mode & S_IFMT == S_IFDIR:
+    if source.f_inode.i_mode & S_IFMT == S_IFDIR or is_stream(source):
         raise Errno(EINVAL)
     start = source.f_pos if position is None else position
     done = _splice(task, source, target, start, count, None)
@@ -280,6 +282,7 @@ def sys_copy_file_range(task: Task, fd_in: int, off_in: int, fd_out: int, off_ou
         raise Errno(EXDEV)
     start = task.mm.get_u64(off_in) if off_in else source.f_pos
     to = task.mm.get_u64(off_out) if off_out else target.f_pos
+    count = max(0, min(count, source.f_inode.i_size - start))
     if source.f_inode is target.f_inode and start < to + count and to < start + count:
         raise Errno(EINVAL)
     done = _splice(task, source, target, start, count, to)

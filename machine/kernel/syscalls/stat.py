@@ -213,6 +213,8 @@ def _check_namespace(task: Task, node: inode, name: str, write: bool) -> None:
     """EOPNOTSUPP for a namespace that nobody has; user.* only for files and directories (xattr_permission)."""
     if not name.startswith(_NAMESPACES):
         raise Errno(EOPNOTSUPP)
+    if name in _NAMESPACES:
+        raise Errno(EINVAL)
     if write and node.i_sb.read_only:
         raise Errno(EROFS)
     if name.startswith("trusted.") and task.euid:

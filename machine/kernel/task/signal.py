@@ -170,14 +170,19 @@ def _queued_by_user(kernel: Kernel, uid: int) -> int:
         if task.uid == uid:
             total += len(task.pending.list)
             if task.signal.leader is task:
-                total += len(task.signal.shared_pending.list)
+                total += len(task.signal.shared_pending.list) + len(task.signal.posix_timers)
     return total
+
+
+def may_queue_timer(kernel: Kernel, task: task_struct) -> bool:
+    """Whether RLIMIT_SIGPENDING leaves room for one more timer: its record is there from the beginning."""
+    return _queued_by_user(kernel, task.uid) < task.signal.rlimits[RLIMIT_SIGPENDING][0]
 
 
 def _may_queue(kernel: Kernel, task: task_struct, info: siginfo) -> bool:
     """Whether there is room for a record (__sigqueue_alloc); a standard signal from the kernel or from kill
     always has some.  Others arrive without their record, as SI_USER from nobody."""
-    if info.signo < SIGRTMIN and info.code >= 0:
+    if info.timer is not None or (info.signo < SIGRTMIN and info.code >= 0):
         return True
     return _queued_by_user(kernel, task.uid) < task.signal.rlimits[RLIMIT_SIGPENDING][0]
 

@@ -177,6 +177,17 @@ class PosixTimer:
         self.overrun_last = info.overrun = min(self._overrun, DELAYTIMER_MAX)
         self._pending, self._overrun = None, 0
 
+    def withdraw(self) -> None:
+        """A signal that nobody has taken is none any more: the timer was set anew or deleted (since Linux 6.13)."""
+        info, self._pending, self._overrun = self._pending, None, 0
+        if info is None:
+            return
+        queue = self.task.signal.shared_pending if self.target is None else self.target.pending
+        if info in queue.list:
+            queue.list.remove(info)
+            if all(other.signo != info.signo for other in queue.list):
+                queue.signal &= ~(1 << (info.signo - 1))
+
     def cancel(self) -> None:
         """timer_delete, exec, or the end of the process."""
         self.timer.cancel()
