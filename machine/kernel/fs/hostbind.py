@@ -14,9 +14,9 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.kernel.abi.errno import EEXIST, EIO, ENOENT, EOPNOTSUPP, EPERM, EXDEV, Errno
+from machine.kernel.abi.errno import EIO, EOPNOTSUPP, EPERM, EXDEV, Errno
 from machine.kernel.fs.file import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, inode
-from machine.kernel.fs.hostfs import HostTree, host_error, host_fallocate, host_rename
+from machine.kernel.fs.hostfs import HostTree, host_error, host_fallocate
 from machine.kernel.fs.hostperm import check_mode, check_owner
 from machine.kernel.fs.overlay import (
     HostData,
@@ -27,7 +27,7 @@ from machine.kernel.fs.overlay import (
     overlay_symlink,
     take_attributes,
 )
-from machine.kernel.fs.tmpfs import RENAME_EXCHANGE, RENAME_NOREPLACE, memory_super
+from machine.kernel.fs.tmpfs import memory_super
 from machine.kernel.mm.filemap import address_space
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ class bind_dir(_passed_through, overlay_dir):
         if node is not None and node.path != path:
             there = node.host_stat()
             if there is None or (there.st_dev, there.st_ino) != identity:
-                _moved(node, path)  # the name that it was known by is gone
+                moved(node, path)  # the name that it was known by is gone
         if node is None:
             node = (bind_file if kind == S_IFREG else bind_special)(sb, tree, path, info)
             if info.st_nlink > 1:
@@ -247,7 +247,7 @@ class bind_dir(_passed_through, overlay_dir):
 
     def lookup(self, name: str) -> Optional[inode]:
         """Looked up on the host every time: others may change it too.  An unchanged object is the same inode."""
-        path = self._below(name)
+        path = self.below(name)
         info = self.tree.try_lstat(path)
         known = self.children.get(name)
         if info is None:
@@ -259,16 +259,16 @@ class bind_dir(_passed_through, overlay_dir):
         return node
 
     def list(self) -> list[tuple[str, int, int]]:
-        self.children = {name: node for name, node in self.children.items() if self.tree.try_lstat(self._below(name))}
+        self.children = {name: node for name, node in self.children.items() if self.tree.try_lstat(self.below(name))}
         return super().list()
 
-    def _at(self, directory: bind_dir) -> int:
+    def at(self, directory: bind_dir) -> int:
         """A host descriptor of a directory, for the calls that take a name in it."""
         return self.tree.open(directory.path, os.O_PATH | os.O_DIRECTORY)
 
-    def _on_host(self, name: str, action: Any) -> Optional[inode]:
+    def on_host(self, name: str, action: Any) -> Optional[inode]:
         """Do `action(dir_fd)`, then forget what was known of `name` and look again."""
-        fd = self._at(self)
+        fd = self.at(self)
         try:
             action(fd)
         except OSError as failure:
@@ -282,7 +282,7 @@ class bind_dir(_passed_through, overlay_dir):
         kind = mode & S_IFMT
         check_mode(mode)
         if kind in (0, S_IFREG):
-            path = self._below(name)
+            path = self.below(name)
             fd = self.tree.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode & 0o7777)
             os.fchmod(fd, mode & 0o7777)  # the guest's umask counts, not ours
             os.close(fd)
@@ -306,21 +306,21 @@ class bind_dir(_passed_through, overlay_dir):
         return self._must(self._make(name, mode, lambda fd: os.mkdir(name, mode & 0o7777, dir_fd=fd)))
 
     def _make(self, name: str, mode: int, action: Any) -> Optional[inode]:
-        """Like `_on_host`, and the new object has the guest's mode: it counts the guest's umask, not ours."""
-        made = self._on_host(name, action)
+        """Like `on_host`, and the new object has the guest's mode: it counts the guest's umask, not ours."""
+        made = self.on_host(name, action)
         if made is not None and made.i_mode & 0o7777 & ~0o2000 != mode & 0o7777:
             made.setattr(i_mode=made.i_mode & S_IFMT | mode & 0o7777 | made.i_mode & 0o2000)
         return made
 
     def symlink(self, name: str, target: str) -> inode:
-        return self._must(self._on_host(name, lambda fd: os.symlink(target, name, dir_fd=fd)))
+        return self._must(self.on_host(name, lambda fd: os.symlink(target, name, dir_fd=fd)))
 
     def link(self, name: str, existing: inode) -> None:
         if not isinstance(existing, (bind_file, bind_symlink, bind_special)) or existing.tree is not self.tree:
             raise Errno(EXDEV)
         source, leaf = self._parent(existing.path), _leaf(existing.path)
         try:
-            self._on_host(name, lambda fd: os.link(leaf, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False))
+            self.on_host(name, lambda fd: os.link(leaf, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False))
         finally:
             os.close(source)
         if isinstance(existing, bind_file):
@@ -334,55 +334,36 @@ class bind_dir(_passed_through, overlay_dir):
     def unlink(self, name: str) -> None:
         node = self.lookup(name)
         if isinstance(node, bind_file):
-            self._keep_data(node)
-        self._on_host(name, lambda fd: os.unlink(name, dir_fd=fd))
+            self.keep_data(node)
+        self.on_host(name, lambda fd: os.unlink(name, dir_fd=fd))
         if node is not None:
             node.dropped()  # type: ignore[attr-defined]
 
     @staticmethod
-    def _keep_data(node: bind_file) -> None:
+    def keep_data(node: bind_file) -> None:
         """A file that is open stays usable: hold its descriptor, the name will be gone."""
         if node.opens > 0:
             node.data.open()
             node.i_sb.fds.pop(node.data, None)
 
     def rmdir(self, name: str) -> None:
-        self._on_host(name, lambda fd: os.rmdir(name, dir_fd=fd))
+        self.on_host(name, lambda fd: os.rmdir(name, dir_fd=fd))
 
     def rename(self, name: str, new_dir: inode, new_name: str, flags: int = 0) -> None:
-        """rename(2) on the host, inside the same tree."""
-        exchange = bool(flags & RENAME_EXCHANGE)
-        if not isinstance(new_dir, bind_dir) or new_dir.tree is not self.tree:
-            raise Errno(EXDEV)
-        node, replaced = self.lookup(name), new_dir.lookup(new_name)
-        if node is None or (replaced is None and exchange):
-            raise Errno(ENOENT)
-        if replaced is not None and flags & RENAME_NOREPLACE:
-            raise Errno(EEXIST)
-        if isinstance(replaced, bind_file) and not exchange:
-            self._keep_data(replaced)
-        target = self._at(new_dir)
-        try:
-            self._on_host(name, lambda fd: host_rename(fd, name, target, new_name, exchange))
-        finally:
-            os.close(target)
-        if exchange and replaced is not None:
-            self.children[name] = replaced
-            _moved(replaced, self._below(name))
-        elif replaced is not None and replaced is not node and isinstance(replaced, bind_file):
-            replaced.dropped()
-        new_dir.children[new_name] = node
-        _moved(node, new_dir._below(new_name))
+        """rename(2) on the host, inside the same tree (hostrename.py)."""
+        from machine.kernel.fs.hostrename import rename
+
+        rename(self, name, new_dir, new_name, flags)
 
 
-def _moved(node: inode, path: str) -> None:
+def moved(node: inode, path: str) -> None:
     """The inode has another place on the host now, and so has everything known below it."""
     node.path = path  # type: ignore[attr-defined]
     if isinstance(node, bind_file):
         node.data.path = path
     elif isinstance(node, bind_dir):
         for name, child in node.children.items():
-            _moved(child, f"{path}/{name}")
+            moved(child, f"{path}/{name}")
 
 
 def bind_root(

@@ -295,7 +295,7 @@ class overlay_dir(memory_dir, _lower):
         if self.upper:
             super().touch_atime()
 
-    def _below(self, name: str) -> str:
+    def below(self, name: str) -> str:
         return f"{self.path}/{name}" if self.path else name
 
     # -- looking -----------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ class overlay_dir(memory_dir, _lower):
         node = self.children.get(name)
         if node is not None or self.tree is None or name in self.whiteouts:
             return node
-        path = self._below(name)
+        path = self.below(name)
         info = self.tree.try_lstat(path)
         if info is None:
             return None
