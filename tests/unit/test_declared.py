@@ -16,6 +16,7 @@ else:
 
 TOP = Path(__file__).resolve().parents[2]
 OURS = {"machine", "guest", "drivers", "firmware", "tests", "bench", "docs"}
+STDLIB = sys.stdlib_module_names | {"tomllib"}  # which 3.10 has under another name, from PyPI
 MODULE_OF = {
     "pillow": "PIL",
     "pyelftools": "elftools",
@@ -56,7 +57,7 @@ def foreign(folder: str) -> dict[str, str]:
                 names = [str(node.module)]
             for name in names:
                 top = name.split(".")[0]
-                if top not in OURS and top not in sys.stdlib_module_names:
+                if top not in OURS and top not in STDLIB:
                     found[top] = ".".join(path.relative_to(TOP).with_suffix("").parts)
     return found
 
