@@ -14,6 +14,7 @@ mapping: ``attach("pci:1234:11e8", {0: Regs, 2: 65536})``, where a number is byt
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
@@ -106,6 +107,12 @@ def make(where: str, model: Any, arguments: Mapping[str, Any]) -> RegisterBlock:
 
 def attach(machine: Machine, where: str, model: Any, arguments: Mapping[str, Any]) -> Any:
     """Put a model where the word says; the block (of several BARs: the card).  ConfigError, RegisterError."""
+    made = _attach(machine, where, model, arguments)
+    machine.options.setdefault("attached", []).append((where, model, dict(arguments)))
+    return made
+
+
+def _attach(machine: Machine, where: str, model: Any, arguments: Mapping[str, Any]) -> Any:
     place = parse(where)
     if place.kind == "pci":
         return _attach_card(machine, place, model, arguments)
@@ -168,6 +175,50 @@ def free_line(kernel: Kernel) -> int:
     taken = {each.block.irq for each in kernel.bus.blocks}
     taken |= {number for number, line in kernel.irq.lines.items() if line.actions}
     return next(number for number in range(FIRST_LINE, 1 << 16) if number not in taken)
+
+
+# -- as words of a command line ------------------------------------------------------------------------------------
+
+_SPEC = re.compile(r"(.+?)=([^=]+\.py):([A-Za-z_]\w*)(\(.*\))?")
+
+
+def attach_words(machine: Machine, spec: str) -> Any:
+    """``--attach WHERE=FILE.py:CLASS(name=value)``.  ConfigError."""
+    found = _SPEC.fullmatch(spec)
+    if found is None:
+        raise ConfigError(messages.no_attachment(spec))
+    where, path, name, arguments = found.groups()
+    import ast
+    import runpy
+    import sys
+
+    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    try:
+        names = runpy.run_path(path, run_name="nopage_models")
+        given = ast.parse(f"f{arguments or '()'}", mode="eval").body
+        values = {each.arg or "": ast.literal_eval(each.value) for each in given.keywords}  # type: ignore[attr-defined]
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ConfigError(messages.no_such_file(spec, path, str(getattr(error, "strerror", "") or error))) from None
+    finally:
+        sys.path.pop(0)
+    models = [key for key, each in names.items() if isinstance(each, type) and issubclass(each, RegisterBlock)]
+    if name not in models:
+        raise ConfigError(messages.no_such_class(spec, path, name, [key for key in models if key != "RegisterBlock"]))
+    return machine.attach(where, names[name], **values)
+
+
+def words_for(where: str, model: Any, arguments: Mapping[str, Any]) -> str:
+    """The same, for a model that a test has attached; "" for one that can't be named so."""
+    import inspect
+
+    if not isinstance(model, type) or "." in model.__qualname__:
+        return ""
+    try:
+        path = inspect.getsourcefile(model)
+    except (OSError, TypeError):
+        return ""
+    given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return f"{where}={messages.place_of(str(path))}:{model.__name__}" + (f"({given})" if given else "")
 
 
 # -- what shows it to programs -----------------------------------------------------------------------------------

@@ -106,8 +106,10 @@ class Machine(Programs):
         self.export = export
         self.commands: list[list[str]] = []
         """The programs that were started, in order."""
-        self.replay_options: list[str] = []
-        """Options of ``nopage`` that make such a machine: what a test's failure tells its reader to run."""
+        self.options: dict[str, Any] = {
+            "board": board, "devices": list(devices), "binds": list(binds), "deterministic": deterministic,
+        }  # fmt: skip
+        """What it was made with, and what was attached: for the command that makes such a machine again."""
         self._closed = False
         try:
             self._boot(root, binds, devices, modules)
@@ -199,6 +201,13 @@ class Machine(Programs):
 
         with self.entered():
             return attach(self, where, model, arguments)
+
+    def waves(self, path: Union[str, Path]) -> Any:
+        """Write registers, fields and interrupt lines of the devices that are attached now to a VCD file, until the
+        `close` of what is given back, or the machine's.  ConfigError: no device, or pyvcd is not installed."""
+        from machine.observe.waves import Waves
+
+        return Waves(self.kernel, str(path))
 
     def plug(self, card: Any, slot: str) -> None:
         """Put a card (`machine.testing.PciFunction`) into a slot, ``"00:04.0"`` or ``"0000:01:02.0"``.  ConfigError."""

@@ -68,6 +68,8 @@ RUN_OPTIONS = (
            "binds", parse_bind, True),
     Option(("--device",), "NAME[,prop=val]...", "load a device driver by name (nopage devices lists them) or by path",
            "devices", str, True),
+    Option(("--attach",), "WHERE=FILE.py:CLASS", "a device model of yours at /dev/mem@ADDRESS, /dev/uio0, /dev/NAME, "
+           "pci:1234:11e8/bar0 (docs/testing.md)", "attach", str, True),
     Option(("--module",), "PATH", "a driver of yours that the guest may load with insmod, as it may those of nopage",
            "modules", str, True),
     Option(("--reload",), "", "take up an edited driver at the next open of its device, when nobody uses it", "reload"),
@@ -108,6 +110,7 @@ RUN_OPTIONS = (
     Option(("--screen-every",), "MILLISECONDS",
            "--screen as a recording: what has changed every so often, by the machine's clock (40, 40ms, 2s)",
            "screen_every", parse_every),
+    Option(("--vcd",), "FILE", "waves of the --attach devices' registers and interrupt lines, for GTKWave", "vcd"),
     Option(("--drcov",), "FILE", "the blocks of code that ran, as DynamoRIO's drcov writes them (slow)", "drcov"),
     Option(("--cov",), "FILE.info|.xml", "the source lines that ran, for lcov or as Cobertura (again: both; slow)",
            "cov", parse_coverage, True),

@@ -61,6 +61,7 @@ class Process:
     def wait(self, timeout: Optional[float] = None) -> Result:
         """Run the machine until it ends.  TimeoutExpired after `timeout` seconds of host time; Stuck when it sleeps and
         nothing can wake it: it lives on in either case, and can be helped."""
+        __tracebackhide__ = True
         what = f"the end of {self.argv0}"
         run_until(self._machine, lambda: self.spawned.ended, timeout=timeout, what=what, ending=self.spawned)
         return self._machine.result(self.spawned, self._since)

@@ -108,6 +108,7 @@ class Programs:
 
         When a debugger inside a driver was left (`quit` of pdb) its exception comes through, here and ever after.
         """
+        __tracebackhide__ = True
         kernel = self.kernel
         since = self.marks()
         with self.entered():
@@ -127,6 +128,7 @@ class Programs:
 
     def result(self, process: Spawned, since: tuple[int, int, int]) -> Result:
         """What became of a program that has ended; `since` are the `marks` of its start.  ProgramError."""
+        __tracebackhide__ = True
         if process.error is not None:
             from machine.failures import spawn_failure
 
@@ -153,9 +155,9 @@ class Programs:
 
     def raise_device_failure(self, result: Optional[Result]) -> NoReturn:
         """DeviceError, from the first of what device models have raised."""
+        __tracebackhide__ = True
         from machine.failures import device_failure
 
-        __tracebackhide__ = True
         cause = self.kernel.bus.failures[0].failure
         if is_from_debugger(cause):
             raise cause
@@ -176,6 +178,7 @@ class Programs:
 
         `argv[0]` is looked for in the guest's PATH when it has no ``/``.
         """
+        __tracebackhide__ = True
         process = self.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd)
         return self.wait(process, timeout)
 

@@ -146,6 +146,13 @@ class Session:
         else:
             events.listen("report", self._on_report)
         self._watch_calls(machine)
+        if self.chosen.attach:
+            from machine.attach import attach_words
+
+            for each in self.chosen.attach:
+                attach_words(machine, each)
+        if self.chosen.vcd is not None:
+            self.views.append(machine.waves(self.chosen.vcd))
         if self.chosen.drcov is not None:
             from machine.observe.drcov import Drcov
 

@@ -76,7 +76,10 @@ class Field:
 
     def name_of(self, value: int) -> str:
         """``slow``, or the number where it has no name."""
-        return next((name for name, number in self.values.items() if number == value), f"{value:#x}")
+        return next(
+            (name for name, number in self.values.items() if number == value),
+            f"{value:#x}" if value > 9 else str(value),
+        )
 
 
 def _named(values: Any) -> dict[str, int]:

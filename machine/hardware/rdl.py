@@ -6,6 +6,7 @@ the fields: their bits, `sw` access, onread and onwrite, `reset`, `encode`, `des
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,14 +38,14 @@ def block_from_rdl(path: str, name: str, parameters: Mapping[str, Any]) -> type[
         """Its messages are the error's text, not the terminal's."""
 
         def emit_message(self, lines: list[str]) -> None:
-            said.extend(lines)
+            said.extend(re.sub(r"\x1b\[\d*m", "", line) for line in lines)
 
     compiler = RDLCompiler(message_printer=Collected())
     try:
         compiler.compile_file(path)
         top = compiler.elaborate(name or None, parameters=dict(parameters)).top
     except RDLCompileError as error:
-        raise wrong("bad_map", path, [*said, str(error)]) from None
+        raise wrong("bad_map", path, said or [str(error)]) from None
     except OSError as error:
         raise wrong("bad_map", path, [str(error.strerror)]) from None
     parts: dict[str, Part] = {}

@@ -25,6 +25,8 @@ def block_from_svd(path: str, peripheral: str) -> type[RegisterBlock]:
         raise missing("cmsis-svd", "svd") from None
 
     try:
+        with open(path, "rb"):
+            pass  # the parser's own words for a file that is not there are long
         device = SVDParser.for_xml_file(path).get_device()
     except OSError as error:
         raise wrong("bad_map", path, [error.strerror or str(error)]) from None

@@ -135,6 +135,8 @@ class Kernel(BoardSide):
         """While somebody watches drivers at work: (module, operation, method) -> what is called in its stead."""
         self.halted: Optional[BaseException] = None
         """Why the machine stopped for good: the debugger of a driver was left."""
+        self.closers: list[Callable[[], None]] = []
+        """What is called at the end: files that somebody has open about this machine."""
         self.leak_checks: list[Callable[[Any], list[str]]] = []
         """Of each subsystem: module -> what that module did not give back, a line each (insmod.py: leaks)."""
         self.chrdevs = Chrdevs(self)
@@ -402,5 +404,7 @@ class Kernel(BoardSide):
 
     def close(self) -> None:
         """Give back what the host holds for this machine."""
+        for each in self.closers:
+            each()
         self.vfs.release_all()
         self.sched.close()

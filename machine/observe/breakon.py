@@ -2,7 +2,8 @@
 
 ``fault:driver=scullp,nr=3``, ``fault:addr=0x7ffff7fc6000``, ``signal:SIGBUS``, ``syscall:mmap,%file``, ``oops``.  A
 fault stops the program when it has been answered and before its instruction runs again (or its signal is delivered);
-a signal before it is delivered, a system call before it is made, an oops where it happened.
+a signal before it is delivered, a system call before it is made, an oops where it happened, an access to a device's
+register (``register:timer.ctrl,nr=2``) behind its instruction.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from greenlet import getcurrent
 
-from machine.events import Oops, PageFault, Signal, SyscallEnter
+from machine.events import Oops, PageFault, RegisterAccess, Signal, SyscallEnter
 from machine.kernel.abi.signal import NUMBERS, SIGTRAP, describe
 from machine.kernel.abi.signal import name as signal_name
 from machine.observe.faults import FaultText
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from machine.observe.gdb.control import Control
     from machine.observe.symbols import ReadFile
 
-EXAMPLES = "fault:driver=scullp,nr=3  fault:addr=0x7ffff7fc6000  signal:SIGBUS  syscall:mmap  oops"
+EXAMPLES = "fault:driver=scullp,nr=3  fault:addr=0x7ffff7fc6000  signal:SIGBUS  syscall:mmap  oops  register:timer.ctrl"
 KEYS = {
     "fault": ("driver", "addr", "pid", "comm", "nr"), "signal": ("pid", "comm", "nr"),
     "syscall": ("pid", "comm", "nr"), "oops": ("pid", "comm", "nr"),
+    "register": ("driver", "pid", "comm", "nr"),
 }  # fmt: skip
 
 
@@ -56,10 +58,10 @@ def parse_break(text: str) -> Break:
     names, pairs, number = [], [], None
     for part in rest.split(",") if rest else ():
         key, equals, value = part.partition("=")
-        if not equals and kind in ("signal", "syscall"):
+        if not equals and kind in ("signal", "syscall", "register"):
             names.append(part)
         elif not equals or not value or key not in KEYS[kind]:
-            what = "a name, or " if kind in ("signal", "syscall") else ""
+            what = "a name, or " if kind in ("signal", "syscall", "register") else ""
             raise ValueError(f"'{text}': '{part}' is not {what}KEY=VALUE with one of the keys {', '.join(KEYS[kind])}")
         elif key != "nr":
             pairs.append(part)
@@ -77,6 +79,8 @@ def parse_break(text: str) -> Break:
 def _names(kind: str, names: list[str]) -> frozenset[str]:
     if kind == "syscall":
         return parse_set(",".join(names))
+    if kind == "register":
+        return frozenset(names)
     found = {each if each.startswith("SIG") else f"SIG{each}" for each in map(str.upper, names)}
     for each in sorted(found - set(NUMBERS)):
         raise ValueError(f"there is no signal {each}; like SIGBUS, SEGV, SIGRT_1")
@@ -97,6 +101,7 @@ class BreakOn:
             "fault": self._on_fault,
             "syscall_enter": self._on_call,
             "oops": self._on_oops,
+            "register": self._on_register,
         }
         wanted = {each.kind for each in breaks}
         self._heard = [each for each in self._listeners if each.removesuffix("_enter") in wanted]
@@ -143,6 +148,15 @@ class BreakOn:
             self._stop(
                 why, f"system call {call.name}({arguments}) of {call.comm}[{call.pid}] is about to be made", True
             )
+
+    def _on_register(self, access: RegisterAccess) -> None:
+        whole = f"{access.device}.{access.register}"
+        name = whole if any(whole in (each.names or ()) for each in self._breaks) else access.register
+        why = self._hit("register", "register", access, name)
+        if why is not None:
+            kind = "write" if access.write else "read"
+            who = f"{access.comm or 'process'}[{access.pid}] at {access.rip:#x}" if access.rip else "the kernel"
+            self._stop(why, f"{kind} of {whole} = {access.value:#x}, {access.width} bytes, by {who}", False)
 
     def _on_oops(self, oops: Oops) -> None:
         why = self._hit("oops", "oops", oops)

@@ -97,18 +97,22 @@ class BusLog(Sequence[RegisterAccess]):
 
     def to(self, register: str) -> BusLog:
         """The accesses to one register (``ctrl``, ``timer.ctrl``)."""
+        __tracebackhide__ = True
         self._check_names([register])
         return self._where(lambda each: is_named(each, register))
 
     def writes(self, register: Optional[str] = None) -> list[Pair]:
         """(register, value) of each write, of all or of one register."""
+        __tracebackhide__ = True
         return [(each.register, each.value) for each in self._kind(True, register)]
 
     def reads(self, register: Optional[str] = None) -> list[Pair]:
         """(register, value) of each read, of all or of one register."""
+        __tracebackhide__ = True
         return [(each.register, each.value) for each in self._kind(False, register)]
 
     def _kind(self, write: bool, register: Optional[str] = None) -> BusLog:
+        __tracebackhide__ = True
         if register is not None:
             self._check_names([register])
         return self._where(lambda each: each.write == write and (register is None or is_named(each, register)))
@@ -120,18 +124,22 @@ class BusLog(Sequence[RegisterAccess]):
 
         Not `strict`: others may come before, between and after.  RegisterError for a name that no device has.
         """
+        __tracebackhide__ = True
         self._compare("writes", expected, self._kind(True), strict)
 
     def assert_reads(self, expected: Sequence[Expected], *, strict: bool = True) -> None:
         """Exactly these reads, in this order, with the values that the device gave.  `strict` as in `assert_writes`."""
+        __tracebackhide__ = True
         self._compare("reads", expected, self._kind(False), strict)
 
     def assert_accesses(self, expected: Sequence[Expected], *, strict: bool = True) -> None:
         """Exactly these reads and writes: ``[("write", "ctrl", 1), ("read", "count", ANY)]``."""
+        __tracebackhide__ = True
         self._compare("accesses", expected, self, strict)
 
     def assert_no_access_to(self, *registers: str) -> None:
         """Nobody read or wrote any of these registers."""
+        __tracebackhide__ = True
         self._check_names(registers)
         found = self._where(lambda each: any(is_named(each, name) for name in registers))
         if found:
@@ -152,6 +160,7 @@ class BusLog(Sequence[RegisterAccess]):
             raise AssertionError(text)
 
     def _check_names(self, names: Iterable[str], wanted: Sequence[Any] = ()) -> None:
+        __tracebackhide__ = True
         if self.context is not None:
             for name in names:
                 self.context.check_register(name, called_from())

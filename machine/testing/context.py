@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.attach import words_for
 from machine.events import RegisterAccess
 from machine.hardware.field import Field
 from machine.hardware.reg import Reg
@@ -48,6 +49,7 @@ class Context:
 
     def check_register(self, name: str, where: tuple[str, int]) -> None:
         """RegisterError for a name that no device has."""
+        __tracebackhide__ = True
         found = self.blocks()
         device, dot, register = name.partition(".")
         if dot and device not in found:
@@ -61,6 +63,7 @@ class Context:
 
     def check_fields(self, name: str, fields: Mapping[str, Any], where: tuple[str, int]) -> None:
         """RegisterError for a field that the register does not have, or a name that the field has for no value."""
+        __tracebackhide__ = True
         device, dot, register = name.partition(".")
         for each in self.blocks().values():
             reg = _find(type(each), register if dot else name)
@@ -92,19 +95,26 @@ class Context:
         except Exception:  # the machine is closed
             return NOWHERE
 
-    def replay(self, site: Site, index: int) -> list[str]:
-        """The command that runs the same again, and the words to gdb that stop at this access."""
+    def replay(self, access: RegisterAccess, index: int) -> str:
+        """The command that makes such a machine, runs the same programs and stops at this access."""
         machine = self.machine
-        before = [at for at, each in machine.kernel.bus.on_record.by_index.items() if at < index and each == site]  # type: ignore[union-attr]
-        command = ["nopage", "debug", *machine.replay_options]
+        options = machine.options
+        words = ["nopage", "run"] + (["--deterministic"] if options["deterministic"] else [])
+        if options["board"] is not None:
+            words += ["--board", options["board"]]
+        for device in options["devices"]:
+            words += ["--device", device]
+        for host, guest, writable in options["binds"]:
+            words += ["--bind", f"{host}:{guest}{':rw' if writable else ''}"]
+        for each in options.get("attached", []):
+            words += ["--attach", words_for(*each) or f"{each[0]}=..."]
+        record = machine.kernel.bus.record[: index + 1]
+        nr = sum(a.device == access.device and a.register == access.register for a in record)
+        words += ["--break-on", f"register:{access.device}.{access.register},nr={nr}"]
         *earlier, last = machine.commands or [[]]
         for each in earlier:
-            command += ["--exec", shlex.join(each)]
-        lines = [shlex.join([*command, "--", *last])]
-        lines.append(f"(gdb) break *{site.rip:#x}")
-        if before:
-            lines.append(f"(gdb) ignore 1 {len(before)}")
-        return [*lines, "(gdb) continue"]
+            words += ["--exec", shlex.join(each)]
+        return shlex.join([*words, "--", *last])
 
 
 def _find(cls: type[RegisterBlock], name: str) -> Optional[Reg]:

@@ -47,6 +47,7 @@ def parse(item: Any, what: str, where: tuple[str, int]) -> Optional[Wanted]:
     """One element of the list; None for ``...``.  RegisterError for what is none."""
     if item is ...:
         return None
+    __tracebackhide__ = True
     parts = (item,) if isinstance(item, str) else item
     if isinstance(parts, tuple) and parts:
         write: Optional[bool] = None

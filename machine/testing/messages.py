@@ -22,6 +22,11 @@ def place(where: tuple[str, int]) -> str:
     return f"{path if relative.startswith('..') else relative}:{line}"
 
 
+def place_of(path: str) -> str:
+    """A file, relative to the current directory where that is above."""
+    return place((path, 0)).rpartition(":")[0]
+
+
 def of_function(function: Any) -> tuple[str, int]:
     """Where a function is written; of something else its repr."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
@@ -258,6 +263,21 @@ def model_failed(block: Any, what: str, failure: BaseException, frames: Sequence
     return "\n".join(lines)
 
 
+def no_such_file(spec: str, path: str, why: str) -> str:
+    """--attach /dev/uio0=tmier.py:Timer."""
+    return f"--attach {spec}: {path}: {why}"
+
+
+def no_such_class(spec: str, path: str, name: str, known: Sequence[str]) -> str:
+    """--attach /dev/uio0=timer.py:Tmier."""
+    return f"--attach {spec}: {path} has no device model '{name}'{did_you_mean(name, known)}"
+
+
+def no_attachment(spec: str) -> str:
+    """--attach /dev/uio0."""
+    return f"'{spec}' is not WHERE=FILE.py:CLASS, like /dev/uio0=timer.py:Timer or /dev/uio0=timer.py:Timer(start=5)"
+
+
 # -- where a model goes (ConfigError, RegisterError) ----------------------------------------------------------------
 
 
@@ -396,6 +416,22 @@ def access_made(registers: Sequence[str], lines: Sequence[str], story: Sequence[
         f"no access to {', '.join(registers)} was expected; there {'was' if len(lines) == 1 else 'were'} {len(lines)}:"
     )
     return "\n".join([head, *(f"  {line}" for line in lines), *story])
+
+
+def no_recording(path: str) -> str:
+    """A golden recording that nobody has made."""
+    return f"{place_of(path)}: there is no recording yet; pytest --nopage-record writes it"
+
+
+def recording_differs(path: str, diff: Sequence[str], story: Sequence[str]) -> str:
+    """Other accesses than those of the recording."""
+    head = f"register accesses differ from {place_of(path)} (- recorded, + made; --nopage-update accepts them):"
+    return "\n".join([head, *(f"  {line}" for line in diff), *story])
+
+
+def no_waves(path: str) -> str:
+    """waves() before anything is attached."""
+    return f"{path}: there is no device whose registers it could show: attach it first"
 
 
 def first_difference(kind: str, made: str, before: bool) -> str:

@@ -35,6 +35,7 @@ OPTIONS = (
     ("ram", "SIZE", "512M", "memory of each test's machine, 16M to 16G (512M)"),
     ("report", "DIR", "", "write one HTML report a test into DIR: every page and every fault"),
     ("report-for", "WHICH", "all", "which tests get a report: all, or failed"),
+    ("vcd", "DIR", "", "write the waves of each test's devices to a VCD file in DIR"),
     ("board", "NAME", "", "the PC of every test that has no board marker: a name or a file"),
     ("timeout", "SECONDS", "60", "time that a program has to end, where the test says nothing"),
 )
@@ -57,6 +58,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"write which source lines of the guest's programs ran, for lcov (FILE.info) or as Cobertura (FILE.xml); "
         f"without FILE {COVERAGE}",
     )  # fmt: skip
+    group.addoption("--nopage-record", action="store_true", help="write the recordings of `recording` that are missing")
+    group.addoption("--nopage-update", action="store_true", help="write all recordings of `recording` anew")
     group.addoption("--nopage-strace", action="store_true", help="show the system calls of failed tests (-rP: of all)")
     parser.addini("nopage_strace", "show the system calls of failed tests", type="bool", default=False)
 
@@ -155,11 +158,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
     return report
 
 
-def _report_path(item: pytest.Item, directory: str) -> Optional[Path]:
+def _report_path(item: pytest.Item, directory: str, suffix: str = ".html") -> Optional[Path]:
     """DIR/test_timer.py-test_starts[x86_64].html, with nothing in it that a file's name can't have."""
     if not directory:
         return None
-    return Path(directory) / (re.sub(r"[^\w.\[\]=,+-]+", "-", item.nodeid).strip("-") + ".html")
+    return Path(directory) / (re.sub(r"[^\w.\[\]=,+-]+", "-", item.nodeid).strip("-") + suffix)
 
 
 # -- the machine ----------------------------------------------------------------------------------------------------
@@ -217,6 +220,10 @@ def _nopage(request: pytest.FixtureRequest) -> Iterator[Harness]:
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     item.stash[_HARNESSES] = [made]
+    waves = _report_path(item, _option(config, "vcd"), ".vcd")
+    if waves is not None and plan.attachments:
+        waves.parent.mkdir(parents=True, exist_ok=True)
+        made.closers.append(made.machine.waves(waves))
     yield made
     del item.stash[_HARNESSES]
     failed = item.stash.get(_FAILED, False)
@@ -304,6 +311,27 @@ def device(_nopage: Harness, request: pytest.FixtureRequest) -> Any:
     if len(found) > 1:
         raise pytest.UsageError(messages.several_devices(list(_nopage.devices)))
     return found[0]
+
+
+@pytest.fixture
+def recording(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Compare register accesses with those of an earlier run: ``recording(run("./prog"))``.
+
+    They are in ``recordings/`` beside the test, a file a test (and a `name`); --nopage-record writes what is missing,
+    --nopage-update all of it.
+    """
+    config, item = request.config, request.node
+
+    def compare(what: Any, name: str = "") -> None:
+        __tracebackhide__ = True
+        from machine.testing.golden import bus_of, check
+
+        test = re.sub(r"[^\w.\[\]=,+-]+", "-", f"{item.path.stem}-{item.name}" + (f"-{name}" if name else ""))
+        path = item.path.parent / "recordings" / f"{test}.txt"
+        update = config.getoption("--nopage-update")
+        check(bus_of(what), path, record=config.getoption("--nopage-record"), update=update)
+
+    return compare
 
 
 # -- programs of the test's own --------------------------------------------------------------------------------
