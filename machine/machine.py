@@ -207,7 +207,8 @@ class Machine(Programs):
         `close` of what is given back, or the machine's.  ConfigError: no device, or pyvcd is not installed."""
         from machine.observe.waves import Waves
 
-        return Waves(self.kernel, str(path))
+        with refusing():
+            return Waves(self.kernel, str(path))
 
     def plug(self, card: Any, slot: str) -> None:
         """Put a card (`machine.testing.PciFunction`) into a slot, ``"00:04.0"`` or ``"0000:01:02.0"``.  ConfigError."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
-from machine.errors import ConfigError
 from machine.hardware.parts import Fifo
 from machine.hardware.reg import Reg
 from machine.testing import messages
@@ -43,22 +42,22 @@ class _Values(dict[str, int]):
 class Waves:
     """Writes `path` from now until `close`, for the devices that are attached now.
 
-    ConfigError: there is no pyvcd, no device, or no such directory.
+    ValueError: there is no pyvcd, no device, or no such directory.
     """
 
     def __init__(self, kernel: Kernel, path: str) -> None:
         try:
             from vcd import VCDWriter
         except ImportError:
-            raise ConfigError(messages.no_library("pyvcd", "waves")) from None
+            raise ValueError(messages.no_library("pyvcd", "waves")) from None
         self._kernel = kernel
         self._blocks = [each.block for each in kernel.bus.blocks if each.recorded]
         if not self._blocks:
-            raise ConfigError(messages.no_waves(path))
+            raise ValueError(messages.no_waves(path))
         try:
             self._file: IO[str] = open(path, "w")  # noqa: SIM115 (`close` closes it)
         except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from None
+            raise ValueError(f"{path}: {error.strerror}") from None
         self._now = kernel.clock.monotonic_ns()
         self._writer: Any = VCDWriter(
             self._file, timescale="1 ns", date="-", version="nopage", init_timestamp=self._now
