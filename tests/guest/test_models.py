@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -151,13 +152,38 @@ class Copier(RegisterBlock):
         self.lower_irq()
 
 
-def test_dma_reaches_the_programs_memory(machine_clean: Make) -> None:
-    """Physical addresses from /proc/self/pagemap; across a page."""
-    program = build(HERE / "models" / "copier.c", flags=["-O2"])
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_dma_reaches_the_programs_memory(machine_clean: Make, target: str) -> None:
+    """Physical addresses from /proc/self/pagemap."""
+    program = build(HERE / "models" / "copier.c", target=target, flags=["-O2"])
     m = machine_clean(deterministic=True)
     m.attach("/dev/uio0", Copier)
     result = m.run([str(program)], timeout=60)
     assert (result.exit, result.stdout) == (0, b"interrupt 1: copied\n"), result.stderr
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_a_card_with_two_bars(machine_clean: Make, target: str) -> None:
+    """Registers behind BAR 0, memory behind BAR 2; its interrupt and its DMA are the card's.  # C9"""
+    program = build(HERE / "models" / "copier.c", target=target, flags=["-O2"])
+    m = machine_clean(deterministic=True)
+    card = m.attach("pci:1234:5678@00:06.0,class=0x088000", {0: Copier, 2: 65536})
+    m.load("uio,uio_pci=1234:5678")
+    assert m.read_file("/sys/bus/pci/devices/0000:00:06.0/class") == b"0x088000\n"
+    result = m.run([str(program)], timeout=60)
+    assert (result.exit, result.stdout) == (0, b"interrupt 1: copied\n"), result.stderr
+    assert isinstance(card.bars[0].block, Copier) and len(card.bars[2].buffer) == 65536
+    assert BusLog.of_result(m, result).writes("ctrl") == [("ctrl", 7)]
+    assert card.refused == card.aborts == 0
+
+
+def test_dma_where_nobody_is(machine_clean: Make) -> None:
+    m = machine_clean(deterministic=True)
+    block = m.attach("/dev/mem@0xfe000000", Copier)
+    assert block.dma_read(0xFD00_0000, 4) == b"\xff" * 4
+    block.dma_write(0xFD00_0000, b"lost")
+    block.dma_write(0xA0FFE, b"ab" * 2)
+    assert block.dma_read(0xA0FFE, 4) == b"abab", "across a page"
 
 
 # -- mistakes while a program runs -------------------------------------------------------------------------------
@@ -169,6 +195,11 @@ class Divider(Timer):
         self.count = 1000 // self.period
 
 
+def told(error: DeviceError) -> list[str]:
+    """The text, with the places in this file as FILE."""
+    return re.sub(rf"[\w./-]*{Path(__file__).name}:\d+", "FILE", str(error)).splitlines()
+
+
 @pytest.mark.parametrize("handler", [[], ["handler"]])
 def test_an_exception_in_a_hook_is_a_bus_error(machine_clean: Make, timer: Path, handler: list[str]) -> None:
     """The program gets SIGBUS at the register, the test the exception; the machine goes on."""
@@ -177,6 +208,11 @@ def test_an_exception_in_a_hook_is_a_bus_error(machine_clean: Make, timer: Path,
     with pytest.raises(DeviceError) as caught:
         m.run([str(timer), "/dev/mem", "0xfe000000", "divide", *handler], timeout=60)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert told(caught.value) == [
+        f"FILE: Divider ('divider') raised ZeroDivisionError in a write of 0x1 to ctrl: {caught.value.__cause__}",
+        "  FILE in divide: self.count = 1000 // self.period",
+        "  the program got SIGBUS",
+    ]
     result: Any = caught.value.result
     if handler:
         assert (result.exit, result.stdout) == (3, b"0\nsignal 7 at register 0\n")
@@ -211,7 +247,31 @@ def test_an_exception_of_the_clocks_ends_the_run(machine_clean: Make, timer: Pat
     """Nobody's instruction: all is stopped, although the program would sleep for ever."""
     m = machine_clean(interruptible=True)
     m.attach("/dev/mem@0xfe000000", Late)
-    with pytest.raises(DeviceError, match=r"in Late\.fails, called by the clock: too late") as caught:
+    with pytest.raises(DeviceError) as caught:
         m.run([str(timer), "/dev/mem", "0xfe000000", "sleep"], timeout=60)
     assert caught.value.result is None
+    assert told(caught.value) == [
+        "FILE: Late ('late') raised RuntimeError in Late.fails, called by the clock: too late",
+        '  FILE in fails: raise RuntimeError("too late")',
+        "  the machine was stopped, and everything in it killed",
+    ]
+    assert m.run(["/bin/true"], timeout=60).exit == 0
+
+
+def test_an_exception_under_the_kernels_hands(machine_clean: Make, timer: Path) -> None:
+    """A system call that copies from the registers: no instruction of the program is to blame."""
+    program = build(HERE / "models" / "copies.c", flags=["-O2"])
+
+    class Broken(Timer):
+        def read_count(self) -> Any:
+            return "a string"
+
+    m = machine_clean(deterministic=True)
+    m.attach("/dev/uio0", Broken)
+    with pytest.raises(DeviceError) as caught:
+        m.run([str(program)], timeout=60)
+    assert told(caught.value) == [
+        f"Broken ('broken') raised RegisterError in a read of 4 bytes of count: {caught.value.__cause__}",
+        "  the machine was stopped, and everything in it killed",
+    ]
     assert m.run(["/bin/true"], timeout=60).exit == 0

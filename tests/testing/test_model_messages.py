@@ -365,3 +365,34 @@ def test_long_comparisons_are_cut() -> None:
     assert len(lines) == 43 and lines[-1].split()[:4] == [">", "99", "(nothing)", "timer.count"]
     gap = text_of(lambda: many.assert_writes([("count", 0), ..., ("count", 98)]))
     assert gap.splitlines()[0] == "register writes differ: nothing was expected after the first 99; 100 were made"
+
+
+def test_with_gaps_the_candidates_are_marked() -> None:
+    from machine.events import RegisterAccess
+
+    some = BusLog([RegisterAccess("timer", name, 0, 4, True, 1, 0x401000, 2) for name in ("ctrl", "period", "status")])
+    assert text_of(lambda: some.assert_writes(["ctrl", ..., ("status", 2)])) == (
+        "register writes differ: status = 2 was expected in one of those marked; 3 were made\n"
+        "    0  write timer.ctrl = 1, 4 bytes at 0x401000, process 2\n"
+        ">   1  write timer.period = 1, 4 bytes at 0x401000, process 2\n"
+        ">   2  write timer.status = 1, 4 bytes at 0x401000, process 2"
+    )
+    assert text_of(lambda: some.assert_no_access_to("ctrl", "timer.status")) == (
+        "no access to ctrl, timer.status was expected; there were 2:\n"
+        "  write timer.ctrl = 1, 4 bytes at 0x401000, process 2\n"
+        "  write timer.status = 1, 4 bytes at 0x401000, process 2"
+    )
+
+
+def test_every_text_is_used() -> None:
+    """None is left over; and models are refused with a text of this module everywhere."""
+    import ast
+
+    body = ast.parse(Path(messages.__file__).read_text()).body
+    texts = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+    sources = {path: path.read_text() for path in Path(messages.__file__).parents[1].rglob("*.py")}
+    used = set(re.findall(r"(?<!def )\b\w+\b", "\n".join(sources.values())))
+    assert texts - used == set()
+    assert "no_such_text" not in used
+    raised = re.compile(r"raise RegisterError\(\s*(?!messages\.|getattr\(messages)\S")
+    assert [str(path) for path, text in sources.items() if raised.search(text)] == []
