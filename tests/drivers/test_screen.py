@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,17 @@ def test_the_guests_pixels_are_the_files(
     m.screenshot(tmp_path / "s.gif")
     with Image.open(tmp_path / "s.gif") as image:
         assert (image.format, image.size) == ("GIF", (WIDTH, HEIGHT))
+
+
+@pytest.mark.skipif(not shutil.which("fbcat"), reason="Debian's fbcat is not installed")
+def test_fbcat(machine_clean: Callable[..., Machine]) -> None:
+    """The unmodified program sees the demo's picture in /dev/fb0, the picture that we see.  # C8"""
+    m = machine_clean(deterministic=True, devices=["fb,fb_xres=640,fb_yres=480"])
+    assert m.run(["xdraw"], timeout=120).exit == 0
+    shot = m.run(["fbcat"], timeout=120)
+    picture = m.picture()
+    assert picture is not None and picture[:2] == (640, 480) and len(set(picture.pixels)) > 100
+    assert shot.stdout == b"P6 640 480 255\n" + picture.pixels, shot.stderr
 
 
 def test_the_text_screen(machine_clean: Callable[..., Machine], tmp_path: Path) -> None:
