@@ -29,6 +29,7 @@ usage:
   nopage watch [OPTIONS] PROGRAM [ARG...]  the same on a page of the browser: screen, keyboard, registers, memory
   nopage compare [OPTIONS] PROGRAM [ARG...]
                                            run it natively and here, and show the first difference
+  nopage sweep [OPTIONS] PROGRAM [ARG...]  run it once for each thing that can fail
   nopage boot [OPTIONS]                    run a board's power-on test and show its screen
   nopage boards [NAME|FILE]                list the boards, or show what is on one
   nopage devices [NAME|FILE]               list the device drivers, or describe one
@@ -327,11 +328,20 @@ def compare(words: Sequence[str]) -> int:
 
 # -- the verbs -----------------------------------------------------------------------------------------------------
 
+
+def sweep(words: Sequence[str]) -> int:
+    """``nopage sweep``."""
+    from machine.sweep.command import sweep_command
+
+    return sweep_command(words)
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
     "debug": debug,
     "watch": watch,
     "compare": compare,
+    "sweep": sweep,
     "boot": boot,
     "boards": boards,
     "devices": devices,

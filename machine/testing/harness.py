@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from machine.attach import attach_words
 from machine.errors import DeviceError, NotExecutable, ProgramNotFound, Stuck, TimeoutExpired
 from machine.kernel.current import set_current_kernel
 from machine.machine import Machine
@@ -68,6 +69,8 @@ class Plan:
     drivers: list[str] = field(default_factory=list)
     attachments: list[tuple[str, Any, dict[str, Any]]] = field(default_factory=list)
     """(place, class or instance of a model, further arguments)."""
+    words: list[str] = field(default_factory=list)
+    """More models, as --attach has them."""
     binds: list[tuple[str, str, bool]] = field(default_factory=list)
     directories: list[Path] = field(default_factory=list)
     """Where a program named by a relative path is looked for, besides the current directory."""
@@ -152,6 +155,8 @@ class Harness:
             self._log_start = len(self.machine.dmesg)
             for where, model, options in plan.attachments:
                 self.devices[where] = self.machine.attach(where, model, **options)
+            for each in plan.words:
+                self.devices[each.partition("=")[0]] = attach_words(self.machine, each)
             self._watch(report)
         except BaseException:
             self.close()

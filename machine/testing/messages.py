@@ -596,3 +596,28 @@ def wants_a_class(where: str, model: object) -> str:
         f"for_each_fault: the model at {where!r} is an object, {type(model).__name__}(...), and each run wants a fresh "
         f"one: give its class to the marker"
     )
+
+
+# -- nopage sweep -------------------------------------------------------------------------------------------------
+
+
+def wants_dask() -> str:
+    """--scheduler without the extra."""
+    return "--scheduler: Dask is not installed here: pip install 'nopage[sweep]'"
+
+
+def no_scheduler(address: str, why: str) -> str:
+    """Nobody answers there."""
+    return f"--scheduler {address}: no scheduler of Dask answers there: {why}"
+
+
+def other_sweep(path: str) -> str:
+    """The journal is of another program, or of another version of it."""
+    return f"--journal {path}: it is of another sweep (program, options or files differ); remove it, or name another"
+
+
+def sweep_interrupted(done: int, total: int, journal: object) -> str:
+    """Ctrl-C."""
+    return f"interrupted: {done} of {total} runs are done" + (
+        "; the same command goes on from there" if journal else ""
+    )

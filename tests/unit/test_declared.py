@@ -26,7 +26,12 @@ MODULE_OF = {
     "pyvcd": "vcd",
 }
 """Distributions whose module has another name than they have."""
-OF_EXTRAS = {"machine.hardware.rdl": "rdl", "machine.hardware.svd": "svd", "machine.observe.waves": "waves"}
+OF_EXTRAS = {
+    "machine.hardware.rdl": "rdl",
+    "machine.hardware.svd": "svd",
+    "machine.observe.waves": "waves",
+    "machine.sweep.places": "sweep",
+}
 """What needs an extra, and says so when it is not there."""
 PYTEST_BRINGS_IT = {"machine.testing.plugin"}
 """Loaded by pytest, never without it."""

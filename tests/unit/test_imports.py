@@ -28,6 +28,7 @@ ROOMS = (
     ("machine.testing", 5),
     ("machine.tour", 5),
     ("machine.compare", 5),
+    ("machine.sweep", 5),
     ("machine.cli", 5),
     ("machine.__main__", 6),
     ("machine", 4),

@@ -1,0 +1,88 @@
+"""One sweep as plain data, and the function that makes one of its runs: on this computer or on another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import threading
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from machine.testing.foreach import Kind, Outcome, run_one
+from machine.testing.harness import Plan
+
+_ONE_AT_A_TIME = threading.Lock()
+"""A process runs one machine: a worker of Dask may have several threads."""
+
+
+@dataclass
+class Job:
+    """What is run.  Everything in it can be pickled, and its `fingerprint` says whether two are the same."""
+
+    command: list[str]
+    kind: str
+    ram: int
+    timeout: float
+    stdin: bytes = b""
+    board: str | None = None
+    devices: list[str] = field(default_factory=list)
+    attach: list[str] = field(default_factory=list)
+    """``WHERE=FILE.py:CLASS`` each."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Absolute path -> contents, of what a run needs: the program, models, data.  Made here when they are not there."""
+    modes: dict[str, int] = field(default_factory=dict)
+
+    def carry(self, path: str) -> None:
+        """Take a file along.  OSError."""
+        whole = os.path.abspath(path)
+        self.files[whole] = Path(whole).read_bytes()
+        self.modes[whole] = os.stat(whole).st_mode & 0o777
+
+    def fingerprint(self) -> str:
+        """Of the job with the contents of its files."""
+        plain = asdict(self)
+        plain["stdin"] = hashlib.sha256(self.stdin).hexdigest()
+        plain["files"] = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(self.files.items())}
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+    def plan(self) -> Plan:
+        """How to make its machine here: the files as they were taken along, under their own names."""
+        directory = self._unpacked()
+        binds, attach = [], list(self.attach)
+        for path in self.files:
+            copy = str(directory / path.lstrip("/"))
+            binds.append((copy, path, False))
+            attach = [each.replace(f"={path}:", f"={copy}:") for each in attach]
+        return Plan(
+            ram=self.ram, board=self.board, drivers=list(self.devices), words=attach, binds=binds, timeout=self.timeout
+        )
+
+    def _unpacked(self) -> Path:
+        """A directory with the files, made by the first run in this process."""
+        key = self.fingerprint()
+        if key not in _unpacked:
+            made = tempfile.TemporaryDirectory(prefix="nopage-sweep-")
+            for path, data in self.files.items():
+                target = Path(made.name) / path.lstrip("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+                target.chmod(self.modes[path])
+            _unpacked[key] = made
+        return Path(_unpacked[key].name)
+
+
+_unpacked: dict[str, tempfile.TemporaryDirectory[str]] = {}
+"""Fingerprint -> the directory, which goes with the process."""
+
+
+def make_run(job: Job, n: int, clean: Outcome | None) -> tuple[Outcome, int]:
+    """Run number `n` (0: without a failure): (how it went, how many things could have failed)."""
+    with _ONE_AT_A_TIME:
+
+        def scenario(run: Any) -> Any:
+            return run(*job.command, stdin=job.stdin)
+
+        return run_one(job.plan(), scenario, Kind(job.kind), n, clean)

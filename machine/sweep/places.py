@@ -1,0 +1,41 @@
+"""Where the runs of a sweep are made: in processes of this computer, or by the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any
+
+from machine.errors import ConfigError
+from machine.sweep.job import Job, make_run
+from machine.testing import messages
+from machine.testing.foreach import Outcome
+
+
+def on_this_computer(job: Job, numbers: Sequence[int], clean: Outcome, workers: int) -> Iterator[Outcome]:
+    """In so many processes; outcomes as they come."""
+    pool = ProcessPoolExecutor(min(workers, len(numbers)), mp_context=multiprocessing.get_context("spawn"))
+    try:
+        for done in as_completed([pool.submit(make_run, job, n, clean) for n in numbers]):
+            yield done.result()[0]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def by_dask(job: Job, numbers: Sequence[int], clean: Outcome, scheduler: str) -> Iterator[Outcome]:
+    """By the workers of the cluster at `scheduler`, where nopage has to be installed.  ConfigError: it is not there."""
+    try:
+        import distributed
+    except ImportError:
+        raise ConfigError(messages.wants_dask()) from None
+    dask: Any = distributed
+    try:
+        client = dask.Client(scheduler, timeout=15)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ConfigError(messages.no_scheduler(scheduler, str(error))) from None
+    with client:
+        shared = client.scatter(job, broadcast=True)
+        runs = [client.submit(make_run, shared, n, clean, pure=False, retries=2) for n in numbers]
+        for done in dask.as_completed(runs):
+            yield done.result()[0]

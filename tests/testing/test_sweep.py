@@ -1,0 +1,141 @@
+"""`nopage sweep`: local processes, a Dask cluster, the journal, the page, the exit status."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guest.toolchain import compile
+from machine.cli import main
+from machine.sweep.summary import page
+from machine.testing.foreach import FaultReport, Outcome
+from tests.testing.programs import CAREFUL
+
+MODEL = """
+from machine.testing import Reg, RegisterBlock
+
+class Timer(RegisterBlock):
+    ctrl = Reg(0x00)
+    count = Reg(0x04, access="ro", reset=42)
+"""
+WORDS = ["sweep", "--attach", "/dev/mem@0xfe000000=model.py:Timer"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with a program and the model that it drives."""
+    (tmp_path / "model.py").write_text(MODEL)
+    shutil.copy(compile(CAREFUL), tmp_path / "careful")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_careful_program_survives(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*WORDS, "-j", "2", "--html", "s.html", "--", "./careful"]) == 0
+    said = capfd.readouterr().out
+    assert re.fullmatch(r"\./careful, ENOMEM: 2 runs: 2 clean error\n", said), said
+    text = Path("s.html").read_text()
+    assert "2 runs, in each of which one thing failed; 0 were not survived." in text and "no page: 12" in text
+    assert not re.search(r"(src|href)=|https?://", text), "nothing from the network"
+
+
+def test_a_careless_one_does_not(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*WORDS, "-j", "1", "--", "./careful", "careless"]) == 1
+    said = capfd.readouterr().out.splitlines()
+    assert said[-1] == "./careful careless, ENOMEM: 2 runs: 1 clean error, 1 signal"
+    assert "signal         139  mmap of careful[2] in " in said[1] and "SIGSEGV" in said[2]
+    assert main([*WORDS, "-q", "-j", "1", "--kind", "syscall:read", "--", "./careful", "careless"]) == 1
+    assert capfd.readouterr().out == "./careful careless, syscall:read: 1 runs: 1 wrong\n"
+
+
+def test_it_goes_on_where_it_ended(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = [*WORDS, "-j", "2", "--kind", "oom", "--limit", "6", "--journal", "j.jsonl", "--", "./careful"]
+    assert main(command) == 0
+    first = capfd.readouterr().out
+    lines = Path("j.jsonl").read_text().splitlines()
+    assert len(lines) == 7 and json.loads(lines[0])["total"] > 6
+    # the last three are not there yet, and one is cut off: that is how an interrupted sweep looks
+    Path("j.jsonl").write_text("\n".join(lines[:4]) + "\n" + lines[4][:20])
+    assert main(command) == 0
+    assert capfd.readouterr().out == first
+    again = Path("j.jsonl").read_text().splitlines()
+    assert again[:4] == lines[:4] and len(again) == 8 and {*again[5:]} == {*lines[4:]}
+    with open("careful", "ab") as program:
+        program.write(b"another version")
+    assert main(command) == 125
+    assert capfd.readouterr().err.endswith("j.jsonl: it is of another sweep (program, options or files differ); "
+                                           "remove it, or name another\n")  # fmt: skip
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """The address of a Dask scheduler with a worker, in processes of their own."""
+    if importlib.util.find_spec("distributed") is None:
+        pytest.skip("Dask is not installed: pip install 'nopage[sweep]'")
+    code = (
+        "import sys\n"
+        "from distributed import LocalCluster\n"
+        "if __name__ == '__main__':\n"
+        "    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:\n"
+        "        print(cluster.scheduler_address, flush=True)\n"
+        "        sys.stdin.read()\n"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert started.stdin is not None and started.stdout is not None
+    yield started.stdout.readline().strip()
+    started.stdin.close()
+    started.wait(60)
+    started.stdout.close()
+
+
+def test_the_workers_of_a_cluster(here: Path, cluster: str) -> None:
+    """The program and the model go along: the workers have neither, nor this directory."""
+    words = [*WORDS, "--scheduler", cluster, "--kind", "oom", "--limit", "5", "--", "./careful"]
+    command = [sys.executable, "-W", "ignore", "-m", "machine", *words]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    alone = [*command[:5], *WORDS, "-j", "1", *words[5:]]
+    local = subprocess.run(alone, cwd=here, capture_output=True, text=True, timeout=200, check=False)
+    assert done.stdout == local.stdout and "5 runs (of " in done.stdout
+
+
+def test_nobody_there(here: Path) -> None:
+    words = [*WORDS, "--scheduler", "tcp://127.0.0.1:1", "--", "./careful"]
+    command = [sys.executable, "-W", "ignore", "-m", "machine", *words]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=200, check=False)
+    if importlib.util.find_spec("distributed") is None:
+        assert done.stderr == "nopage: --scheduler: Dask is not installed here: pip install 'nopage[sweep]'\n"
+    else:
+        assert "nopage: --scheduler tcp://127.0.0.1:1: no scheduler of Dask answers there: " in done.stderr
+    assert done.returncode == 125
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "no program given"),
+        (["--kind", "sigbuss", "--", "x"], "'sigbuss' is not oom, ENOMEM, sigbus, syscall:NAME"),
+        (["--limit", "0", "--", "x"], "'0' is not a number, 1 or more"),
+    ],
+)
+def test_mistakes_on_the_command_line(words: list[str], text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["sweep", *words])
+    assert ended.value.code == 2 and text in capfd.readouterr().err
+
+
+def test_the_page_escapes(tmp_path: Path) -> None:
+    report = FaultReport("oom", "<prog> & co", [Outcome(1, "<b>", "signal", 139, "a < b"), Outcome(2, "", "same")], 9)
+    text = page(report)
+    assert "&lt;prog&gt; &amp; co: oom" in text and "<b>" not in text and "2 runs of 9" in text
+    assert text.index("id=n1") < text.index("id=n2") and "a &lt; b" in text
