@@ -27,6 +27,7 @@ usage:
   nopage run [OPTIONS] PROGRAM [ARG...]    run a program in a fresh machine
   nopage debug [OPTIONS] PROGRAM [ARG...]  the same with gdb on it
   nopage watch [OPTIONS] PROGRAM [ARG...]  the same on a page of the browser: screen, keyboard, registers, memory
+  nopage replay [OPTIONS] FILE             run what nopage run --record FILE has recorded once more
   nopage compare [OPTIONS] PROGRAM [ARG...]
                                            run it natively and here, and show the first difference
   nopage sweep [OPTIONS] PROGRAM [ARG...]  run it once for each thing that can fail
@@ -148,7 +149,8 @@ def parse_run(words: Sequence[str], verb: str = "run") -> tuple[argparse.Namespa
     except ValueError as error:
         parser.error(str(error))
     chosen = parser.parse_args(options)
-    chosen.verb = verb
+    chosen.verb, chosen.words, chosen.journal = verb, list(words), None
+    chosen.deterministic |= chosen.rewind or chosen.record is not None
     if verb == "debug":
         if chosen.gdb is not None:
             parser.error("debug starts gdb itself; to connect your own: nopage run --gdb PORT")
@@ -205,12 +207,34 @@ def _config(chosen: argparse.Namespace) -> MachineConfig:
 def run(words: Sequence[str], verb: str = "run") -> int:
     """``nopage run``: the exit status."""
     chosen, commands = parse_run(words, verb)
+    return _session(chosen, commands)
+
+
+def _session(chosen: argparse.Namespace, commands: list[list[str]]) -> int:
     config = _config(chosen)
     for command, name in zip(commands, config.place([command[0] for command in commands]), strict=True):
         command[0] = name
     from machine.session import Session
 
-    return Session(config, chosen, _closed).run(commands)
+    if not chosen.rewind:
+        return Session(config, chosen, _closed).run(commands)
+    from machine.rewinding import supervised
+
+    return supervised(lambda base: Session(config, chosen, _closed, base).run(commands))
+
+
+def replay(words: Sequence[str]) -> int:
+    """``nopage replay [OPTIONS] FILE``: a recorded run once more, with other views or a debugger."""
+    from machine.rewinding import REPLAY, recorded_run
+
+    if not words or words[-1].startswith("-"):
+        shown = "--help" in words or "-h" in words
+        (sys.stdout if shown else sys.stderr).write(REPLAY)
+        return 0 if shown else USAGE_ERROR
+    again, journal = recorded_run(words[-1], words[:-1])
+    chosen, commands = parse_run(again)
+    chosen.record, chosen.journal, chosen.deterministic = None, journal, True
+    return _session(chosen, commands)
 
 
 def debug(words: Sequence[str]) -> int:
@@ -340,6 +364,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
     "debug": debug,
     "watch": watch,
+    "replay": replay,
     "compare": compare,
     "sweep": sweep,
     "boot": boot,

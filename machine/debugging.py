@@ -40,6 +40,7 @@ class Debugging:
             self.server = Server(machine.kernel, host, port, self._tell, self._spawn)
         except OSError as error:
             raise ConfigError(f"--gdb {host}:{port}: {error.strerror}") from None
+        self.server.read_file = machine.read_file
         if start_gdb:
             self._start_gdb()
         elif not self.waits:
@@ -86,6 +87,11 @@ class Debugging:
             return machine.spawn(words, stdin=0, stdout=1, stderr=2, env=variables, cwd=directory)
         except NopageError:
             raise Errno(ENOEXEC) from None
+
+    @property
+    def front(self) -> Server:
+        """Who talks to the user."""
+        return self.server
 
     @property
     def left(self) -> bool:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 def _bytewise(descriptor: int) -> Callable[[], str]:
-    """Lines of a descriptor that the guest reads too: nothing is taken beyond the line's end."""
+    """Lines of a descriptor that others read too (the guest; with --rewind, another process): nothing is taken beyond
+    the line's end."""
 
     def line() -> str:
         data = b""
@@ -47,15 +48,17 @@ class Prompting:
         self.prompt = Prompt(machine.kernel, console, machine.read_file)
         self.prompt.breaks = BreakOn(self.prompt.control, list(breaks), machine.read_file)
         self.gdb = None
+        self.front = self.prompt
 
     def _scripted(self, name: str) -> Console:
         if name == "-":
             return self._lines(_bytewise(0))
         try:
-            stream = self._stack.enter_context(open(name, encoding="utf-8", errors="replace"))  # noqa: SIM115
+            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise ConfigError(f"--commands {name}: {error.strerror}") from None
-        return self._lines(stream.readline)
+        self._stack.callback(os.close, descriptor)
+        return self._lines(_bytewise(descriptor))
 
     def _lines(self, line: Callable[[], str]) -> Console:
         def read(prompt: str) -> Optional[str]:

@@ -40,7 +40,9 @@ QUIET = (signal.SIGINT, signal.SIGPIPE)
 class Session:
     """`run` does everything; the machine lives as long as it does."""
 
-    def __init__(self, config: MachineConfig, chosen: Namespace, closed: Collection[int] = ()) -> None:
+    def __init__(
+        self, config: MachineConfig, chosen: Namespace, closed: Collection[int] = (), base: Any = None
+    ) -> None:
         self.config = config
         self.chosen = chosen
         self.closed = closed
@@ -50,6 +52,11 @@ class Session:
         self.views: list[Any] = []
         self.reported = 0
         self.debugging: Any = None
+        self.travelling: Any = None
+        if chosen.rewind or chosen.record is not None or chosen.journal is not None:
+            from machine.rewinding import Travelling
+
+            self.travelling = Travelling(chosen, base)
         self.screen: Any = None
         self.page: Any = None
         self.deadline = None if chosen.timeout is None else time.monotonic() + chosen.timeout
@@ -66,6 +73,8 @@ class Session:
                 self._check_devices(machine)
                 self._watch(machine)
                 self._write_report(machine, commands)
+                if self.travelling is not None:
+                    self.travelling.start(machine, self.outputs)
                 self._record_screen(machine)
                 self._open_page(machine)
                 before = self._forward_signals(machine)
@@ -81,6 +90,8 @@ class Session:
                         self.page.linger()
                     for view in self.views:
                         view.close()
+                    if self.travelling is not None:
+                        self.travelling.close()
         except (Exception, SystemExit) as failure:
             if not is_from_debugger(failure):
                 raise
@@ -272,6 +283,8 @@ class Session:
                 self.debugging.break_on(breaks)
             if self.debugging.gdb is not None:  # Ctrl-C is gdb's
                 signal.signal(signal.SIGINT, lambda *_: None)
+        if self.debugging is not None and self.travelling is not None:
+            self.travelling.debugged(self.debugging.front)
 
     # -- signals from outside --------------------------------------------------------------------------
 

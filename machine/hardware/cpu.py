@@ -155,13 +155,34 @@ class Cpu(RegisterImage):
         self._intr_cb = _INTR(self._intr_hook)
         self._syscall_cb = _SYSCALL(self._syscall_hook)
         self._invalid_cb = _INVALID(self._invalid_hook)
+        self._trap_hooks = [
+            self._hook(uc_const.UC_HOOK_INTR, self._intr_cb),
+            self._hook(uc_const.UC_HOOK_INSN, self._syscall_cb, ctypes.c_int(x86.UC_X86_INS_SYSCALL)),
+            self._hook(uc_const.UC_HOOK_INSN_INVALID, self._invalid_cb),
+        ]
+        self._ports = PortHooks(self, uc_const.UC_HOOK_INSN, x86.UC_X86_INS_IN, x86.UC_X86_INS_OUT)
+        stop = ctypes.cast(binding.uclib.uc_emu_stop, ctypes.c_void_p).value or 0
+        self._stop_check: Any = StopCheck(stop, self.counts_blocks)
+        code, data = ctypes.c_void_p(self._stop_check.code), self._stop_check.data
+        self._stop_hook = self._hook(uc_const.UC_HOOK_BLOCK, code, user_data=data)
+
+    def count_bytes(self) -> Any:
+        """From now on each place in user code has a number (bytecount.py); a repeatable processor that does not run."""
+        from machine.hardware.bytecount import ByteCount
+
+        stop = ctypes.cast(binding.uclib.uc_emu_stop, ctypes.c_void_p).value or 0
+        for hook in (self._stop_hook, *self._trap_hooks):
+            self._unhook_code(hook)
+        count = self._stop_check = ByteCount(self, stop, EFLAGS)
+        self._intr_cb = _INTR(count.around_intr(self._intr_hook))
+        self._syscall_cb = _SYSCALL(count.around(self._syscall_hook, 2))
+        self._invalid_cb = _INVALID(count.around(self._invalid_hook, 0))
         self._hook(uc_const.UC_HOOK_INTR, self._intr_cb)
         self._hook(uc_const.UC_HOOK_INSN, self._syscall_cb, ctypes.c_int(x86.UC_X86_INS_SYSCALL))
         self._hook(uc_const.UC_HOOK_INSN_INVALID, self._invalid_cb)
-        self._ports = PortHooks(self, uc_const.UC_HOOK_INSN, x86.UC_X86_INS_IN, x86.UC_X86_INS_OUT)
-        stop = ctypes.cast(binding.uclib.uc_emu_stop, ctypes.c_void_p).value or 0
-        self._stop_check = StopCheck(stop, self.counts_blocks)
-        self._hook(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(self._stop_check.code), user_data=self._stop_check.data)
+        self._stop_hook = self._hook(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(count.code), user_data=count.data)
+        self.drop_code()
+        return count
 
     def _hook(self, kind: int, callback: Any, *extra: Any, user_data: int = 0, at: int | None = None) -> int:
         handle = ctypes.c_size_t()
@@ -325,16 +346,19 @@ class Cpu(RegisterImage):
 
     def run(self) -> None:
         """Run the task in `image` until `stop`; its state is in `image` again afterwards."""
-        self._stop_check.arm()
-        self._run_once()
-        while self._map_changes:
-            for change in self._map_changes:
-                change()
-            self._map_changes.clear()
-            self.flush_tlb()
-            if self._stopped:
-                break
+        while True:
+            self._stop_check.arm()
             self._run_once()
+            while self._map_changes:
+                for change in self._map_changes:
+                    change()
+                self._map_changes.clear()
+                self.flush_tlb()
+                if self._stopped:
+                    break
+                self._run_once()
+            if not self._stop_check.again():
+                return
 
     def _run_once(self) -> None:
         self._gather_flags()
@@ -348,6 +372,7 @@ class Cpu(RegisterImage):
         finally:
             self.running = False
         self._save_raw(self._uch_value, self._ctx_value)
+        self._stop_check.left(self.regs[RIP])
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -361,7 +386,7 @@ class Cpu(RegisterImage):
 
     def budget_spent(self) -> bool:
         """Whether `run` returned because a repeatable processor's budget of blocks was spent: its tick."""
-        return self._stop_check.budget_spent()
+        return bool(self._stop_check.budget_spent())
 
     def request_stop(self) -> None:
         """Make `run` return at the start of the next block of code.  From any thread, at any time."""

@@ -54,6 +54,13 @@ class StopCheck:
         """Stop at the start of the next block.  From any thread, at any time."""
         self._word.value = 1
 
+    def left(self, rip: int) -> None:
+        """A run has ended before the instruction at `rip`."""
+
+    def again(self) -> bool:
+        """Whether the run is to go on at once."""
+        return False
+
     def budget_spent(self) -> bool:
         """Whether the last run ended because `BLOCK_BUDGET` blocks have been run since the last time it did."""
         return self.counts_blocks and self._word.value <= 0

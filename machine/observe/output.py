@@ -65,6 +65,8 @@ class Output:
         self._at_once = stream.line_buffering if isinstance(stream, TextIOWrapper) else True
         """Somebody may be looking: a line that is begun is shown at once.  A file of its own is not flushed."""
         self._broken = False
+        self.muted = False
+        """What is written has been written before: the machine has gone back and repeats its past."""
 
     @classmethod
     def to_descriptor(cls, fd: int, *, colour: bool = False) -> Output:
@@ -107,7 +109,7 @@ class Output:
             self._write(interrupted() + "\n")
 
     def _write(self, text: str) -> None:
-        if self._broken:
+        if self._broken or self.muted:
             return
         if self.left is not None:
             self.left -= len(text)

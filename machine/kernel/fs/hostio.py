@@ -69,7 +69,7 @@ class HostDescriptor(anon_inode):
         self.getattr()
 
     def getattr(self) -> None:
-        info = os.fstat(self.fd)
+        info = self.kernel.host(os.fstat, self.fd)
         self.i_mode, self.i_uid, self.i_gid, self.i_nlink = info.st_mode, info.st_uid, info.st_gid, info.st_nlink
         self.i_rdev, self.i_size, self.i_blocks = info.st_rdev, info.st_size, info.st_blocks
         self.i_atime, self.i_mtime, self.i_ctime = info.st_atime_ns, info.st_mtime_ns, info.st_ctime_ns
@@ -77,7 +77,7 @@ class HostDescriptor(anon_inode):
     def truncate(self, length: int) -> None:
         """A redirection to a file of the host may be truncated: the user gave it for writing."""
         try:
-            os.ftruncate(self.fd, length)
+            self.kernel.host(os.ftruncate, self.fd, length)
         except OSError as failure:
             raise host_error(failure) from None
 
@@ -101,8 +101,8 @@ class HostOperations(file_operations):
             self._ready(node, filp, False)
         try:
             if regular and position != filp.f_pos:
-                return os.pread(node.fd, count, position)
-            return os.read(node.fd, min(count, 1 << 20))
+                return bytes(node.kernel.host(os.pread, node.fd, count, position))
+            return bytes(node.kernel.host(os.read, node.fd, min(count, 1 << 20)))
         except BlockingIOError:
             node.kernel.sched.wait_host_fd(node.fd, timeout_ns=_EAGAIN_LATER)
             return self.read_iter(filp, count, position)
@@ -133,9 +133,9 @@ class HostOperations(file_operations):
                     raise
             try:
                 if positioned:
-                    done += os.pwrite(node.fd, piece, position + done)
+                    done += node.kernel.host(os.pwrite, node.fd, piece, position + done)
                 else:
-                    done += os.write(node.fd, piece)
+                    done += node.kernel.host(os.write, node.fd, piece)
             except BlockingIOError:
                 if filp.f_flags & O_NONBLOCK:
                     if done:
@@ -158,7 +158,7 @@ class HostOperations(file_operations):
     @staticmethod
     def _ready(node: Any, filp: file, write: bool) -> None:
         """Sleep until a terminal, pipe or socket has something; EAGAIN with O_NONBLOCK."""
-        while not _poll_now(node.fd, write):
+        while not _poll_now(node, write):
             if filp.f_flags & O_NONBLOCK:
                 raise Errno(11)
             node.kernel.sched.wait_host_fd(node.fd, write)
@@ -167,7 +167,7 @@ class HostOperations(file_operations):
         """The host's own position; ESPIPE for terminals and pipes, as the host says."""
         node: Any = filp.f_inode
         try:
-            filp.f_pos = os.lseek(node.fd, offset, whence)
+            filp.f_pos = node.kernel.host(os.lseek, node.fd, offset, whence)
         except OSError as failure:
             return -(failure.errno or EINVAL)
         return filp.f_pos
@@ -179,12 +179,12 @@ class HostOperations(file_operations):
                 table.wait(node.kernel.sched.host_queue(node.fd))
             if table.key & (POLLOUT | POLLWRNORM):
                 table.wait(node.kernel.sched.host_queue(node.fd, True))
-        return _poll_mask(node.fd)
+        return _poll_mask(node)
 
     def fsync(self, filp: file, datasync: int) -> int:
         node: Any = filp.f_inode
         try:
-            os.fsync(node.fd)
+            node.kernel.host(os.fsync, node.fd)
         except OSError as failure:
             return -(failure.errno or EINVAL)
         return 0
@@ -195,15 +195,15 @@ class HostOperations(file_operations):
         kernel = host.kernel
         task = kernel.current
         if cmd == FIONREAD and not stat.S_ISREG(node.i_mode):
-            data = _host_ioctl(host.fd, cmd, bytes(4))
+            data = _host_ioctl(host, cmd, bytes(4))
         elif not host.is_tty:
             return -ENOTTY
         elif cmd in _QUESTIONS:
-            data = _host_ioctl(host.fd, cmd, bytes(_QUESTIONS[cmd]))
+            data = _host_ioctl(host, cmd, bytes(_QUESTIONS[cmd]))
         elif cmd in _SETTINGS or cmd in _WAYS:
             if cmd != TIOCSWINSZ:
                 _check_background(host, SIGTTOU, setting=True)
-            _host_ioctl(host.fd, cmd, task.mm.copy_from_user(arg, _SETTINGS[cmd]) if cmd in _SETTINGS else arg)
+            _host_ioctl(host, cmd, task.mm.copy_from_user(arg, _SETTINGS[cmd]) if cmd in _SETTINGS else arg)
             return 0
         elif cmd in JOB_CONTROL:
             from machine.kernel.tty.tty_jobctrl import jobctrl_ioctl
@@ -237,23 +237,28 @@ def _check_background(node: HostDescriptor, signo: int, setting: bool = False) -
     task = node.kernel.current
     if not vfs.foreground or task is None or task.signal.pgrp == vfs.foreground or task.signal.tty is not vfs.host_tty:
         return
-    if signo == SIGTTOU and not setting and not termios.tcgetattr(node.fd)[3] & TOSTOP:
+    if signo == SIGTTOU and not setting and not node.kernel.host(termios.tcgetattr, node.fd)[3] & TOSTOP:
         return
     from machine.kernel.tty.tty_jobctrl import tty_check_change
 
     tty_check_change(vfs.host_tty, signo)
 
 
-def _host_ioctl(fd: int, cmd: int, data: Union[bytes, int]) -> bytes:
+def _host_ioctl(node: Any, cmd: int, data: Union[bytes, int]) -> bytes:
     """An ioctl of the host on one of the descriptors that the user gave us."""
     try:
-        answer = fcntl.ioctl(fd, cmd, data)
+        answer = node.kernel.host(fcntl.ioctl, node.fd, cmd, data)
         return answer if isinstance(answer, bytes) else b""
     except (OSError, termios.error) as failure:
         raise Errno(failure.errno if isinstance(failure, OSError) and failure.errno else EFAULT) from None
 
 
-def _poll_mask(fd: int) -> int:
+def _poll_mask(node: Any) -> int:
+    mask: int = node.kernel.host(_ask_poll, node.fd)
+    return mask
+
+
+def _ask_poll(fd: int) -> int:
     import select
 
     poller = select.poll()
@@ -267,8 +272,8 @@ def _poll_mask(fd: int) -> int:
     return mask
 
 
-def _poll_now(fd: int, write: bool) -> bool:
-    return bool(_poll_mask(fd) & ((POLLOUT | POLLERR) if write else (POLLIN | POLLHUP | POLLERR)))
+def _poll_now(node: Any, write: bool) -> bool:
+    return bool(_poll_mask(node) & ((POLLOUT | POLLERR) if write else (POLLIN | POLLHUP | POLLERR)))
 
 
 def _broken_pipe(kernel: Kernel) -> None:
@@ -300,7 +305,7 @@ def host_file(kernel: Kernel, fd: int, flags: int) -> file:
         name = f"pipe:[{info.st_ino}]" if kind == stat.S_IFIFO else f"socket:[{info.st_ino}]"
     opened = file(Dentry(node, name, None, name), flags | _inherited(fd), host_operations, name)
     if kind == stat.S_IFREG:
-        opened.f_pos = os.lseek(fd, 0, os.SEEK_CUR)
+        opened.f_pos = kernel.host(os.lseek, fd, 0, os.SEEK_CUR)
     return opened
 
 

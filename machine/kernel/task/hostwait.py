@@ -63,16 +63,20 @@ class HostWait:
     def wait(self, reading: list[int], writing: list[int], timeout: Optional[float]) -> None:
         """Wait until one of them is ready, `timeout` seconds are over, or `interrupt`; wake who waits for it."""
         try:
-            ready, writable, _ = select.select([*reading, self._wake_read], writing, [], timeout)
+            ready, writable = self._sched.kernel.host(self._select, reading, writing, timeout)
         except (OSError, ValueError):  # a descriptor was closed under us: its readers find out
             ready, writable = reading, writing
         for fd in ready:
-            if fd == self._wake_read:
-                os.read(fd, 4096)
-            else:
-                self._queues[fd][0].wake()
+            self._queues[fd][0].wake()
         for fd in writable:
             self._queues[fd][1].wake()
+
+    def _select(self, reading: list[int], writing: list[int], timeout: Optional[float]) -> tuple[list[int], list[int]]:
+        ready, writable, _ = select.select([*reading, self._wake_read], writing, [], timeout)
+        if self._wake_read in ready:
+            os.read(self._wake_read, 4096)
+            ready.remove(self._wake_read)
+        return ready, writable
 
     def close(self) -> None:
         """Close the pipe."""

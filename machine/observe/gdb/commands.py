@@ -36,6 +36,8 @@ def supported(server: Server, rest: bytes) -> bytes:
     server.multiprocess = b"multiprocess+" in theirs
     if server.multiprocess:
         answer += b";multiprocess+"
+    if server.travel is not None:
+        answer += b";ReverseStep+;ReverseContinue+"
     for kind in server.control.follows:
         name = kind.encode() + b"-events+"
         server.control.follows[kind] = name in theirs and server.multiprocess
@@ -142,6 +144,8 @@ def _writable(server: Server) -> Task:
     task = server.task()
     if task.syscall and task is not server.control.stopped:
         raise Errno(EPERM)
+    if server.travel is not None:
+        server.travel.changes()
     return task
 
 

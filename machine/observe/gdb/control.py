@@ -7,7 +7,7 @@ signal.  `Scheduler.held` keeps the tasks that gdb wants to stand still while ot
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.cpu import RIP
 from machine.kernel.abi.signal import SI_USER, SIGINT, SIGKILL, SIGTRAP
@@ -65,6 +65,10 @@ class Control:
         """`--break-on signal`: what to say of a signal that stops the task whatever `passed` says, or None."""
         self.waits_for_user = True
         """gdb: it may interrupt a machine in which everybody sleeps, and wants a stop at each exec."""
+        self.travel: Any = None
+        """While the machine can go back (observe/travel): it is asked whether a stop is only met again."""
+        self.window = (0, 0)
+        """(instruction, position) of the access to a watched page that has just been let through."""
         self.pending: dict[Task, Stop] = {}
         self.siginfo: dict[Task, siginfo] = {}
         self.deliver: dict[Task, int] = {}
@@ -143,10 +147,17 @@ class Control:
         inferior = self.inferiors.get(task.tgid)
         if inferior is None or address not in inferior.breakpoints:
             return False
-        self.sched.interrupt(lambda: self._hit(task, address))
+        if self.travel is None:
+            self.sched.interrupt(lambda: self.hit(task, address))
+            return True
+        timeline = self.travel.timeline
+        if self.travel.met("stops", address, timeline.count.at(address), "", b"swbreak:;"):
+            return False
+        timeline.hit = (task, address)
         return True
 
-    def _hit(self, task: Task, address: int) -> None:
+    def hit(self, task: Task, address: int) -> None:
+        """In the hub: the engine has stopped at a breakpoint."""
         inferior = self.inferiors.get(task.tgid)
         if inferior is None or self.sched.loaded is not task or self.kernel.cpu.regs[RIP] != address:
             return
@@ -158,7 +169,7 @@ class Control:
 
     def stop(self, task: Task, why: Stop) -> None:
         """Stop here until gdb lets the task go on."""
-        if task.tgid not in self.inferiors:
+        if task.tgid not in self.inferiors or (self.travel is not None and self._met(why)):
             return
         self.stepping.end_all()
         self.hooks.update()
@@ -172,6 +183,11 @@ class Control:
             self.stopped = before
         while task in self.sched.held.tasks:
             self.sched.hub.switch()
+
+    def _met(self, why: Stop) -> bool:
+        kind = "writes" if why.code == TRAP_HWBKPT else "stops"
+        rip, position = self.window if kind == "writes" else (0, 0)
+        return bool(self.travel.met(kind, rip, position or None, why.said, why.detail))
 
     def _on_stack(self, task: Task, why: Stop) -> None:
         """In the hub: stop a task that is in user mode and loaded, on its kernel stack."""
@@ -202,7 +218,9 @@ class Control:
     def later(self, task: Task, why: Stop) -> None:
         """Stop the task when it leaves the kernel."""
         before = self.pending.get(task)
-        self.pending[task] = why if before is None or why.said else why._replace(said=before.said)
+        if before is not None and before.said and not why.said:
+            why = before if before.detail else why._replace(said=before.said)
+        self.pending[task] = why
         task.sigpending = True
 
     def returning(self, task: Task) -> None:
@@ -240,9 +258,13 @@ class Control:
             return info
         self.siginfo[task] = info
         self._at_signal = task
-        self.stop(task, Stop(info.signo, said=said or ""))
+
+        def ask() -> int:
+            self.stop(task, Stop(info.signo, said=said or ""))
+            return self.deliver.pop(task, 0)
+
+        signo = ask() if self.travel is None else self.travel.decide(info.signo, ask)
         info = self.siginfo.pop(task, info)
-        signo = self.deliver.pop(task, 0)
         if not signo:
             return None
         self.stepping.enters_handler(task)
@@ -302,7 +324,7 @@ class Control:
         """A child that has not run yet.  A parent that will sleep until it has (vfork) is stopped here."""
         inferior = self.inferiors.get(parent.tgid)
         kind = "vfork" if vfork else "fork"
-        if inferior is None or child.tgid == parent.tgid or not self.follows[kind]:
+        if self._repeats() or inferior is None or child.tgid == parent.tgid or not self.follows[kind]:
             return
         self.attach(child.tgid, inferior.attached).breakpoints = dict(inferior.breakpoints)
         self.sched.held.tasks.add(child)
@@ -314,12 +336,14 @@ class Control:
 
     def vfork_done(self, parent: Task) -> None:
         """The child has called exec or exit: the parent goes on."""
-        if parent.tgid in self.inferiors and self.follows["vfork"]:
+        if parent.tgid in self.inferiors and self.follows["vfork"] and not self._repeats():
             self.later(parent, Stop(SIGTRAP, b"vforkdone:;"))
 
     def _on_task(self, event: TaskEvent) -> None:
         task = self.kernel.tasks.get(event.pid)
         if task is None or event.what != "exec":
+            return
+        if self._repeats() and task.tgid in self.inferiors:
             return
         if task is self.next_exec:
             self.next_exec = None
@@ -369,14 +393,21 @@ class Control:
             self.siginfo.pop(task, None)
             self.stop(task, Stop(SIGTRAP, b"%s:%x;" % (what, number)))
 
+    # -- going back -----------------------------------------------------------------------------------------
+
+    def _repeats(self) -> bool:
+        return self.travel is not None and bool(self.travel.timeline.silent)
+
     # -- memory ------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def read(mm: mm_struct, address: int, count: int) -> bytes:
+    def read(self, mm: mm_struct, address: int, count: int) -> bytes:
         """Memory as ptrace reads it: up to the first byte that can't be reached; devices (VM_IO) can't (B12)."""
+        if self.travel is not None:
+            return bytes(self.travel.read(mm, address, count))
         return read_process_vm(mm, address, count)
 
-    @staticmethod
-    def write(mm: mm_struct, address: int, data: bytes) -> int:
+    def write(self, mm: mm_struct, address: int, data: bytes) -> int:
         """The same to write; read-only code gets a private copy."""
+        if self.travel is not None:
+            self.travel.changes()
         return write_process_vm(mm, address, data)

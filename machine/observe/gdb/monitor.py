@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
     from machine.kernel.mm.vma import vm_area_struct
     from machine.kernel.task.task import Task
+    from machine.observe.symbols import ReadFile
 
 
 class Asked(Protocol):
@@ -38,6 +39,10 @@ class Asked(Protocol):
 
     kernel: Kernel
     faults: Any
+    travel: Any
+    """Going back (observe/travel), or None."""
+    read_file: ReadFile
+    answering: bool
 
     def task(self) -> Task:
         """The thread that a question is about.  Errno(ESRCH) when there is none."""
@@ -199,8 +204,17 @@ def _dmesg(server: Asked, _words: list[str]) -> str:
     return "".join(line + "\n" for line in server.kernel.log.lines()) or "the log is empty\n"
 
 
-def _not_there(_server: Asked, _words: list[str]) -> str:
-    return "this machine can't go back yet: no snapshots are taken\n"
+def _past(name: str) -> Callable[[Asked, list[str]], str]:
+    """A question about the past; its code is loaded when it is asked."""
+
+    def ask(server: Asked, words: list[str]) -> str:
+        from machine.observe.travel.questions import QUESTIONS
+
+        if server.travel is None:
+            raise ValueError("this machine can't go back: start it with --rewind")
+        return QUESTIONS[name](server, words)
+
+    return ask
 
 
 ANSWERS: dict[str, tuple[Callable[[Asked, list[str]], str], str, str]] = {
@@ -213,6 +227,8 @@ ANSWERS: dict[str, tuple[Callable[[Asked, list[str]], str], str, str]] = {
     "frames": (_frames, "PFN", "who has a frame, and who maps it where"),
     "faults": (_faults, "[off]", "page faults since it was first asked for"),
     "dmesg": (_dmesg, "", "the kernel's log"),
-    "snapshot": (_not_there, "", "not there yet"),
-    "goto": (_not_there, "EVENT", "not there yet"),
+    "last-write": (_past("last-write"), "ADDR", "who wrote there last (--rewind)"),
+    "last-entry": (_past("last-entry"), "ADDR", "who changed the page-table entry of ADDR last (--rewind)"),
+    "snapshot": (_past("snapshot"), "", "take a snapshot here, and list them (--rewind)"),
+    "goto": (_past("goto"), "EVENT", "go to an event of the past (--rewind)"),
 }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional
 
 from machine.kernel.abi.errno import ENOEXEC, EPERM, ESRCH, Errno
+from machine.kernel.abi.signal import SIGTRAP
 from machine.observe.gdb.packets import number, raw
 from machine.observe.gdb.registers import write_one
 from machine.observe.gdb.signals import from_gdb
+from machine.observe.gdb.stops import Stop
 from machine.observe.gdb.table import COMMANDS, OK, Handler, after, command, parse_thread
 
 if TYPE_CHECKING:
@@ -75,6 +77,22 @@ def _plain(letter: bytes) -> Handler:
 
 for _letter in (b"c", b"s", b"C", b"S"):
     COMMANDS[_letter] = _plain(_letter)
+
+
+@command("b")
+def go_back(server: Server, rest: bytes) -> Optional[bytes]:
+    """``bs`` and ``bc``: reverse-stepi, reverse-continue; the answer comes from another process, which is there."""
+    travel = server.travel
+    if travel is None or rest not in (b"s", b"c"):
+        return b""
+    task = server.task()
+    server.owed = True
+    try:
+        (travel.reverse_step if rest == b"s" else travel.reverse_continue)()
+    except ValueError:
+        pass
+    server.owed = False
+    return server.reply(task, Stop(SIGTRAP, b"replaylog:begin;"))
 
 
 @command("D")

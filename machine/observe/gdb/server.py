@@ -19,6 +19,7 @@ import machine.observe.gdb.running  # noqa: F401  (registers its commands)
 from machine.kernel.abi.errno import Errno
 from machine.observe.gdb.control import Control, Inferior
 from machine.observe.gdb.packets import INTERRUPT, MAX_PACKET, Gone, Link, hexed, unescape
+from machine.observe.gdb.past import restore, state_of
 from machine.observe.gdb.registers import layout, read_all
 from machine.observe.gdb.signals import to_gdb
 from machine.observe.gdb.stops import ATTACHED, INTERRUPTED, Stop
@@ -27,13 +28,28 @@ from machine.observe.gdb.table import find
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
     from machine.kernel.task.task import Task
+    from machine.observe.symbols import ReadFile
 
 POLL = 0.2
 """Seconds between two looks at whether the machine is to end while gdb thinks."""
+AFTERWARDS = "gdb still shows the registers of before: maintenance flush register-cache\n"
+"""What is said after `monitor goto`."""
 MAX_SAID = MAX_PACKET // 2 - 16
 """Bytes of a text for gdb's user."""
 MALFORMED = (ValueError, LookupError, struct.error, OverflowError, TypeError)
 """What a handler raises for a packet that makes no sense."""
+
+_GOES_ALONG = (
+    "extended",
+    "multiprocess",
+    "single",
+    "resuming",
+    "owed",
+    "program",
+    "environment",
+    "directory",
+    "answering",
+)
 
 Spawn = Callable[[Sequence[str], dict[str, Optional[str]], Optional[str]], Any]
 """Starts a program: words, changes to the environment, directory; returns a `Spawned`.  Errno, ConfigError."""
@@ -65,6 +81,8 @@ class Server:
         self.why = ATTACHED
         self.owed = False
         """Whether gdb waits for the news of a stop."""
+        self.answering = False
+        """gdb waits for the answer to a `monitor` that lets the machine go elsewhere."""
         self.last: Optional[Task] = None
         """The thread that stopped last, for the reason `why`."""
         self.program = ""
@@ -73,6 +91,9 @@ class Server:
         self.directory: Optional[str] = None
         self.files: dict[int, Any] = {}
         self.faults: Any = None
+        self.travel: Any = None
+        """Going back (observe/travel), when the session was started with it."""
+        self.read_file: ReadFile = lambda _path: b""
         self._running_program = False
         self._listener = socket.create_server((host, port), backlog=1)
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
@@ -198,14 +219,20 @@ class Server:
         self.general = task
         self.resuming = task.tgid
         self.why = why
-        if why.said and self.owed:  # gdb prints it while it waits
-            self._send(b"O" + hexed(why.said.encode(errors="surrogateescape")[:MAX_SAID]))
+        said = why.said if not why.said or why.said.endswith("\n") else why.said + "\n"
+        if self.answering:
+            self.answering = False
+            self._send(hexed((said + AFTERWARDS).encode()[:MAX_SAID]))
+        elif said and self.owed:  # gdb prints it while it waits
+            self._send(b"O" + hexed(said.encode(errors="surrogateescape")[:MAX_SAID]))
         elif why.said and self.link is None:
             self.say(why.said.rstrip())
         self._stopped(task, self.reply(task, why))
 
     def _gone(self, inferior: Inferior, status: int) -> None:
         """A process has ended (status as of wait4; -1: its program could not be started)."""
+        if self.travel is not None and self.travel.timeline.silent:
+            return
         if self._running_program and status < 0:
             self._running_program = False
             self._stopped(None, b"E.the program could not be started")
@@ -311,6 +338,39 @@ class Server:
                 self.link.send(answer)
         except Gone:
             self._lost()
+
+    # -- going back -----------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """What goes along into another time (observe/travel)."""
+        link = self.link
+        return {
+            "control": state_of(self.control), "link": link and (link.acknowledged, bytes(link._buffer)),
+            **{name: getattr(self, name) for name in _GOES_ALONG},
+        }  # fmt: skip
+
+    def descriptors(self) -> list[int]:
+        """The connection."""
+        return [] if self.link is None else [self.link.stream.fileno()]
+
+    def restore(self, state: dict[str, Any], descriptors: list[int]) -> None:
+        """The other way; the thread that waits for bytes is one of this process."""
+        restore(self.control, state["control"])
+        for name in _GOES_ALONG:
+            setattr(self, name, state[name])
+        self.general = self.last = None
+        self.stopped = False
+        self.files.clear()
+        self.link = None
+        if not descriptors:
+            return
+        self.link = Link(socket.socket(fileno=descriptors[0]))
+        self.link.acknowledged, buffer = state["link"]
+        self.link._buffer += buffer
+        self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._armed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="gdb")
+        self._thread.start()
 
     # -- for the commands ---------------------------------------------------------------------------------
 

@@ -121,6 +121,8 @@ class Watches:
         self._known = {watch: self._bytes(watch) for watch in self.active if watch.kind != READ}
         if self.active:
             self.cpu.flush_tlb()
+            if self.control.travel is not None:
+                self.control.travel.timeline.reenter = True
             if self.cpu.running:
                 self.cpu.stop()
 
@@ -132,7 +134,7 @@ class Watches:
 
     def run(self) -> None:
         """`Cpu.run` with the pages closed."""
-        self._close()
+        self.close()
         try:
             type(self.cpu).run(self.cpu)
         finally:
@@ -152,7 +154,7 @@ class Watches:
         window = self._windows.get(task)
         if window is not None and self.cpu.regs[RIP] != window.rip:  # a signal came instead
             self._cancel(task)
-        self._close()
+        self.close()
 
     def _changed(self, task: Task) -> Optional[tuple[Watch, int]]:
         """A watchpoint of the task's process whose bytes are not what is known of them, and where."""
@@ -168,6 +170,7 @@ class Watches:
 
     def _report(self, task: Task, watch: Watch, address: int) -> None:
         self.control.siginfo.pop(task, None)
+        self.control.window = 0, 0
         stop = Stop(SIGTRAP, b"%s:%x;" % (_NAMES[watch.kind], address), TRAP_HWBKPT, address)
         self.kernel.sched.enter(self.control.stop, task, stop)
 
@@ -177,7 +180,8 @@ class Watches:
 
     # -- pages ---------------------------------------------------------------------------------------------
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """User code goes on: take the pages of watched ranges away."""
         task = self.kernel.sched.loaded
         if task is None or not self.active:
             return
@@ -217,7 +221,7 @@ class Watches:
         task = self.kernel.sched.current
         if task is not None and self._watched(task, address) and self._allowed(task, address, error_code):
             self._begin(task, address, bool(error_code & PF_WRITE))
-            self._close()
+            self.close()
             self.cpu.flush_tlb()
             return
         self.kernel.entry.page_fault(address, error_code)
@@ -239,6 +243,8 @@ class Watches:
     def _begin(self, task: Task, address: int, write: bool) -> None:
         """Let the instruction at RIP run with the page open."""
         rip = self.cpu.regs[RIP]
+        if self.control.travel is not None:
+            self.control.window = rip, self.control.travel.timeline.count.position
         window = self._windows.get(task)
         if window is None or window.rip != rip:
             flags = self.cpu.eflags()

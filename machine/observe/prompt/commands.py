@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from machine.observe.gdb.monitor import ANSWERS
 from machine.observe.prompt.look import backtrace, instructions, memory, pc_of, registers, value_of
@@ -73,6 +73,40 @@ def _continue(prompt: Prompt, _typed: str, _words: list[str]) -> str:
     return ""
 
 
+def _travel(prompt: Prompt) -> Any:
+    if prompt.travel is None:
+        raise ValueError("this machine can't go back: start it with --rewind")
+    return prompt.travel
+
+
+def _goto(prompt: Prompt, _typed: str, words: list[str]) -> str:
+    travel = _travel(prompt)
+    if len(words) != 1 or not words[0].isdecimal():
+        raise ValueError("goto wants the number of an event (seq in --events)")
+    prompt.going = lambda: travel.goto_event(int(words[0]))
+    return ""
+
+
+def _reverse_step(prompt: Prompt, _typed: str, _words: list[str]) -> str:
+    prompt.going = _travel(prompt).reverse_step
+    return ""
+
+
+def _reverse_continue(prompt: Prompt, _typed: str, _words: list[str]) -> str:
+    prompt.going = _travel(prompt).reverse_continue
+    return ""
+
+
+def _asks_the_past(name: str) -> Callable[[Prompt, str, list[str]], str]:
+    def ask(prompt: Prompt, _typed: str, words: list[str]) -> str:
+        _travel(prompt)
+        if words and name != "snapshot":
+            words = [hex(value_of(prompt, "".join(words)))]
+        return ANSWERS[name][0](prompt, words)
+
+    return ask
+
+
 def _quit(prompt: Prompt, _typed: str, _words: list[str]) -> str:
     prompt.going = prompt.leave
     return ""
@@ -97,13 +131,30 @@ COMMANDS: dict[str, Command] = {
     "bt": Command(_bt, "", "who called whom"),
     "step": Command(_step, "[N]", "run one instruction, or N"),
     "continue": Command(_continue, "", "run to the next stop"),
+    "goto": Command(_goto, "EVENT", "go to an event of the past, or on to it again"),
+    "reverse-step": Command(_reverse_step, "", "back by one instruction"),
+    "reverse-continue": Command(_reverse_continue, "", "back to the last stop before this one"),
+    "last-write": Command(_asks_the_past("last-write"), "ADDR", "who wrote there last"),
+    "last-entry": Command(_asks_the_past("last-entry"), "ADDR", "who changed the page-table entry of ADDR last"),
+    "snapshot": Command(_asks_the_past("snapshot"), "", "take a snapshot here, and list them"),
     "faults": Command(_asks("faults"), "[off]", "page faults since it was first asked for"),
     "dmesg": Command(_asks("dmesg"), "", "the kernel's log"),
     "maps": Command(_asks("maps"), "", "the areas of the process, as /proc/PID/maps"),
     "help": Command(_help, "", "this list"),
     "quit": Command(_quit, "", "stop the machine and leave"),
 }
-_ALIASES = {"c": "continue", "s": "step", "si": "step", "stepi": "step", "r": "regs", "q": "quit", "backtrace": "bt"}
+_ALIASES = {
+    "rc": "reverse-continue",
+    "rs": "reverse-step",
+    "rsi": "reverse-step",
+    "c": "continue",
+    "s": "step",
+    "si": "step",
+    "stepi": "step",
+    "r": "regs",
+    "q": "quit",
+    "backtrace": "bt",
+}
 
 
 def find(typed: str) -> tuple[str, str]:

@@ -47,12 +47,16 @@ class Prompt:
         self.kernel = kernel
         self.console = console
         self.symbols = Symbols(read_file)
+        self.read_file = read_file
         self.control = Control(kernel, self.report, self._gone)
         self.control.waits_for_user = False
         self.control.passed = frozenset(NAMES)
         self.faults: Any = None
         """What `faults` keeps, from its first use."""
         self.breaks: Any = None
+        self.travel: Any = None
+        """Going back (observe/travel), when the session was started with it."""
+        self.answering = False
         self.why = Stop(SIGTRAP)
         self.going: Optional[Callable[[], None]] = None
         """Set by a command that lets the program go on: what to do then."""
@@ -84,13 +88,33 @@ class Prompt:
             self.resume(step=True)
             return
         self.steps = 0
-        with self.console.ready():
-            self.console.write(why.said or here(self) + "\n")
-            self.going = None
-            while self.going is None:
-                self._one()
-            going, self.going = self.going, None
-        going()
+        text = why.said or ""
+        if not text.endswith("\n"):
+            text += ("\n" if text else "") + here(self) + "\n"
+        while True:
+            with self.console.ready():
+                self.console.write(text)
+                self.going = None
+                while self.going is None:
+                    self._one()
+                going, self.going = self.going, None
+            try:
+                going()
+                return
+            except ValueError as error:  # it can't go there
+                text = f"{error}\n"
+
+    def state(self) -> dict[str, Any]:
+        """What of the prompt goes along into another time."""
+        return {"repeat": self._repeat}
+
+    def descriptors(self) -> list[int]:
+        """Nothing but what all processes of a session have."""
+        return []
+
+    def restore(self, state: dict[str, Any], _descriptors: list[int]) -> None:
+        """The other way."""
+        self._repeat, self.steps = state["repeat"], 0
 
     def _one(self) -> None:
         try:

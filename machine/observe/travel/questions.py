@@ -1,0 +1,82 @@
+"""Questions about the past, for gdb's `monitor` and the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.hardware.ram import PAGE_SHIFT
+from machine.observe.disasm import disassemble
+from machine.observe.faults import entry_text
+
+if TYPE_CHECKING:
+    from machine.observe.gdb.monitor import Asked
+    from machine.observe.travel.travel import Hit
+
+LENGTH = 8
+"""Bytes whose last write is looked for."""
+
+
+def _number(words: list[str], what: str) -> int:
+    try:
+        (word,) = words
+        return int(word, 0)
+    except ValueError:
+        raise ValueError(f"wants {what}") from None
+
+
+def _who(server: Asked, hit: Hit) -> str:
+    task = server.task()
+    mm = task.mm
+    text = f"{hit.comm}[{hit.pid}] after event {hit.seq}"
+    vma = mm.vma_at(hit.rip)
+    if vma is None or (hit.pid != task.pid and task.tgid != hit.pid):
+        return text + (f", instruction {hit.rip:#x}\n" if vma is not None else ", by the kernel\n")
+    code = server.kernel.peek_user(mm, hit.rip, 16)
+    where: Any = ""
+    if vma.vm_file is not None:
+        from machine.observe.symbols import Symbols
+
+        symbols = Symbols(server.read_file)
+        where = symbols.locate(hit.rip, (vma.vm_file.f_path, vma.vm_start, vma.vm_pgoff << PAGE_SHIFT))
+    return f"{text}, instruction {hit.rip:#x} {where}   {disassemble(code, mm.bits, hit.rip)}".rstrip() + "\n"
+
+
+def _last_write(server: Asked, words: list[str]) -> str:
+    address = _number(words, "an address")
+    task = server.task()
+    hit: Optional[Hit] = server.travel.last("writes", tgid=task.tgid, address=address, length=LENGTH)
+    if hit is None:
+        return f"nobody has written to {address:#x} since the first snapshot\n"
+    return f"{address:#x} was written by {_who(server, hit)}"
+
+
+def _last_entry(server: Asked, words: list[str]) -> str:
+    address = _number(words, "an address")
+    hit: Optional[Hit] = server.travel.last("entries", mm=server.task().mm.number, address=address)
+    if hit is None:
+        return f"nobody has changed the entry of {address:#x} since the first snapshot\n"
+    old, new = (int(word, 16) for word in hit.text.split())
+    return f"{entry_text(old)} -> {entry_text(new)}\n  by {_who(server, hit)}"
+
+
+def _snapshot(server: Asked, _words: list[str]) -> str:
+    travel = server.travel
+    travel.take_soon()
+    lines = [f"event {each.seq}, {each.place.position} bytes of code\n" for each in travel.snapshots.taken]
+    return f"one will be taken at the next event; there are {len(lines)}:\n" + "".join(lines)
+
+
+def _goto(server: Asked, words: list[str]) -> str:
+    number = _number(words, "the number of an event (seq in --events)")
+    server.answering = True
+    try:
+        server.travel.goto_event(number)
+    finally:
+        server.answering = False
+    return ""
+
+
+QUESTIONS: dict[str, Callable[[Asked, list[str]], str]] = {
+    "last-write": _last_write, "last-entry": _last_entry, "snapshot": _snapshot, "goto": _goto,
+}  # fmt: skip

@@ -1,0 +1,222 @@
+"""One run of a deterministic machine that can be repeated: where it is, and how it comes to a place of the past.
+
+A place is (number of the last event, position in user code: hardware/bytecount.py).  What comes from outside goes
+through the journal; a process that repeats the past is `silent`: its debugger stops nowhere, its views write nothing.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+
+from machine.hardware.bytecount import FAR
+from machine.hardware.cpu import RIP
+from machine.kernel.abi.signal import SIGTRAP
+from machine.observe.gdb.stops import Stop
+from machine.observe.travel.journal import Failed, Journal
+
+if TYPE_CHECKING:
+    from machine.events import Event
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.task.task import Task
+    from machine.observe.gdb.control import Control
+
+TICK = 1_000_000
+"""Bytes of code between two ticks: what 50,000 blocks have, about."""
+KINDS = (
+    "fault", "syscall_enter", "syscall_exit", "driver_call", "vma", "signal", "task", "switch", "interrupt",
+    "register", "printk", "oops",
+)  # fmt: skip
+"""The events that are counted; they are always heard, so that numbers don't depend on who listens besides."""
+_WRITES = ("write", "pwrite")
+NEAR = 64
+"""Bytes of code before a place that are stepped through to find the instruction before it."""
+_REMEMBERED = 4096
+_SHARED = struct.Struct("<qq")
+
+
+class Place(NamedTuple):
+    """An instruction of the run: after how many events, at which position."""
+
+    number: int
+    position: int
+
+
+class Timeline:
+    """`control` may be set later; `mute(on)` silences the views."""
+
+    def __init__(self, kernel: Kernel, journal: Journal, mute: Callable[[bool], None]) -> None:
+        self.kernel = kernel
+        self.journal = journal
+        self.control: Optional[Control] = None
+        self.count = kernel.cpu.count_bytes()
+        self.number = 0
+        self.seq = 0
+        """`seq` of the last event: what the user sees in --events."""
+        self.silent = False
+        self.on_event: Optional[Callable[[str, Event], None]] = None
+        """Called after each event: by who goes to a place, and who takes snapshots."""
+        self.after: Optional[Callable[[], None]] = None
+        """What to do at the position `goal`."""
+        self.goal = FAR
+        self.hit: Optional[tuple[Task, int]] = None
+        """A breakpoint at which the engine has just stopped."""
+        self.decisions: dict[Place, int] = {}
+        """Signals that the debugger's user did not let through as they were: 0 for none."""
+        self.reenter = False
+        """The engine was only stopped so that watched pages can be closed."""
+        self.moments: deque[Place] = deque(maxlen=_REMEMBERED)
+        """The last events before which user code had run."""
+        self._mute = mute
+        self._frontier = mmap.mmap(-1, _SHARED.size)
+        """Number and `seq` of the newest event that any process of the session has seen."""
+        self._last_tick = 0
+        self._near, self._tried = False, -1
+        kernel.host = self._host
+        self.count.on_stop = self._stopped
+        for kind in KINDS:
+            kernel.events.listen(kind, lambda event, kind=kind: self._heard(kind, event))  # type: ignore[misc]
+        self._plan()
+
+    @property
+    def here(self) -> Place:
+        """Where the machine is, while the kernel or nobody runs."""
+        return Place(self.number, self.count.position)
+
+    # -- from outside ------------------------------------------------------------------------------
+
+    def _host(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`Kernel.host`: from the journal, or the host's answer, which goes there."""
+        known = self.journal.next_call()
+        if known is not None:
+            name, result = known
+            if name != function.__name__:
+                raise RuntimeError(f"the run does not repeat: {function.__name__} where {name} was recorded")
+            if isinstance(result, Failed):
+                raise OSError(int(result), name)
+            if name in _WRITES and self.number >= self.frontier:  # recorded by another session: nobody has seen it yet
+                descriptor, data, *position = arguments
+                function(descriptor, data[:result], *position)
+            return result
+        try:
+            result = function(*arguments)
+        except OSError as failure:
+            self.journal.add_call(function.__name__, Failed(failure.errno or 5))
+            raise
+        self.journal.add_call(function.__name__, result)
+        return result
+
+    # -- events ------------------------------------------------------------------------------------------
+
+    @property
+    def frontier(self) -> int:
+        """Number of the newest event that was ever shown."""
+        return int(_SHARED.unpack_from(self._frontier)[0])
+
+    @property
+    def last_seq(self) -> int:
+        """Its `seq`."""
+        return int(_SHARED.unpack_from(self._frontier)[1])
+
+    def forget_future(self) -> None:
+        """The user changes something: what was recorded after this will not come again."""
+        self.journal.cut()
+        _SHARED.pack_into(self._frontier, 0, self.number, self.seq)
+
+    def _heard(self, kind: str, event: Event) -> None:
+        self.number += 1
+        self.seq = event.seq
+        position = self.count.position
+        if not self.moments or self.moments[-1].position != position:
+            self.moments.append(Place(self.number, position))
+        if self.number > self.frontier:
+            _SHARED.pack_into(self._frontier, 0, self.number, self.seq)
+        elif self.number == self.frontier:
+            self._mute(False)
+        if self.on_event is not None:
+            self.on_event(kind, event)
+
+    def replaying(self) -> None:
+        """This process has been started from a snapshot: until the frontier nothing is shown."""
+        self._mute(self.number < self.frontier)
+
+    # -- user code ---------------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        known = self.journal.next_tick()
+        tick = self._last_tick + TICK if known is None else known
+        self.count.stop_at(min(tick, self.goal))
+
+    def go_to(self, position: int, then: Callable[[], None], near: bool = False) -> None:
+        """Call `then`, in the hub, when user code has come to `position` (`near`: to the block that passes it); nothing
+        else runs before it returns."""
+        self.goal, self.after, self._near, self._tried = position, then, near, -1
+        self._plan()
+
+    def _stopped(self) -> bool:
+        """The engine has stopped, in the hub."""
+        sched, count = self.kernel.sched, self.count
+        task = sched.current
+        if task is None:
+            return False
+        if self.hit is not None:
+            (task, address), self.hit = self.hit, None
+            if self.control is not None and sched.loaded is task:
+                self.control.hit(task, address)
+            return self._goes_on(task)
+        if not count.reached:
+            if self.reenter and self.control is not None:
+                self.reenter = False
+                self.control.watches.close()
+                return self._goes_on(task)
+            return False
+        stuck = count.limit == self.goal and (self._near or self._tried == count.position)
+        if count.position >= self.goal or stuck:
+            then, self.goal, self.after = self.after, FAR, None
+            self._plan()
+            if then is not None:
+                then()
+            return self._goes_on(task)
+        known = self.journal.next_tick()
+        if count.position < count.limit and count.limit in (self.goal, known):
+            self._tried = count.position
+            count.approach()
+            return True
+        self._last_tick = count.position
+        self.journal.tick(count.position)
+        self._plan()
+        if count.each is not None:
+            count.approach()
+        count.tick = True
+        return False
+
+    def _goes_on(self, task: Task) -> bool:
+        sched = self.kernel.sched
+        busy = sched.need_resched or sched.has_actions() or task.sigpending or task.work or sched.until()
+        return not busy and sched.current is task
+
+    def instructions(self, until: int, each: Callable[[int], None], then: Callable[[], None]) -> None:
+        """From here one by one to `until`; `each` gets the positions."""
+        self.count.each = each
+
+        def reached() -> None:
+            self.count.each = None
+            then()
+
+        self.go_to(until, reached)
+        self.count.approach()
+
+    def stop_now(self, text: str, detail: bytes) -> None:
+        """In the hub, the current task in user mode: the debugger has the word."""
+        task = self.kernel.sched.current
+        assert task is not None
+        self.silent = False
+        if self.control is not None:
+            if task.tgid not in self.control.inferiors:
+                self.control.attach(task.tgid)
+            self.control.siginfo.pop(task, None)
+            stop = Stop(SIGTRAP, detail, said=text, address=self.kernel.cpu.regs[RIP])
+            self.kernel.sched._run_kernel(task, (self.control.stop, (task, stop)))

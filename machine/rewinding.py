@@ -1,0 +1,200 @@
+"""``--rewind``, ``--record`` and ``nopage replay``: sessions of a deterministic machine that can be repeated.
+
+With --rewind this process only watches: the machine runs in a child, and going back lets another one take over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Optional
+
+from machine.errors import ConfigError
+from machine.observe.output import Output
+from machine.observe.travel.journal import Journal, load
+from machine.observe.travel.snapshots import Base, Snapshots, die_with_parent
+from machine.observe.travel.timeline import Timeline
+from machine.observe.travel.travel import Travel
+from machine.options import split_command
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from machine.machine import Machine
+
+REPLAY = """\
+usage: nopage replay [OPTIONS] FILE
+
+Run what nopage run --record FILE has recorded once more: with the same input, and so with the same events, whatever the
+time and the terminal. OPTIONS are those of nopage run, besides the recorded ones: --events, --faults, --rewind with
+--break-on or --gdb, ... What is recorded is input, not programs and drivers: they must be what they were.
+"""
+LOST = 125
+_POLL = 0.05
+
+
+class Travelling:
+    """What a session does about it: `start` when the machine is there, `debugged` by its debugger, `close`."""
+
+    def __init__(self, chosen: Namespace, base: Optional[Base]) -> None:
+        _refuse(chosen)
+        self._base = base
+        self._record: Optional[str] = chosen.record
+        self._words: Sequence[str] = chosen.words
+        self.journal: Journal = chosen.journal or Journal()
+        if self._record is not None:
+            try:
+                self._file = open(self._record, "wb")  # noqa: SIM115
+            except OSError as error:
+                raise ConfigError(f"--record {self._record}: {error.strerror}") from None
+
+    def start(self, machine: Machine, outputs: dict[str, Output]) -> None:
+        """The machine has its views, and has run nothing yet."""
+
+        def mute(on: bool) -> None:
+            for each in outputs.values():
+                each.muted = on
+
+        def flush() -> None:
+            for each in outputs.values():
+                each.flush()
+
+        self.timeline = Timeline(machine.kernel, self.journal, mute)
+        self.travel = None if self._base is None else Travel(self.timeline, Snapshots(self._base, flush))
+
+    def debugged(self, front: Any) -> None:
+        """By gdb's server or the prompt."""
+        if self.travel is not None:
+            front.travel = self.travel
+            self.travel.watch(front)
+
+    def close(self) -> None:
+        """The machine has ended: the recording is written."""
+        if self._record is not None:
+            with self._file as stream:
+                self.journal.save(stream, {"words": list(self._words), "cwd": os.getcwd()})
+
+
+def _refuse(chosen: Namespace) -> None:
+    option = "--rewind" if chosen.rewind else "--record"
+    for name, value in (("--perfetto", chosen.perfetto), ("--drcov", chosen.drcov), ("--timeout", chosen.timeout)):
+        if value is not None and chosen.rewind:
+            raise ConfigError(f"{option} and {name} don't go together")
+    if any(bind[2] for bind in chosen.binds or ()):
+        raise ConfigError(f"{option}: what the guest writes to a :rw bind can't be taken back; bind it without :rw")
+
+
+def recorded_run(path: str, more: Sequence[str]) -> tuple[list[str], Journal]:
+    """(words of the command line with `more` options, what came from outside) of a file of --record.  ConfigError."""
+    try:
+        header, journal = load(path)
+        options, program = split_command([str(word) for word in header["words"]])
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return [*options, *more, *(["--", *program] if program else [])], journal
+
+
+# -- the supervisor ------------------------------------------------------------------------------------------
+
+
+def supervised(run: Callable[[Base], int]) -> int:
+    """Run a session in a child whose successors may end it; its exit status.
+
+    All processes of the session end with this one: they wait for the end of a pipe of ours, or are children of those.
+    """
+    directory = tempfile.mkdtemp(prefix="nopage-")
+    life_read, life_write = os.pipe()
+    news_read, news_write = os.pipe()
+    first = os.fork()
+    if first == 0:
+        os.close(life_write)
+        os.close(news_read)
+        die_with_parent()
+        base = Base(directory, life_read, lambda: _tell(news_write, f"pid {os.getpid()}"))
+        _end(news_write, run, base)
+    os.close(life_read)
+    os.close(news_write)
+    fcntl.fcntl(news_read, fcntl.F_SETFL, os.O_NONBLOCK)
+    try:
+        return _watch(first, news_read)
+    finally:
+        os.close(life_write)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _tell(news: int, text: str) -> None:
+    os.write(news, text.encode() + b"\n")
+
+
+def _end(news: int, run: Callable[[Base], int], base: Base) -> None:
+    import sys
+    import traceback
+
+    status = LOST
+    try:
+        status = run(base)
+    except SystemExit as failure:
+        status = failure.code if isinstance(failure.code, int) else LOST
+    except ConfigError as error:
+        sys.stderr.write(f"nopage: {error}\n")
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        _tell(news, f"end {status}")
+        os._exit(0)
+
+
+def _watch(pid: int, news: int) -> int:
+    """The status that one of the processes ends with; `pid` is the machine until another one says so."""
+    machine = [pid]
+    handlers: dict[int, Any] = {
+        number: signal.signal(number, lambda signo, _frame: _forward(machine[0], signo))
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
+    }
+    for quiet in (signal.SIGINT, signal.SIGQUIT):  # the terminal gives them to the machine too
+        handlers[quiet] = signal.signal(quiet, signal.SIG_IGN)
+    text = b""
+    try:
+        while True:
+            alive = _is_alive(machine[0])
+            try:
+                text += os.read(news, 4096)
+            except BlockingIOError:
+                pass
+            *lines, text = text.split(b"\n")
+            for line in lines:
+                what, _, value = line.partition(b" ")
+                if what == b"end":
+                    return int(value)
+                machine[0] = int(value)
+                alive = True
+            if not alive:
+                return LOST
+            time.sleep(_POLL)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _forward(pid: int, signo: int) -> None:
+    try:
+        os.kill(pid, signo)
+    except ProcessLookupError:
+        pass
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False

@@ -1,0 +1,200 @@
+"""--rewind: positions, snapshots, back by an instruction, to a stop, to an event; who wrote this; recordings."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from machine import Machine
+from machine.observe.travel.journal import Journal
+from machine.observe.travel.timeline import Timeline
+from tests.conftest import build
+from tests.gdb.conftest import TOP, Debugged, line_of, needs_gdb, program
+
+SPIN = TOP / "tests" / "guest" / "engine" / "spin.c"
+
+
+def nopage(*words: str | Path, stdin: str = "", verb: str = "run") -> subprocess.CompletedProcess[str]:
+    """``nopage VERB``, which has a minute and a half."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "machine", verb, *map(str, words)], cwd=TOP, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        out, err = process.communicate(stdin, timeout=90)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def rewound(commands: str, path: Path, *words: str | Path, stdin: str = "") -> tuple[int, str, str]:
+    """(status, output, what nopage said) of a run that goes back and forth."""
+    path.write_text(commands)
+    done = nopage("--rewind", "--commands", path, *words, stdin=stdin)
+    return done.returncode, done.stdout, done.stderr
+
+
+def positions(path: Path, stepped: bool) -> list[tuple[str, int]]:
+    """(event, position) of a run, all at once or instruction by instruction."""
+    seen: list[tuple[str, int]] = []
+    with Machine(deterministic=True) as machine:
+        timeline = Timeline(machine.kernel, Journal(), lambda _on: None)
+
+        def on_event(kind: str, _event: Any) -> None:
+            seen.append((kind, timeline.count.position))
+            if stepped:
+                timeline.instructions(1 << 60, lambda _position: None, lambda: None)
+
+        timeline.on_event = on_event
+        result = machine.run([str(path)], timeout=120)
+        assert (result.exit, result.stdout) == (7, b"12 6\n")
+    return seen
+
+
+def test_positions_do_not_depend_on_how_code_is_run(target: str) -> None:
+    """The same event comes at the same position, whether code runs in blocks or by instructions.  # E7"""
+    path = program("many.c", target)
+    assert positions(path, False) == positions(path, True)
+
+
+def test_back_from_a_fault(target: str, tmp_path: Path) -> None:
+    """To the instruction before it, further, forth again; to the beginning; to an event; and who wrote it.  # F3"""
+    hole = program("hole.c", target)
+    status, _, text = rewound(
+        "x/i $pc\nreverse-step\nreverse-step\nreverse-step\nstep 2\nc\nreverse-continue\nreverse-step\n"
+        "reverse-continue\ngoto 20\nlast-write $sp\nlast-entry $sp\nsnapshot\ngoto 99999\nc\nc\n",
+        tmp_path / "commands", "--device", "scullp", "--break-on", "fault:driver=scullp", "--break-on", "signal:BUS",
+        hole,
+    )  # fmt: skip
+    assert status == 135, text
+    answers = dict(enumerate(text.split("nopage> ")))
+    places = [re.findall(r"=> (0x[0-9a-f]+)", answers[index]) for index in range(2, 6)]
+    assert all(len(each) == 1 for each in places), text
+    assert places[0] == places[3], "three back and two forth"
+    assert len({each[0] for each in places}) == 3, text
+    assert answers[6].startswith("c\nfault ") and "scullp.nopage" in answers[6], text
+    assert "the beginning of the recorded run" in answers[7] and "_start" in answers[7], text
+    assert "this is where the recorded run begins" in answers[8], text
+    assert "this is where the recorded run begins" in answers[9], text
+    assert answers[10].startswith("goto 20\nat event 20\n"), text
+    assert re.search(r"was written by hole\[2\] after event \d+, instruction 0x", answers[11]), text
+    assert re.search(r"absent -> [0-9a-f]{16} P RW US", answers[12]), text
+    assert re.search(r"there are \d:\nevent 1, 0 bytes", answers[13]), text
+    assert "event 99999 has not happened yet" in answers[14], text
+    assert "fault " in answers[15] and "nopage: hole (pid 2): SIGBUS" in text, text
+
+
+def test_the_same_stream_after_going_back(tmp_path: Path) -> None:
+    """Threads that contend and spin: the events of a run that went back and forth, and of one that did not, are the
+    same bytes; what was printed is printed once.  # F2"""
+    path = build(SPIN, target="x86_64")
+    texts, files = ("c\n", "goto 300\nreverse-step\nreverse-step\nstep 3\nreverse-continue\ngoto 900\nc\nc\n"), []
+    for number, commands in enumerate(texts):
+        files.append(tmp_path / f"events{number}")
+        status, out, text = rewound(
+            commands, tmp_path / "commands", "--events", files[-1], "--break-on", "syscall:exit_group", path
+        )
+        assert (status, out) == (0, "counted 40000, alarm seen, peer seen\n"), text
+    assert text.count("at event") == 2 and text.count("reverse-step\n=> 0x") == 2, text
+    assert files[0].read_bytes() == files[1].read_bytes() and len(files[0].read_bytes()) > 1_000_000
+
+
+def test_input_and_output_once(tmp_path: Path) -> None:
+    """What was read from a pipe is there again, what was written to a file is not written again.  # E4"""
+    out = tmp_path / "out"
+    status, _, text = rewound(
+        "reverse-continue\nc\nreverse-continue\nc\nc\n", tmp_path / "commands", "--break-on", "syscall:exit_group",
+        "--strace", "cat", stdin="one\ntwo\n",
+    )  # fmt: skip
+    assert status == 0 and text.count('read(0, "one\\ntwo\\n"') == 1, text
+    with out.open("w") as stream:
+        done = subprocess.run(
+            [sys.executable, "-m", "machine", "run", "--rewind", "--break-on", "syscall:exit_group", "--commands",
+             str(tmp_path / "commands"), "cat"],
+            cwd=TOP, input="one\ntwo\n", stdout=stream, stderr=subprocess.PIPE, text=True, timeout=90, check=True,
+        )  # fmt: skip
+    assert out.read_text() == "one\ntwo\n", done.stderr
+    assert done.stderr.count("the beginning of the recorded run") == 2
+
+
+def test_nothing_is_left() -> None:
+    """Killed, the session takes its snapshots and the machine with it.  # F3"""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "machine", "run", "--rewind", "--break-on", "oops", "cat"],
+        cwd=TOP, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    time.sleep(2)
+    ours = children(process.pid)
+    assert len(ours) >= 2
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    end = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{pid}") for pid in ours):
+        assert time.monotonic() < end, ours
+        time.sleep(0.1)
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for each in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if each.read_text().rpartition(")")[2].split()[1] == str(pid):
+                found += [int(each.parent.name), *children(int(each.parent.name))]
+    return found
+
+
+@pytest.mark.parametrize("words", [("--perfetto", "x"), ("--timeout", "3"), ("--bind", "/tmp:/x:rw")])
+def test_what_can_not_be_taken_back(words: tuple[str, str]) -> None:
+    """Refused, and why.  # F3"""
+    done = nopage("--rewind", *words, "hello")
+    assert done.returncode == 125 and "--rewind" in done.stderr, done.stderr
+
+
+def test_a_recording(tmp_path: Path) -> None:
+    """The same bytes of events, without the input; with a debugger that goes back; a damaged file.  # F2"""
+    first, second = tmp_path / "first", tmp_path / "second"
+    recording = tmp_path / "recording"
+    done = nopage("--record", recording, "--events", first, "sh", "-c", "read a; echo got $a; head -c3", stdin="x\nabc")
+    assert (done.returncode, done.stdout) == (0, "got x\nabc"), done.stderr
+    done = nopage("--events", second, recording, verb="replay")
+    assert (done.returncode, done.stdout) == (0, "got x\nabc"), done.stderr
+    assert first.read_bytes() == second.read_bytes() and first.stat().st_size > 10_000
+    (tmp_path / "commands").write_text("reverse-continue\nc\nc\n")
+    options = ("--rewind", "--break-on", "syscall:exit_group,comm=sh", "--commands", tmp_path / "commands")
+    done = nopage(*options, recording, verb="replay")
+    assert (done.returncode, done.stdout) == (0, "got x\nabc"), done.stderr
+    assert "the beginning of the recorded run" in done.stderr
+    recording.write_bytes(recording.read_bytes()[:-3])
+    done = nopage(recording, verb="replay")
+    assert done.returncode == 125 and "is damaged" in done.stderr
+    done = nopage(first, verb="replay")
+    assert done.returncode == 125 and "no recording" in done.stderr
+
+
+@needs_gdb
+def test_gdb_goes_back(target: str) -> None:
+    """reverse-continue to breakpoints and watchpoints, reverse-stepi, the beginning, monitor goto, the end.  # F3"""
+    with Debugged(program("many.c", target), options=("--rewind",)) as session:
+        text = session.gdb(
+            "break twice", "continue", "continue", "p x", "reverse-continue", "p x", "reverse-stepi", "reverse-stepi",
+            "watch counter", "continue", "continue", "p counter", "reverse-continue", "p counter", "delete",
+            "monitor snapshot", "reverse-continue", "p $pc == &_start", "monitor goto 4",
+            "maintenance flush register-cache", "continue",
+        )  # fmt: skip
+        status, out, err = session.end()
+    found = re.findall(r"\$\d+ = (\d+)", text)
+    assert found == ["2", "1", "1", "0", "1"], text
+    assert "Old value = 0\nNew value = 1" in text and "Old value = 1\nNew value = 0" in text, text
+    assert "No more reverse-execution history" in text and "at event 4" in text, text
+    assert f"many.c:{line_of('many.c', 'counts')}" in text, text
+    assert (status, out) == (7, "12 6\n"), err
