@@ -85,6 +85,8 @@ def _refuse(chosen: Namespace) -> None:
     for name, value in (("--perfetto", chosen.perfetto), ("--drcov", chosen.drcov), ("--timeout", chosen.timeout)):
         if value is not None and chosen.rewind:
             raise ConfigError(f"{option} and {name} don't go together")
+    if chosen.verb == "watch":
+        raise ConfigError(f"{option} is for nopage run and nopage debug")
     if any(bind[2] for bind in chosen.binds or ()):
         raise ConfigError(f"{option}: what the guest writes to a :rw bind can't be taken back; bind it without :rw")
 

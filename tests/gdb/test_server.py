@@ -277,7 +277,7 @@ def test_a_fault_in_a_hole(target: str) -> None:
     assert re.search(r"PTE +absent", text) or re.search(r"P[MD].* absent", text), text
     assert re.search(r"fault \d+  hole\[2\] .*scullp\.nopage.*SIGBUS", text), text
     assert "owner anonymous, count 1, mapped 1 times" in text and "/dev/scullp0" in text, text
-    assert "no such command: nonsense" in text and "can't go back yet" in text, text
+    assert "no such command: nonsense" in text and "can't go back: start it with --rewind" in text, text
     assert status == 135 and "SIGBUS (BUS_ADRERR)" in err
 
 
