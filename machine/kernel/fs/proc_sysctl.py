@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 from machine.kernel.abi.errno import EINVAL, EPERM, Errno
 from machine.kernel.fs.proc import Entry, Text
+from machine.kernel.fs.proc_sysctl_fixed import FIXED
 from machine.kernel.ipc import msg, sem, shm
 from machine.kernel.sysctl import DEFAULTS, RANGES
 
 if TYPE_CHECKING:
+    from machine.kernel.fs.file import file
     from machine.kernel.kernel import Kernel
+    from machine.kernel.task.task import task_struct
 
 
 def _setting(name: str) -> Entry:
@@ -97,7 +100,38 @@ def _constant(text: str) -> Callable[[Kernel], Text]:
     return lambda _kernel: text + "\n"
 
 
+def _tainted(kernel: Kernel) -> Text:
+    """Modules that are no part of Linux are loaded: TAINT_OOT_MODULE."""
+    return "4096\n" if kernel.modules else "0\n"
+
+
+def _file_nr(kernel: Kernel) -> Text:
+    """Open files, free ones, and how many there may be."""
+    opened = {id(filp) for task in kernel.tasks.values() for filp in _files_of(task)}
+    return f"{len(opened)}\t0\t9223372036854775807\n"
+
+
+def _files_of(task: task_struct) -> list[file]:
+    files = getattr(task, "files", None)
+    return [] if files is None else list(files.fds.values())
+
+
+def _drop_caches(kernel: Kernel, data: bytes) -> None:
+    """1: pages of files that can be read again; 2: what else could be, of which there is nothing (fs/drop_caches.c)."""
+    if kernel.current is not None and kernel.current.euid:
+        raise Errno(EPERM)
+    text = data.strip(b" \t\n\0")
+    if text not in (b"1", b"2", b"3", b"4"):
+        raise Errno(EINVAL)
+    if int(text) & 1:
+        kernel.vfs.shrink(1 << 60)
+
+
 SYSCTLS: dict[str, Entry] = {
+    **{f"sys/{name}": Entry(0o444, _constant(text)) for name, text in FIXED.items()},
+    "sys/fs/file-nr": Entry(0o444, _file_nr),
+    "sys/kernel/tainted": Entry(0o444, _tainted),
+    "sys/vm/drop_caches": Entry(0o200, _constant("0"), _drop_caches),
     **{f"sys/{name}": _setting(name) for name in DEFAULTS},
     "sys/fs/file-max": Entry(0o444, _constant("9223372036854775807")),
     "sys/vm/min_free_kbytes": Entry(0o444, _min_free),

@@ -191,7 +191,13 @@ def _setgroups(_task: task_struct) -> Text:
     return "allow\n"
 
 
+def _timerslack(task: task_struct) -> Text:
+    """Nanoseconds (PR_SET_TIMERSLACK)."""
+    return f"{task.timer_slack}\n"
+
+
 FILES: dict[str, TaskEntry] = {
+    "timerslack_ns": TaskEntry(0o666, _timerslack),
     "auxv": TaskEntry(0o400, _auxv),
     "cgroup": TaskEntry(0o444, _cgroup),
     "cmdline": TaskEntry(0o444, _cmdline),
