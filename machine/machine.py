@@ -273,7 +273,8 @@ class Machine(Programs):
         return self.kernel.log.lines()
 
     def check_clean(self) -> list[str]:
-        """What is wrong after all programs ended: lost frames, counts, free lists; empty when clean.
+        """What is wrong after all programs ended: lost frames, counts, free lists, a device model that has raised and
+        nobody has heard of it; empty when clean.
 
         Processes that outlive the one that was waited for have a second to end.
         """
@@ -281,7 +282,12 @@ class Machine(Programs):
 
         with self.entered():
             settle(self.kernel, SETTLE_SECONDS)
-            return check_clean(self.kernel, self.baseline)
+            complaints = check_clean(self.kernel, self.baseline)
+        if self.kernel.bus.failures:  # of a program that nobody has waited for
+            from machine.failures import device_failure
+
+            complaints.append(str(device_failure(self.kernel, None)))
+        return complaints
 
     # -- the end -----------------------------------------------------------------------------------------
 

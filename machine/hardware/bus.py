@@ -116,7 +116,7 @@ class Bus:
         """Take a block off; ValueError when it is on no address."""
         mine = [each for each in self.blocks if each.block is block]
         if not mine:
-            raise ValueError(f"{block.name} is not on the bus")
+            raise ValueError(_text("not_on_the_bus", block.name))
         for each in mine:
             self.blocks.remove(each)
             block.bus = None
@@ -135,25 +135,25 @@ class Bus:
         """Undo `attach_memory`; ValueError when no device memory starts there."""
         mine = [each for each in self.memories if each.start == physical]
         if not mine:
-            raise ValueError(f"there is no device memory at {physical:#x}")
+            raise ValueError(_text("no_device_memory", physical))
         self.memories.remove(mine[0])
         if self.cpu is not None:
             self.cpu.unmap_memory(physical, len(mine[0].data))
 
     def _check(self, physical: int, size: int, name: str) -> None:
         if physical % PAGE_SIZE:
-            raise ValueError(f"{name} can't be at {physical:#x}: not the start of a page")
+            raise ValueError(_text("not_at_a_page", name, physical))
         end = physical + size
         if end > PHYSICAL_END:
-            raise ValueError(f"{name} can't be at {physical:#x}: beyond the processor's addresses")
+            raise ValueError(_text("beyond_addresses", name, physical))
         if any(start < end and physical < stop for start, stop in self.ram.pieces):
-            raise ValueError(f"{name} can't be at {physical:#x}: there is RAM")
+            raise ValueError(_text("in_ram", name, physical))
         for each in self.blocks:
             if each.start < end and physical < each.end:
-                raise BusConflict(f"{name} can't be at {physical:#x}: {each.block.name} is at {each.start:#x}")
+                raise BusConflict(_text("on_another", name, physical, each.block.name, each.start))
         for memory in self.memories:
             if memory.start < end and physical < memory.start + len(memory.data):
-                raise BusConflict(f"{name} can't be at {physical:#x}: device memory is at {memory.start:#x}")
+                raise BusConflict(_text("on_another", name, physical, "device memory", memory.start))
 
     def taken(self, physical: int, size: int) -> bool:
         """Whether RAM or a device is somewhere in the range."""
@@ -313,6 +313,12 @@ class Bus:
                     self.on_record(pid, rip)
             if listener is not None:
                 listener(access)
+
+
+def _text(text: str, *facts: Any) -> str:
+    from machine.testing import messages
+
+    return str(getattr(messages, text)(*facts))
 
 
 def _words(physical: int, count: int) -> Iterator[tuple[int, int]]:

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Optional
 
-from machine.hardware.pci_bar import Bar, Capability, PciError, Rom
+from machine.hardware.pci_bar import Bar, Capability, PciError, Rom, wrong_card
 
 from machine.hardware.pci_regs import (  # isort: skip
     PCI_BASE_ADDRESS_0,
@@ -127,7 +127,7 @@ class PciFunction:
                 self.bars[number] = bar
             number += 2 if bar is not None and bar.bits == 64 else 1
         if number > self.bar_count():
-            raise PciError(f"{type(self).__name__}: {number} base address registers, there are {self.bar_count()}")
+            raise wrong_card("too_many_bars", type(self), number, self.bar_count())
 
     @staticmethod
     def bar_count() -> int:
@@ -181,7 +181,7 @@ class PciFunction:
         at, pointer = 0x40, PCI_CAPABILITY_LIST
         for each in listed:
             if at + 2 + len(each.body) > CONFIG_SIZE:
-                raise PciError(f"{type(self).__name__}: the capabilities don't fit the config space")
+                raise wrong_card("too_many_capabilities", type(self))
             self.config[pointer] = at
             self.config[at] = each.id
             self.config[at + 2 : at + 2 + len(each.body)] = each.body
@@ -282,7 +282,7 @@ class PciFunction:
 
     def _may_pull(self) -> bool:
         if not self.irq_pin and not self.msi_at:
-            raise PciError(f"{type(self).__name__} has no interrupt: set its irq_pin, or msi")
+            raise wrong_card("no_interrupt_pin", type(self))
         return bool(self.irq_pin) and not self.command & PCI_COMMAND_INTX_DISABLE
 
     def _drive(self) -> None:
@@ -340,5 +340,5 @@ class PciFunction:
 
     def _host(self) -> PciHost:
         if self.host is None:
-            raise PciError(f"{type(self).__name__} is in no machine")
+            raise wrong_card("card_in_no_machine", type(self))
         return self.host

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from machine.hardware.pci_regs import (  # isort: skip
     PCI_BASE_ADDRESS_MEM_PREFETCH, PCI_BASE_ADDRESS_MEM_TYPE_64, PCI_BASE_ADDRESS_SPACE_IO,
@@ -14,6 +14,13 @@ from machine.hardware.registers import RegisterBlock, Touch
 
 class PciError(Exception):
     """A card is declared wrongly."""
+
+
+def wrong_card(text: str, *facts: Any) -> PciError:
+    """The error whose words are `messages.TEXT(*facts)`."""
+    from machine.testing import messages
+
+    return PciError(getattr(messages, text)(*facts))
 
 
 class Capability(NamedTuple):
@@ -48,9 +55,9 @@ class Bar:
         self.size = size or 1 << max(0, behind - 1).bit_length()
         least, most = (4, 256) if io else (PAGE_SIZE, 1 << bits - 1)
         if self.size & self.size - 1 or not least <= self.size <= most:
-            raise PciError(f"a BAR takes a power of two from {least} to {most:#x} bytes, not {self.size:#x}")
+            raise wrong_card("wrong_bar_size", least, most, self.size)
         if behind > self.size or memory % PAGE_SIZE or bits not in (32, 64) or (memory and (io or block is not None)):
-            raise PciError(f"BAR of {self.size:#x} bytes: {behind:#x} bytes behind it can't be, with {bits} bits")
+            raise wrong_card("wrong_bar", self.size, behind, bits)
         self.block = block
         self.memory = memory
         self.prefetchable = prefetchable

@@ -145,7 +145,9 @@ class PciHost:
         """Put a function into a slot of bus 0, or of the bus behind `bridge`.  ValueError: the slot is taken."""
         slots = self.root if bridge is None else bridge.behind
         if devfn in slots:
-            raise ValueError(f"slot {devfn >> 3:02x}.{devfn & 7} is taken by {type(slots[devfn]).__name__}")
+            from machine.testing import messages
+
+            raise ValueError(messages.slot_is_taken(devfn, type(slots[devfn])))
         slots[devfn] = function
         function.host, function.bridge, function.devfn = self, bridge, devfn
         if function.irq_pin and not function.irq:
@@ -341,7 +343,9 @@ def parse_slot(text: str) -> tuple[int, int]:
     """(bus, devfn) of ``0000:01:02.0``, ``01:02.0``, ``02.0`` (bus 0).  ValueError."""
     match = re.fullmatch(r"(?:(?:0000:)?([0-9a-fA-F]{1,2}):)?([0-9a-fA-F]{1,2})(?:\.([0-7]))?", text)
     if match is None or int(match[2], 16) > 31:
-        raise ValueError(f"'{text}' is no PCI slot; write it like 00:04.0 (bus, device 00 to 1f, function 0 to 7)")
+        from machine.testing import messages
+
+        raise ValueError(messages.no_such_slot(text))
     return int(match[1] or "0", 16), int(match[2], 16) << 3 | int(match[3] or "0")
 
 

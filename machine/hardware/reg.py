@@ -250,7 +250,9 @@ class ArrayValues:
 
     def _reg(self, index: int) -> Reg:
         if not -self._array.count <= index < self._array.count:
-            raise IndexError(f"{self._array.name}[{index}]: there are {self._array.count}")
+            from machine.testing import messages
+
+            raise IndexError(messages.no_such_element(self._array, index))
         return self._array.reg(index % self._array.count)
 
     @overload

@@ -275,3 +275,30 @@ def test_an_exception_under_the_kernels_hands(machine_clean: Make, timer: Path) 
         "  the machine was stopped, and everything in it killed",
     ]
     assert m.run(["/bin/true"], timeout=60).exit == 0
+
+
+def test_programs_that_are_held(machine_clean: Make, timer: Path) -> None:
+    """Whoever runs the machine hears of it; the wait for the program has its result; and it is heard once."""
+    m = machine_clean(deterministic=True)
+    m.attach("/dev/mem@0xfe000000", Divider)
+    held = m.start([str(timer), "/dev/mem", "0xfe000000", "divide", "handler"], stdin=b"")
+    with pytest.raises(DeviceError, match="raised ZeroDivisionError"):
+        m.run_until(us=1_000_000)
+    assert held.wait(60).stdout == b"0\nsignal 7 at register 0\n"
+    held = m.start([str(timer), "/dev/mem", "0xfe000000", "divide", "handler"], stdin=b"")
+    with pytest.raises(DeviceError) as caught:
+        held.wait(60)
+    assert caught.value.result.exit == 3  # type: ignore[attr-defined]
+    assert m.check_clean() == []
+
+
+def test_what_nobody_waited_for_is_unclean(timer: Path) -> None:
+    with Machine(deterministic=True, check_invariants=True) as m:
+        m.attach("/dev/mem@0xfe000000", Divider)
+        m.start([str(timer), "/dev/mem", "0xfe000000", "divide", "handler"], stdin=b"")
+        (line,) = m.check_clean()
+        assert told(DeviceError(line))[1:] == [
+            "  FILE in divide: self.count = 1000 // self.period",
+            "  the program got SIGBUS",
+        ]
+        assert m.check_clean() == []

@@ -11,6 +11,9 @@ import pytest
 
 from machine import Machine
 from machine.errors import ConfigError
+from machine.hardware.bus import Bus
+from machine.hardware.pci import Bar, Capability, PciError, PciFunction
+from machine.hardware.ram import Ram
 from machine.testing import ANY, Field, Fifo, Memory, Reg, RegArray, RegisterBlock, RegisterError, messages
 from machine.testing.buslog import BusLog
 
@@ -23,7 +26,8 @@ ACCESS = (
 
 def text_of(provoke: Callable[[], object]) -> str:
     """What is said, with this file's path and lines as FILE:N."""
-    with pytest.raises((RegisterError, ConfigError, AttributeError, ValueError, AssertionError)) as caught:
+    wrong = (RegisterError, PciError, ConfigError, AttributeError, ValueError, IndexError, AssertionError)
+    with pytest.raises(wrong) as caught:
         provoke()
     return re.sub(rf"[\w./-]*{HERE}:\d+", "FILE:N", str(caught.value))
 
@@ -303,6 +307,73 @@ def test_waves_without_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with Machine(ram=32 << 20, deterministic=True) as machine:
         assert text_of(lambda: machine.waves("out.vcd")) == (
             "out.vcd: there is no device whose registers it could show: attach it first"
+        )
+
+
+class Card(PciFunction):
+    vendor, device = 0x1234, 0x0002
+
+
+class Crowded(PciFunction):
+    def __init__(self) -> None:
+        super().__init__(bars=[Bar(4096) for _ in range(7)])
+
+
+class Wordy(PciFunction):
+    def __init__(self) -> None:
+        super().__init__(capabilities=[Capability(9, bytes(200))])
+
+
+def _bus() -> Bus:
+    made = Bus(None, Ram(32 << 20))
+    made.attach(TAKEN, 0xFE000000)
+    made.attach_memory(bytearray(4096), 0xFD000000)
+    return made
+
+
+HARDWARE: list[tuple[Callable[[], object], str]] = [
+    (lambda: _bus().attach(Timer(), 0xFE000010), "timer can't be at 0xfe000010: not the start of a page"),
+    (
+        lambda: _bus().attach(Timer(), 1 << 52),
+        "timer can't be at 0x10000000000000: beyond the processor's addresses",
+    ),
+    (lambda: _bus().attach(Timer(), 0x100000), "timer can't be at 0x100000: there is RAM"),
+    (lambda: _bus().attach(Timer(), 0xFE000000), "timer can't be at 0xfe000000: timer is at 0xfe000000"),
+    (lambda: _bus().attach(Timer(), 0xFD000000), "timer can't be at 0xfd000000: device memory is at 0xfd000000"),
+    (lambda: _bus().detach(Timer()), "timer is not on the bus"),
+    (lambda: _bus().detach_memory(0xFC000000), "there is no device memory at 0xfc000000"),
+    (lambda: Arrayed().many[4], "many[4]: there are 4"),
+    (lambda: Bar(100), "a BAR takes a power of two from 4096 to 0x80000000 bytes, not 0x64"),
+    (lambda: Bar(4096, memory=8192), "BAR of 0x1000 bytes: 0x2000 bytes behind it can't be, with 32 bits"),
+    (Crowded, "Crowded: 7 base address registers, there are 6"),
+    (Wordy, "Wordy: the capabilities don't fit the config space"),
+    (lambda: Card().raise_irq(), "Card has no interrupt: set its irq_pin, or msi"),
+    (lambda: Card().call_later(1, print), "Card is in no machine"),
+]
+
+
+class Arrayed(RegisterBlock):
+    many = RegArray(0, 4)
+
+
+@pytest.mark.parametrize(("provoke", "text"), HARDWARE)
+def test_addresses_and_cards(provoke: Callable[[], object], text: str) -> None:
+    assert text_of(provoke) == text
+
+
+def test_slots() -> None:
+    with Machine(ram=32 << 20, deterministic=True) as machine:
+        machine.plug(Card(), "00:04.0")
+        assert text_of(lambda: machine.plug(Card(), "00:04.0")) == "00:04.0: slot 04.0 is taken by Card"
+        assert text_of(lambda: machine.plug(Card(), "slot 4")) == (
+            "slot 4: 'slot 4' is no PCI slot; write it like 00:04.0 (bus, device 00 to 1f, function 0 to 7)"
+        )
+        buses = ", ".join(str(each.number) for each in machine.kernel.pci.buses)
+        assert (
+            text_of(lambda: machine.plug(Card(), "77:04.0")) == f"77:04.0: there is no PCI bus 119: there are {buses}"
+        )
+        assert text_of(lambda: machine.attach("pci:1234:0003@00:05.0/bar0", Huge)) == (
+            "00:05.0: no room for its BARs in the windows of bus 0"
         )
 
 

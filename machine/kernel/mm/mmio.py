@@ -288,4 +288,7 @@ def attach_block(kernel: Kernel, block: RegisterBlock, physical: int) -> None:
     if request_region(kernel.iomem, physical, block.size, block.name) is None:
         kernel.bus.detach(block)
         owner = kernel.iomem.find(physical)
-        raise BusConflict(f"{block.name} can't be at {physical:#x}: {owner.name if owner else 'something'} is there")
+        from machine.testing import messages
+
+        who = owner.name if owner else "something"
+        raise BusConflict(messages.in_somebodys_range(block.name, physical, who))

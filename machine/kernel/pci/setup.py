@@ -35,9 +35,11 @@ def plug(kernel: Kernel, function: PciFunction, slot: str) -> pci_dev:
 
 
 def _plug_in(core: PciCore, function: PciFunction, number: int, devfn: int) -> pci_dev:
+    from machine.testing import messages
+
     bus = next((each for each in core.buses if each.number == number), None)
     if bus is None:
-        raise ValueError(f"there is no PCI bus {number}: there are {', '.join(str(b.number) for b in core.buses)}")
+        raise ValueError(messages.no_pci_bus(number, [each.number for each in core.buses]))
     bridge = None if bus.self is None else core.host.find(bus.self.bus.number, bus.self.devfn)
     assert bridge is None or isinstance(bridge, PciBridge)
     core.host.plug(function, devfn, bridge)
@@ -45,5 +47,5 @@ def _plug_in(core: PciCore, function: PciFunction, number: int, devfn: int) -> p
     dev = core.scan_slot(bus, devfn >> 3)[0]
     core.claim(dev)
     if core.assign(dev):
-        raise ValueError(f"no room for its BARs in the windows of bus {number}")
+        raise ValueError(messages.no_room_for_bars(number))
     return dev
