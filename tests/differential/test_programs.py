@@ -21,7 +21,7 @@ RACY = {
     # names and places that differ in every run, and the order of directories
     "directories", "futex-operations", "futex-waitv", "memory-calls", "memory-holes", "pidfds", "popen-and-system",
     "pipeline-of-twenty", "descriptors-through-sockets", "generations-of-copies",
-    "one-file-three-ways", "spawn-and-popen", "faults-by-kind",
+    "area-flags", "one-file-three-ways", "spawn-and-popen", "faults-by-kind",
     "file-errnos", "limits-enforced", "process-errnos", "signal-errnos", "socket-errnos", "system-v-ipc",
     "shared-or-own", "shared-memory-objects", "tmpfile-without-name", "walking-a-tree",
 }  # fmt: skip

@@ -15,12 +15,15 @@ from machine.kernel.mm.vma import (
     VM_DONTEXPAND,
     VM_EXEC,
     VM_GROWSDOWN,
+    VM_HUGEPAGE,
     VM_IO,
     VM_LOCKED,
     VM_MAYEXEC,
     VM_MAYREAD,
     VM_MAYSHARE,
     VM_MAYWRITE,
+    VM_MERGEABLE,
+    VM_NOHUGEPAGE,
     VM_NORESERVE,
     VM_PFNMAP,
     VM_RAND_READ,
@@ -51,7 +54,8 @@ _MNEMONICS = (
     (VM_GROWSDOWN, "gd"), (VM_UFFD_MISSING, "um"), (VM_PFNMAP, "pf"), (VM_UFFD_WP, "uw"),
     (VM_LOCKED, "lo"), (VM_IO, "io"),
     (VM_SEQ_READ, "sr"), (VM_RAND_READ, "rr"), (VM_DONTCOPY, "dc"), (VM_DONTEXPAND, "de"),
-    (VM_ACCOUNT, "ac"), (VM_NORESERVE, "nr"), (VM_WIPEONFORK, "wf"), (VM_DONTDUMP, "dd"), (VM_UFFD_MINOR, "ui"),
+    (VM_ACCOUNT, "ac"), (VM_NORESERVE, "nr"), (VM_WIPEONFORK, "wf"), (VM_DONTDUMP, "dd"), (VM_HUGEPAGE, "hg"),
+    (VM_NOHUGEPAGE, "nh"), (VM_MERGEABLE, "mg"), (VM_UFFD_MINOR, "ui"),
 )  # fmt: skip
 
 

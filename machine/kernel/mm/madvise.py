@@ -43,9 +43,15 @@ from machine.kernel.mm.unmapped_area import ULONG_MAX, page_align
 from machine.kernel.mm.vma import (
     VM_DONTCOPY,
     VM_DONTDUMP,
+    VM_DONTEXPAND,
+    VM_HUGEPAGE,
     VM_IO,
     VM_LOCKED,
+    VM_MAYSHARE,
     VM_MAYWRITE,
+    VM_MERGEABLE,
+    VM_MIXEDMAP,
+    VM_NOHUGEPAGE,
     VM_PFNMAP,
     VM_RAND_READ,
     VM_READ,
@@ -56,6 +62,7 @@ from machine.kernel.mm.vma import (
     vm_area_struct,
 )  # fmt: skip
 
+_NEVER_MERGED = VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_MIXEDMAP
 _HINTS = {MADV_NORMAL: 0, MADV_RANDOM: VM_RAND_READ, MADV_SEQUENTIAL: VM_SEQ_READ}
 _KNOWN = {
     *_HINTS, MADV_WILLNEED, MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MADV_DONTFORK, MADV_DOFORK, MADV_MERGEABLE,
@@ -143,7 +150,13 @@ def _advised_flags(vma: vm_area_struct, advice: int) -> int:
         return flags | VM_WIPEONFORK
     if advice == MADV_KEEPONFORK:
         return flags & ~VM_WIPEONFORK
-    return flags  # huge and merged pages: advice about a form of storage that this machine does not have
+    if advice == MADV_HUGEPAGE:
+        return flags & ~VM_NOHUGEPAGE | VM_HUGEPAGE
+    if advice == MADV_NOHUGEPAGE:
+        return flags & ~VM_HUGEPAGE | VM_NOHUGEPAGE
+    if advice == MADV_UNMERGEABLE:
+        return flags & ~VM_MERGEABLE
+    return flags if flags & _NEVER_MERGED else flags | VM_MERGEABLE  # MADV_MERGEABLE (mm/ksm.c: ksm_madvise)
 
 
 def _remove(vma: vm_area_struct, start: int, end: int) -> None:

@@ -30,6 +30,7 @@ from machine.kernel.abi.mman import (
     MAP_PRIVATE,
     MAP_SHARED,
     MAP_SHARED_VALIDATE,
+    MAP_STACK,
     MAP_TYPE,
     PROT_EXEC,
     PROT_READ,
@@ -50,6 +51,7 @@ from machine.kernel.mm.vma import (
     VM_MAYREAD,
     VM_MAYSHARE,
     VM_MAYWRITE,
+    VM_NOHUGEPAGE,
     VM_NORESERVE,
     VM_PFNMAP,
     VM_SHARED,
@@ -95,6 +97,8 @@ def do_mmap(mm: mm_struct, filp: Optional[file], address: int, length: int, prot
         vm_flags |= VM_GROWSDOWN
     if flags & MAP_LOCKED:
         vm_flags |= VM_LOCKED
+    if flags & MAP_STACK:
+        vm_flags |= VM_NOHUGEPAGE  # since Linux 6.7
     check_mlock_future(mm, vm_flags, length)
     if filp is not None:
         vm_flags |= _file_flags(filp, prot, flags, vm_flags, pgoff, length)
