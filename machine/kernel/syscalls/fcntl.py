@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW = range(8)
 F_SETOWN, F_GETOWN, F_SETSIG, F_GETSIG = 8, 9, 10, 11
 F_GETLEASE = 1025
+_SUPPORT = "no F_NOTIFY, no leases: EINVAL"
 F_SETOWN_EX, F_GETOWN_EX = 15, 16
 F_GETLK64, F_SETLK64, F_SETLKW64 = 12, 13, 14
 F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW = 36, 37, 38
@@ -186,12 +187,12 @@ def _range(filp: file, whence: int, start: int, length: int) -> tuple[int, int]:
     return start, OFFSET_MAX
 
 
-@syscall("fcntl", "fd uint:F_ ulong:fcntl_arg>")
+@syscall("fcntl", "fd uint:F_ ulong:fcntl_arg>", support=_SUPPORT)
 def sys_fcntl(task: Task, fd: int, cmd: int, arg: int) -> int:
     """On i386 it is fcntl64 too: a 64-bit kernel's table has compat_sys_fcntl64 here (syscall_32.tbl, 55)."""
     return do_fcntl(task, fd, cmd, arg, False)
 
 
-@syscall("fcntl64", "fd uint:F_ ulong:fcntl_arg>", abi="i386")
+@syscall("fcntl64", "fd uint:F_ ulong:fcntl_arg>", abi="i386", support=_SUPPORT)
 def sys_fcntl64(task: Task, fd: int, cmd: int, arg: int) -> int:
     return do_fcntl(task, fd, cmd, arg, False)
