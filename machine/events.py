@@ -92,6 +92,10 @@ class PageFault(Event):
     """When it had been answered."""
     driver: str = ""
     """The driver whose operations the area has."""
+    reason: str = ""
+    """What the driver said when it gave no page: ``scullp.nopage returned NOPAGE_SIGBUS (scullp.py:203)``."""
+    offset: str = ""
+    """Which byte of a mapped object it is: ``offset 0x1000 of /dev/scullp0``."""
 
 
 @record(slots=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Optional
 from machine.hardware.paging import P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import ENOSYS
+from machine.kernel.abi.signal import layout_of
 from machine.kernel.mm.gup import read_process_vm
 from machine.kernel.mm.space import PROTNONE, PTE_PFN, SPECIAL
 from machine.kernel.mm.vma import (
@@ -31,6 +32,7 @@ from machine.kernel.mm.vma import (
     VM_WRITE,
 )
 from machine.kernel.task.regset import get_fxsave, get_user_regs, pack_i387, pack_user_regs, pack_xstate
+from machine.observe.fatal import said_of
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 NT_PRSTATUS, NT_PRFPREG, NT_PRPSINFO, NT_AUXV = 1, 2, 3, 6
 NT_X86_XSTATE = 0x202
+NT_NOPAGE = 0x4E4F5047
 NT_SIGINFO, NT_FILE, NT_PRXFPREG = 0x53494749, 0x46494C45, 0x46E62B7F
 ET_CORE, PT_LOAD, PT_NOTE = 4, 1, 4
 PF_X, PF_W, PF_R = 1, 2, 4
@@ -125,6 +128,12 @@ def _thread_notes(kernel: Kernel, task: Task) -> bytes:
     )
 
 
+def _said(kernel: Kernel, task: Task, info: siginfo) -> bytes:
+    """A note of our own, text: what the driver said (``strings -n 20 CORE | grep nopage:``)."""
+    said = said_of(kernel, task.mm, info.address) if layout_of(info.signo, info.code) == "fault" else ""
+    return note(NT_NOPAGE, f"nopage: {said}\0".encode(errors="surrogateescape"), b"nopage") if said else b""
+
+
 def notes(kernel: Kernel, task: Task, info: siginfo) -> bytes:
     """All notes: the thread that got the signal first, with what concerns the process, then the other threads."""
     signal = task.signal
@@ -134,6 +143,7 @@ def notes(kernel: Kernel, task: Task, info: siginfo) -> bytes:
         + note(NT_SIGINFO, info.pack(task.abi.bits))
         + note(NT_AUXV, task.mm.saved_auxv)
         + note(NT_FILE, mapped_files(task.mm))
+        + _said(kernel, task, info)
         + _thread_notes(kernel, task)
     )
     others = [thread for thread in signal.live_threads() if thread is not task and not thread.exiting]

@@ -11,8 +11,17 @@ from machine.kernel.abi.signal import describe, layout_of, name
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.space import mm_struct
 
 ReadFile = Callable[[str], bytes]
+
+
+def said_of(kernel: Kernel, mm: mm_struct, address: int) -> str:
+    """``offset 0x1000 of /dev/scullp0: scullp.nopage returned NOPAGE_SIGBUS (scullp.py:203)``, as far as it is known."""
+    from machine.kernel.mm.refusal import device_offset, refusal
+
+    why = refusal(kernel, mm.vma_at(address))
+    return f"{device_offset(mm, address)}: {why}" if why else ""
 
 
 class FatalSignals:
@@ -44,7 +53,7 @@ class FatalSignals:
         area = mm.vma_at(event.address) if layout_of(event.signo, event.si_code) == "fault" else None
         self._lines[task.tgid] = fatal_line(
             event, kernel.peek_user(mm, event.rip, 16), mm.bits, "" if area is None else area.maps_line(), mapping,
-            self.read_file,
+            self.read_file, said_of(kernel, mm, event.address) if area is not None else "",
         )  # fmt: skip
 
     def line(self, fatal: Optional[Signal], program: str, signo: int) -> str:

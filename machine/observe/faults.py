@@ -110,6 +110,8 @@ def walk_lines(before: list[tuple[int, int]], after: list[tuple[int, int]]) -> l
 
 def answer_text(fault: PageFault) -> str:
     """Who answered, with which frame: ``scullp.nopage: frame 0x1a3f, count 1 -> 2``."""
+    if fault.reason:
+        return f"{fault.reason}, {fault.offset}".removesuffix(", ")
     text = fault.answer or "nobody"
     if fault.pfn is None:
         return text
@@ -218,8 +220,9 @@ class FaultView:
 
 
 def fatal_line(
-    event: Signal, code: bytes, bits: int, maps_line: str, mapping: Optional[Mapping], read_file: ReadFile
-) -> str:
+    event: Signal, code: bytes, bits: int, maps_line: str, mapping: Optional[Mapping], read_file: ReadFile,
+    said: str = "",
+) -> str:  # fmt: skip
     """Why a process died, in one line.
 
     ``mapper (pid 3): SIGBUS (BUS_ADRERR) at 0x7ffff7ff6000, instruction 0x401234 mov al, byte ptr [rdi]
@@ -236,6 +239,7 @@ def fatal_line(
         text += f" ({where})"
     if faulted and event.address != event.rip:
         text += f", in {area_text(maps_line)}" if maps_line else ", in no area"
+        text += f", {said}" if said else ""
     elif faulted and not maps_line:
         text += ", where no code is"
     return text

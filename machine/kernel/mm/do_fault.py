@@ -16,6 +16,7 @@ from machine.kernel.mm.page import VM_FAULT_MAJOR as MAJOR
 from machine.kernel.mm.page import VM_FAULT_MINOR as MINOR
 from machine.kernel.mm.page import VM_FAULT_OOM as OOM
 from machine.kernel.mm.page import VM_FAULT_SIGBUS as SIGBUS
+from machine.kernel.mm.refusal import refused
 from machine.kernel.mm.space import PTE_PFN
 from machine.kernel.mm.vma import VM_EXEC, VM_SHARED, vm_area_struct
 from machine.kernel.module import DRIVER_FAILED, call_driver, call_for_page
@@ -78,8 +79,10 @@ def do_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, inde
     kernel.fault_answer = f"{ops.owner.name}.fault"
     bits = _checked(vma, "fault", ops.fault, answer)
     if bits is None:
+        refused(vma, "fault", ops.fault, "gave no answer that means something")
         return SIGBUS
     if bits & _ERROR:
+        refused(vma, "fault", ops.fault, f"returned {_error_name(bits)}")
         return _outcome(bits)
     if bits & VM_FAULT_NOPAGE:
         if not words[index]:
@@ -118,6 +121,12 @@ def _checked(vma: vm_area_struct, operation: str, method: Any, answer: Any) -> O
         why = f"{answer:#x}, in which {answer & ~_KNOWN:#x} is none of the VM_FAULT_ bits that mean something here"
     nonsense(owner, operation, method, answer, why)
     return None
+
+
+def _error_name(bits: int) -> str:
+    return (
+        "VM_FAULT_OOM" if bits & VM_FAULT_OOM else "VM_FAULT_SIGSEGV" if bits & VM_FAULT_SIGSEGV else "VM_FAULT_SIGBUS"
+    )
 
 
 def _outcome(bits: int) -> int:

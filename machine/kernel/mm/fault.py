@@ -38,6 +38,7 @@ from machine.kernel.mm.page import (
     PG_exec,
     PG_reserved,
 )
+from machine.kernel.mm.refusal import refused
 from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL, UFFD_WP
 from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct
 from machine.kernel.module import DRIVER_FAILED, GIVEN_UP, HANDED_OVER, call_for_page, module
@@ -101,6 +102,7 @@ def _memory_will_come(kernel: Kernel, task: Task) -> bool:
 
 
 def bad_area(kernel: Kernel, task: Task, si_code: int, address: int, error_code: int) -> None:
+    kernel.refused = (None, "")
     kernel.fault_answer = "no area" if si_code == SEGV_MAPERR else "area does not allow it"
     kernel.force_sig_fault(task, SIGSEGV, si_code, address, PAGE_FAULT_VECTOR, error_code)
 
@@ -265,8 +267,10 @@ def _no_page(vma: vm_area_struct, answer: Any) -> int:
     ops = vma.vm_ops
     assert ops is not None
     if answer is NOPAGE_OOM:
+        refused(vma, "nopage", ops.nopage, "returned NOPAGE_OOM")
         return VM_FAULT_OOM
     is_null = answer is None or (type(answer) is int and answer == 0)
+    refused(vma, "nopage", ops.nopage, "raised" if answer is DRIVER_FAILED else "returned NOPAGE_SIGBUS")
     if answer is not NOPAGE_SIGBUS and answer is not DRIVER_FAILED and not is_null:
         why = "which is no struct page"
         if isinstance(answer, Page):

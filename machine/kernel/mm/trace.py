@@ -8,6 +8,7 @@ from machine.events import FaultEnter, PageFault
 from machine.hardware.cpu import RIP
 from machine.hardware.paging import LEVELS, walk
 from machine.hardware.ram import PAGE_SHIFT
+from machine.kernel.mm.refusal import device_offset
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -31,6 +32,7 @@ class FaultTrace:
         now = kernel.clock.monotonic_ns()
         kernel.fault_number += 1
         kernel.fault_answer, kernel.fault_pfn, kernel.fault_signal = "", None, ""
+        kernel.refused = (None, "")
         vma = mm.vma_at(address)
         rip = kernel.cpu.regs[RIP] if origin == "user" else 0
         if kernel.events.fault_enter is not None:
@@ -64,6 +66,9 @@ class FaultTrace:
             record.count_before = self._counts.get(pfn, record.count_after)
         record.walk_after = self._walk_again(record.walk_before)
         record.outcome = self._outcome()
+        if kernel.refused[0] is not None:
+            record.reason = kernel.refused[1]
+            record.offset = device_offset(self._task.mm, record.address)
         record.end_ns = kernel.clock.monotonic_ns()
         if kernel.events.fault is not None:
             kernel.events.fault(record)

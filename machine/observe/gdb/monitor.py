@@ -12,6 +12,7 @@ from machine.hardware.paging import LEVELS, P, walk
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.mm.page import PG_exec, PG_reserved
+from machine.kernel.mm.refusal import device_offset, refusal
 from machine.kernel.mm.space import PTE_PFN
 from machine.kernel.mm.vma import (
     VM_DONTCOPY,
@@ -115,6 +116,8 @@ def _page(server: Asked, words: list[str]) -> str:
     entry = task.mm.tables.get(address)
     vma = task.mm.vma_at(address)
     lines = [f"area   {vma.maps_line() if vma is not None else 'none covers it'}", f"entry  {entry_text(entry)}"]
+    offset, why = device_offset(task.mm, address), refusal(server.kernel, vma)
+    lines += [f"is     {offset}"] * bool(offset) + [f"refused {why}, the last fault of this area"] * bool(why)
     if entry & P:
         pfn = (entry & PTE_PFN) >> PAGE_SHIFT
         zero = ", the zero page" if pfn == server.kernel.zero_pfn else ""
