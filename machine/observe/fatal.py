@@ -17,7 +17,7 @@ ReadFile = Callable[[str], bytes]
 
 
 def said_of(kernel: Kernel, mm: mm_struct, address: int) -> str:
-    """``offset 0x1000 of /dev/scullp0: scullp.nopage returned NOPAGE_SIGBUS (scullp.py:203)``, as far as it is known."""
+    """``offset 0x1000 of /dev/scullp0: scullp.nopage returned NOPAGE_SIGBUS (scullp.py:203)``, or nothing."""
     from machine.kernel.mm.refusal import device_offset, refusal
 
     why = refusal(kernel, mm.vma_at(address))

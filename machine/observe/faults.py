@@ -110,14 +110,18 @@ def walk_lines(before: list[tuple[int, int]], after: list[tuple[int, int]]) -> l
 
 def answer_text(fault: PageFault) -> str:
     """Who answered, with which frame: ``scullp.nopage: frame 0x1a3f, count 1 -> 2``."""
-    if fault.reason:
-        return f"{fault.reason}, {fault.offset}".removesuffix(", ")
     text = fault.answer or "nobody"
     if fault.pfn is None:
         return text
     if fault.count_before == fault.count_after:
         return f"{text}: frame {fault.pfn:#x}, count {fault.count_after}"
     return f"{text}: frame {fault.pfn:#x}, count {fault.count_before} -> {fault.count_after}"
+
+
+def refusal_text(fault: PageFault) -> str:
+    """What a driver said that gave no page: ``scullp.nopage returned NOPAGE_SIGBUS (scullp.py:203), offset 0x1000 of
+    /dev/scullp0``; "" otherwise."""
+    return f"{fault.reason}, {fault.offset}".removesuffix(", ") if fault.reason else ""
 
 
 def access_of(error_code: int) -> str:
@@ -155,7 +159,8 @@ class FaultText:
         label = self._label
         return (
             f"{self._paint(BOLD, head.rstrip())}\n{label(access)}{fault.address:#x}{error}\n"
-            f"{label('area')}{area_text(fault.vma) or 'none'}\n{label('answer')}{answer_text(fault)}\n"
+            f"{label('area')}{area_text(fault.vma) or 'none'}\n"
+            f"{label('answer')}{refusal_text(fault) or answer_text(fault)}\n"
             f"{self._walk(fault.walk_before, fault.walk_after)}  {self._outcome(fault.outcome)}"
         )
 

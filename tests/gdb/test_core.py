@@ -146,7 +146,7 @@ def test_notes(machine_clean: Make, target: str, tmp_path: Path) -> None:
     kinds = [kind for kind, _ in found]
     wide = target == "x86_64"
     each = [1, 2, 0x202] if wide else [1, 2, 0x46E62B7F, 0x202]
-    assert kinds == [1, 3, 0x53494749, 6, 0x46494C45, *each[1:], *each]
+    assert kinds == [1, 3, 0x53494749, 6, 0x46494C45, 0x4E4F5047, *each[1:], *each]
     sizes = {kind: len(data) for kind, data in found}
     assert (sizes[1], sizes[2], sizes[3], sizes[0x202]) == ((336, 512, 136, 576) if wide else (144, 108, 124, 576))
     psinfo = dict(found)[3]

@@ -11,6 +11,7 @@ from machine.observe.prompt.commands import COMMANDS
 from tests.gdb.conftest import TOP, Debugged, line_of, needs_gdb, program
 from tests.terminal import Terminal
 
+ANSWER = "scullp.nopage returned NOPAGE_SIGBUS (scullp.py:"
 FILL = ("--device", "scullp", "--exec", "sh -c 'echo hello > /dev/scullp0'")
 
 
@@ -35,10 +36,7 @@ def test_a_fault_in_the_hole(target: str) -> None:
     where = f"hole.c:{line_of('hole.c', '/* the hole')}"
     first, second = text.split("nopage> c\n")[:2]
     assert re.search(rf"fault \d+  hole\[3\]  0x[0-9a-f]+ touch\S* {where}   mov", first), text
-    assert (
-        "answer   scullp.nopage returned NOPAGE_SIGBUS (scullp.py:" in first
-        and "(--break-on fault:driver=scullp)" in first
-    ), text
+    assert f"answer   {ANSWER}" in first and "(--break-on fault:driver=scullp)" in first, text
     caller = f"hole.c:{line_of('hole.c', 'return touch')}"
     assert re.search(rf"#0 .* touch\S* {where}\n#1 .* main\S* {caller}\n", first), text
     assert re.search(rf"=> 0x[0-9a-f]+ <touch\S* {where}>   mov", first), text
@@ -129,10 +127,7 @@ def test_in_gdb(target: str) -> None:
     with Debugged(program("hole.c", target), options=options) as session:
         text = session.gdb("continue", "bt", "p $_siginfo.si_signo", "continue", "continue")
         status, _, err = session.end()
-    assert (
-        "answer   scullp.nopage returned NOPAGE_SIGBUS (scullp.py:" in text
-        and "(--break-on fault:driver=scullp)" in text
-    ), text
+    assert f"answer   {ANSWER}" in text and "(--break-on fault:driver=scullp)" in text, text
     assert re.search(rf"#0 .*touch .*hole.c:{line_of('hole.c', '/* the hole')}", text), text
     assert "received signal SIGBUS" in text, text
     assert status == 135, err

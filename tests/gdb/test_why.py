@@ -1,5 +1,5 @@
-"""Why did it fault here?  For a fault in a hole of scullp: the line of C, the instruction, the device offset and what the
-driver said, in each of the views."""
+"""Why did it fault here?  For a fault in a hole of scullp: the line of C, the instruction, the device offset and what
+the driver said, in each of the views."""
 
 from __future__ import annotations
 
