@@ -199,7 +199,7 @@ class BoardFile:
             self.wrong(f"the system ROM has {SYSTEM_ROM_SIZE} bytes, not {len(system)}", "rom", 0, "system")
         pci = data.get("pci", {})
         wires = pci.get("wires", list(PIRQ))
-        if len(wires) != 4 or not all(isinstance(n, int) and 0 < n < 16 for n in wires):
+        if not isinstance(wires, list) or len(wires) != 4 or not all(isinstance(n, int) and 0 < n < 16 for n in wires):
             self.wrong("wires are four interrupt lines from 1 to 15", "pci", 0, "wires")
         bridges = [self._slot(each, "bridge", n)[1] for n, each in enumerate(data.get("bridge", ()))]
         if len(bridges) > MAX_BRIDGES:
