@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -29,6 +30,9 @@ int main(int argc, char **argv)
 		prctl(PR_SET_NAME, "\033]0;x\007\nnopage");
 		mkdir("/var/\033[2J\n", 0700);
 		write_file("/dev/kmsg", "\033[31mred\nnopage: forged\n");
+		write_file("/tmp/\033[2Jmapped", "text");
+		if (*(volatile char *)mmap(0, 4096, PROT_READ, MAP_SHARED, open("/tmp/\033[2Jmapped", O_RDONLY), 0) != 't')
+			return 9;
 		raise(6);
 	}
 	if (!strcmp(how, "core")) { /* names for the core: up, absolute, a file that is there */
