@@ -695,9 +695,6 @@ static void machine_calls(void)
 	FAILS(syscall(SYS_kexec_load, 0L, 0L, 0L, 0L), 0, 0, 0);
 	FAILS(syscall(321, 0, 0, 0), 0, 0, 0); /* bpf, or signalfd of i386 with nonsense */
 	FAILS(syscall(SYS_perf_event_open, 0L, host_pid, -1, -1, 0L), 0, 0, 0);
-#ifdef SYS_ioperm
-	FAILS(syscall(SYS_ioperm, 0x80L, 1L, 1), 0, 0, 0);
-#endif
 }
 
 static const struct {
