@@ -16,6 +16,17 @@ ANON_INODE_FS_MAGIC, PIPEFS_MAGIC, SOCKFS_MAGIC = 0x09041934, 0x50495045, 0x534F
 _PAGE = 4096
 
 
+class StreamOperations(file_operations):
+    """Of files without positions that allow lseek(2) all the same."""
+
+    stream = True
+    noop_seek = True
+
+    def llseek(self, filp: file, offset: int, whence: int) -> int:
+        """noop_llseek: the position stays."""
+        return filp.f_pos
+
+
 class internal_super(super_block):
     """A file system that is never mounted."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
-from machine.kernel.fs.anon import anon_file, no_open
-from machine.kernel.fs.file import O_NONBLOCK, O_RDWR, file, file_operations
+from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
+from machine.kernel.fs.file import O_NONBLOCK, O_RDWR, file
 from machine.kernel.fs.poll import POLLERR, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, poll_table
 
 if TYPE_CHECKING:
@@ -35,15 +35,8 @@ def _context(filp: file) -> eventfd_ctx:
     return found
 
 
-class EventfdOperations(file_operations):
+class EventfdOperations(StreamOperations):
     """Reads and writes are of 8 bytes: EINVAL for fewer."""
-
-    stream = True
-    noop_seek = True
-
-    def llseek(self, filp: file, offset: int, whence: int) -> int:
-        """noop_llseek: the position stays."""
-        return filp.f_pos
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         ctx = _context(filp)

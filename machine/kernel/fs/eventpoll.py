@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EEXIST, EINVAL, ELOOP, ENOENT, Errno
-from machine.kernel.fs.anon import anon_file, no_open
-from machine.kernel.fs.file import O_RDWR, file, file_operations, inode
+from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
+from machine.kernel.fs.file import O_RDWR, file, inode
 from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLRDNORM, poll_table, vfs_poll
 
 if TYPE_CHECKING:
@@ -116,11 +116,8 @@ class eventpoll:
         return new
 
 
-class EpollOperations(file_operations):
+class EpollOperations(StreamOperations):
     """An epoll descriptor can itself be polled: it is readable while it has events."""
-
-    stream = True
-    noop_seek = True
 
     def show_fdinfo(self, filp: file) -> str:
         """A line a watched descriptor (ep_show_fdinfo)."""
@@ -129,10 +126,6 @@ class EpollOperations(file_operations):
             f"ino:{item.filp.f_inode.i_ino:x} sdev:{item.filp.f_inode.i_sb.s_dev:x}\n"
             for item in set_of(filp).items.values()
         )
-
-    def llseek(self, filp: file, offset: int, whence: int) -> int:
-        """noop_llseek: the position stays."""
-        return filp.f_pos
 
     def poll(self, filp: file, table: Optional[poll_table]) -> int:
         ep = filp.private_data

@@ -11,8 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from machine.kernel.abi.errno import EAGAIN, EEXIST, EINVAL, ENOSPC, ENOTTY, Errno
-from machine.kernel.fs.anon import anon_file, no_open
-from machine.kernel.fs.file import O_NONBLOCK, O_RDONLY, file, file_operations, inode
+from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
+from machine.kernel.fs.file import O_NONBLOCK, O_RDONLY, file, inode
 from machine.kernel.fs.fsnotify import IN_ALL_EVENTS, IN_DELETE_SELF, IN_IGNORED, IN_ISDIR, IN_MOVE_SELF, IN_Q_OVERFLOW
 from machine.kernel.fs.poll import POLLIN, POLLRDNORM, poll_table
 
@@ -128,15 +128,8 @@ def group_of(filp: file) -> Group:
     return found
 
 
-class InotifyOperations(file_operations):
+class InotifyOperations(StreamOperations):
     """Each read gives whole events: EINVAL when not even the first one fits."""
-
-    stream = True
-    noop_seek = True
-
-    def llseek(self, filp: file, offset: int, whence: int) -> int:
-        """noop_llseek: the position stays."""
-        return filp.f_pos
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         group = group_of(filp)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
-from machine.kernel.fs.anon import anon_file, no_open
-from machine.kernel.fs.file import O_NONBLOCK, O_RDWR, file, file_operations, inode
+from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
+from machine.kernel.fs.file import O_NONBLOCK, O_RDWR, file, inode
 from machine.kernel.fs.poll import POLLIN, POLLRDNORM, poll_table
 from machine.kernel.task.timers import SignalTimer
 
@@ -44,15 +44,8 @@ def timerfd_fget(filp: file) -> timerfd_ctx:
     return found
 
 
-class TimerfdOperations(file_operations):
+class TimerfdOperations(StreamOperations):
     """A read gives the number of expiries, 8 bytes, and waits for the first."""
-
-    stream = True
-    noop_seek = True
-
-    def llseek(self, filp: file, offset: int, whence: int) -> int:
-        """noop_llseek: the position stays."""
-        return filp.f_pos
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         ctx = timerfd_fget(filp)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.abi.errno import EAGAIN, EFAULT, EINVAL, ENOTTY, EPERM, ESRCH, Errno
-from machine.kernel.fs.anon import anon_file, no_open
-from machine.kernel.fs.file import O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, file, file_operations, inode
+from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
+from machine.kernel.fs.file import O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, file, inode
 from machine.kernel.fs.poll import POLLERR, POLLIN, poll_table
 from machine.kernel.fs.userfaultfd import (
     FEATURE_EVENT_FORK,
@@ -49,15 +49,8 @@ def _context(filp: file) -> userfaultfd_ctx:
     return found
 
 
-class UserfaultfdOperations(file_operations):
+class UserfaultfdOperations(StreamOperations):
     """Each read gives whole messages of 32 bytes: EINVAL for a smaller buffer, and before UFFDIO_API."""
-
-    stream = True
-    noop_seek = True
-
-    def llseek(self, filp: file, offset: int, whence: int) -> int:
-        """noop_llseek: the position stays."""
-        return filp.f_pos
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         """Faults come before events."""
