@@ -48,6 +48,8 @@ __all__ = ["ROM_BAR", "Bar", "Capability", "PciError", "PciFunction"]
 CONFIG_SIZE = 256
 ROM_BAR = 6
 """Number of the expansion ROM among the BARs, as in /sys/bus/pci/devices/*/resource."""
+PULSE_NS = 1_000
+"""How long the status register shows an edge on INTx#."""
 _COMMAND_WRITABLE = 0x0547
 """I/O, memory, master, parity, SERR#, INTx disable."""
 _STATUS_CLEAR = 0xF900
@@ -266,7 +268,12 @@ class PciFunction:
         if self.msi_enabled:
             self._send_message()
         elif self._may_pull():
-            self._host().bus.raise_irq(self.irq)
+            bus = self._host().bus
+            self.config[PCI_STATUS] |= (
+                PCI_STATUS_INTERRUPT  # whoever shares the line asks for it (pci_check_and_mask_intx)
+            )
+            bus.call_later(PULSE_NS, self._drive)
+            bus.raise_irq(self.irq)
 
     def hold_irq(self) -> None:
         """Pull the pin until `lower_irq`: the handlers run again and again.  With MSI: one message."""

@@ -177,6 +177,19 @@ def test_a_card_with_two_bars(machine_clean: Make, target: str) -> None:
     assert card.refused == card.aborts == 0
 
 
+@pytest.mark.parametrize("settings", ["", ",msi"])
+def test_edges_of_a_card(machine_clean: Make, timer: Path, settings: str) -> None:
+    """A model that raises edges does it behind a BAR as well: the driver that shares the line sees whose it was."""
+    m = machine_clean(deterministic=True)
+    block = m.attach(f"pci:1234:5678/bar0{settings}", Timer)
+    m.load("uio,uio_pci=1234:5678")
+    result = m.run([str(timer), "/dev/uio0", "0", "wait"], timeout=60)
+    assert result.exit == 0, result.stderr
+    assert result.stdout == b"".join(b"interrupt %d status 1\n" % i for i in (1, 2, 3))
+    assert block.function is not None and not block.function.config_read(6, 2) & 8
+    assert m.unload("uio") == [] and m.kernel.reports == []
+
+
 def test_dma_where_nobody_is(machine_clean: Make) -> None:
     m = machine_clean(deterministic=True)
     block = m.attach("/dev/mem@0xfe000000", Copier)
