@@ -49,6 +49,7 @@ class Where(NamedTuple):
 
 def parse(text: object) -> Where:
     """ConfigError for what names no place."""
+    __tracebackhide__ = True
     if not isinstance(text, str) or not text:
         raise ConfigError(messages.no_place(text))
     head, *rest = text.split(",")
@@ -65,6 +66,7 @@ def parse(text: object) -> Where:
 
 
 def _kind(text: str, head: str) -> tuple[str, tuple[str, ...]]:
+    __tracebackhide__ = True
     if head.startswith("pci:"):
         if _PCI.fullmatch(head) is None:
             raise ConfigError(messages.no_place(text))
@@ -94,7 +96,9 @@ def _number(text: str) -> Optional[int]:
 
 def make(where: str, model: Any, arguments: Mapping[str, Any]) -> RegisterBlock:
     """The block: `model` itself, or an object of that class made with `arguments`."""
+    __tracebackhide__ = True
     if isinstance(model, type) and issubclass(model, RegisterBlock):
+        _check_arguments(where, model, arguments)
         return model(**arguments)
     if not isinstance(model, RegisterBlock):
         raise RegisterError(messages.no_model(where, model))
@@ -105,14 +109,26 @@ def make(where: str, model: Any, arguments: Mapping[str, Any]) -> RegisterBlock:
     return model
 
 
+def _check_arguments(where: str, model: type[RegisterBlock], arguments: Mapping[str, Any]) -> None:
+    import inspect
+
+    __tracebackhide__ = True
+    try:
+        inspect.signature(model).bind(**arguments)
+    except TypeError as why:
+        raise RegisterError(messages.wrong_arguments(where, model, str(why))) from None
+
+
 def attach(machine: Machine, where: str, model: Any, arguments: Mapping[str, Any]) -> Any:
     """Put a model where the word says; the block (of several BARs: the card).  ConfigError, RegisterError."""
+    __tracebackhide__ = True
     made = _attach(machine, where, model, arguments)
     machine.options.setdefault("attached", []).append((where, model, dict(arguments)))
     return made
 
 
 def _attach(machine: Machine, where: str, model: Any, arguments: Mapping[str, Any]) -> Any:
+    __tracebackhide__ = True
     place = parse(where)
     if place.kind == "pci":
         return _attach_card(machine, place, model, arguments)
@@ -138,6 +154,7 @@ def _attach(machine: Machine, where: str, model: Any, arguments: Mapping[str, An
 
 
 def _put(kernel: Kernel, place: Where, block: RegisterBlock, address: int) -> None:
+    __tracebackhide__ = True
     from machine.kernel.mm.mmio import attach_block
 
     try:

@@ -199,6 +199,7 @@ class Machine(Programs):
         """
         from machine.attach import attach
 
+        __tracebackhide__ = True
         with self.entered():
             return attach(self, where, model, arguments)
 

@@ -26,6 +26,7 @@ def wrong(text: str, *facts: Any) -> RegisterError:
 
 def complete(cls: Block, reserved: frozenset[str]) -> None:
     """Check the class and give it its tables.  RegisterError names class, attribute, file and line."""
+    __tracebackhide__ = True
     from machine.hardware.parts import Memory
 
     members = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
@@ -48,6 +49,7 @@ def complete(cls: Block, reserved: frozenset[str]) -> None:
 
 
 def _settings(cls: Block, end: int) -> None:
+    __tracebackhide__ = True
     if cls.unaligned not in ("split", "refuse"):
         raise wrong("wrong_unaligned", cls)
     if "size" not in vars(cls):
@@ -62,6 +64,7 @@ def _settings(cls: Block, end: int) -> None:
 
 
 def _check(cls: Block, part: Part) -> None:
+    __tracebackhide__ = True
     from machine.hardware.parts import FULL, Fifo, Memory
 
     if part.offset < 0:
@@ -95,12 +98,14 @@ def _fits(reg: Any) -> bool:
 
 
 def _check_access(cls: Block, part: Part, reg: Reg) -> None:
+    __tracebackhide__ = True
     for kind in (reg.access, *(field.access or reg.access for field in reg.fields.values())):
         if kind not in ACCESS:
             raise wrong("wrong_access", cls, part, kind, list(ACCESS))
 
 
 def _check_fields(cls: Block, part: Part, reg: Reg) -> None:
+    __tracebackhide__ = True
     taken: dict[int, str] = {}
     for name, field in reg.fields.items():
         if field.lsb < 0 or field.width < 1 or field.lsb + field.width > 8 * reg.width:
@@ -117,6 +122,7 @@ def _check_fields(cls: Block, part: Part, reg: Reg) -> None:
 
 
 def _check_overlap(cls: Block, ordered: list[Part]) -> None:
+    __tracebackhide__ = True
     for one, other in pairwise(ordered):
         if other.offset < one.end and not _one_each_way(one, other):
             raise wrong("overlap", cls, one, other)
@@ -144,6 +150,7 @@ def _sides(regs: Iterable[Reg], serves: Callable[[Reg], Any]) -> dict[int, Reg]:
 
 def _hooks(cls: Block, members: dict[str, Any], parts: dict[str, Part]) -> dict[tuple[str, str], tuple[str, ...]]:
     """(``read`` or ``write``, the part's name) -> the methods that are called, in order."""
+    __tracebackhide__ = True
     found: dict[tuple[str, str], list[str]] = {}
 
     def add(kind: str, part: str, method: str) -> None:

@@ -76,6 +76,7 @@ class RegisterBlock(DeviceSide):
     """``split``: an access may begin anywhere.  ``refuse``: only at a multiple of its width."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        __tracebackhide__ = True
         super().__init_subclass__(**kwargs)
         complete(cls, RESERVED)
 

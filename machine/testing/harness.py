@@ -142,6 +142,7 @@ class Harness:
     """One machine of a test, its views and its programs."""
 
     def __init__(self, plan: Plan, *, strace: bool = False, report: Optional[Path] = None) -> None:
+        __tracebackhide__ = True
         self.plan = plan
         self.machine = plan.build()
         self._before = set_current_kernel(self.machine.kernel)

@@ -309,6 +309,14 @@ def no_model(where: str, model: object) -> str:
     return f"{where}: what is attached is a class derived from RegisterBlock or an object of one, not {model!r}"
 
 
+def wrong_arguments(where: str, cls: Any, why: str) -> str:
+    """attach("/dev/uio0", Timer, strat=5)."""
+    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    if owner.__name__ == "RegisterBlock":
+        return f"{where}: {cls.__name__} has no __init__ of its own that would take arguments: {why}"
+    return f"{where}: {place(of_function(owner.__init__))}: {cls.__name__}.__init__: {why}"
+
+
 def arguments_for_an_object(where: str, block: Any, names: Sequence[str]) -> str:
     """attach("/dev/uio0", Timer(), start=5)."""
     name = type(block).__name__

@@ -197,6 +197,7 @@ def _board(item: pytest.Item) -> Optional[str]:
 @pytest.fixture
 def _nopage(request: pytest.FixtureRequest) -> Iterator[Harness]:
     """The test's machine with all that belongs to it."""
+    __tracebackhide__ = True
     from machine.config import parse_ram, parse_seconds
     from machine.testing import messages
     from machine.testing.harness import Harness, Plan

@@ -244,6 +244,14 @@ PLACES: list[tuple[str, Any, dict[str, Any], str]] = [
         "/dev/uio1", Timer(), {"start": 5},
         "/dev/uio1: start: arguments go to the class (Timer), but this is an object of it already",
     ),
+    (
+        "/dev/uio1", Timer, {"anwser": 5},
+        "/dev/uio1: FILE:N: Timer.__init__: got an unexpected keyword argument 'anwser'",
+    ),
+    (
+        "/dev/uio1", Other, {"answer": 5},
+        "/dev/uio1: Other has no __init__ of its own that would take arguments: got an unexpected keyword argument 'answer'",
+    ),
     ("/dev/mem@0x100000", Timer, {}, "/dev/mem@0x100000: timer can't be at 0x100000: there is RAM"),
     ("/dev/mem@0xfe000800", Timer, {}, "/dev/mem@0xfe000800: timer can't be at 0xfe000800: not the start of a page"),
     ("/dev/mem@0xf0000", Timer, {}, "/dev/mem@0xf0000: timer can't be at 0xf0000: System ROM is there"),
