@@ -229,6 +229,7 @@ NO_PLACE = (
     "it is like '/dev/mem@0xfe000000', '/dev/uio0', '/dev/NAME', 'pci:1234:11e8/bar0' or "
     "'./driver.py,base={address},irq={irq}'"
 )
+NO_INIT = "has no __init__ of its own that would take arguments"
 WHICH_BAR = "either one model behind one BAR ('pci:1234:11e8/bar0'), or a mapping of BARs to models and no /bar"
 PLACES: list[tuple[str, Any, dict[str, Any], str]] = [
     ("/device/uio0", Timer, {}, f"a device can't be attached to '/device/uio0': {NO_PLACE}"),
@@ -250,7 +251,7 @@ PLACES: list[tuple[str, Any, dict[str, Any], str]] = [
     ),
     (
         "/dev/uio1", Other, {"answer": 5},
-        "/dev/uio1: Other has no __init__ of its own that would take arguments: got an unexpected keyword argument 'answer'",
+        f"/dev/uio1: Other {NO_INIT}: got an unexpected keyword argument 'answer'",
     ),
     ("/dev/mem@0x100000", Timer, {}, "/dev/mem@0x100000: timer can't be at 0x100000: there is RAM"),
     ("/dev/mem@0xfe000800", Timer, {}, "/dev/mem@0xfe000800: timer can't be at 0xfe000800: not the start of a page"),
