@@ -44,10 +44,12 @@ class TimeoutExpired(NopageError):
     `Machine.run_until` waited for, and nothing was killed."""
 
     def __init__(self, what: str, seconds: float, tasks: Sequence[str] = (), waited_for: bool = False) -> None:
-        head = f"{what}: still running after {seconds:g} seconds; killed"
+        text = "\n".join([f"{what}: still running after {seconds:g} seconds; killed", *tasks])
         if waited_for:
-            head = f"{what} has not come in {seconds:g} seconds; meanwhile"
-        super().__init__("\n".join([head, *tasks]))
+            from machine.testing import messages
+
+            text = messages.not_come(what, seconds, tasks)
+        super().__init__(text)
         self.program = what
         self.seconds = seconds
         self.tasks = tuple(tasks)
@@ -58,8 +60,9 @@ class Stuck(NopageError):
     """What was waited for can't come any more: every program has ended, or sleeps and nothing can wake it."""
 
     def __init__(self, what: str, tasks: Sequence[str] = ()) -> None:
-        why = "every task sleeps and nothing can wake one" if tasks else "every program has ended"
-        super().__init__("\n".join([f"{what} will not come: {why}", *tasks]))
+        from machine.testing import messages
+
+        super().__init__(messages.never_comes(what, tasks))
         self.tasks = tuple(tasks)
         """What each task does, a line each."""
 

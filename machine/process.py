@@ -119,7 +119,9 @@ def run_until(
         moment.on_event(condition, where)
         what = what or f"an event '{condition}'"
     else:
-        raise ConfigError(f"run_until: {condition!r} is no function and no kind of event ({', '.join(KINDS)})")
+        from machine.testing import messages
+
+        raise ConfigError(messages.no_moment(condition, KINDS))
     with machine.entered():
         outcome = run_to(kernel, moment, timeout)
     if kernel.halted is not None:

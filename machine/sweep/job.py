@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import threading
 from dataclasses import asdict, dataclass, field
@@ -64,17 +66,18 @@ class Job:
         """A directory with the files, made by the first run in this process."""
         key = self.fingerprint()
         if key not in _unpacked:
-            made = tempfile.TemporaryDirectory(prefix="nopage-sweep-")
+            made = Path(tempfile.mkdtemp(prefix="nopage-sweep-"))
+            atexit.register(shutil.rmtree, made, ignore_errors=True)
             for path, data in self.files.items():
-                target = Path(made.name) / path.lstrip("/")
+                target = made / path.lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
                 target.chmod(self.modes[path])
             _unpacked[key] = made
-        return Path(_unpacked[key].name)
+        return _unpacked[key]
 
 
-_unpacked: dict[str, tempfile.TemporaryDirectory[str]] = {}
+_unpacked: dict[str, Path] = {}
 """Fingerprint -> the directory, which goes with the process."""
 
 

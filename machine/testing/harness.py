@@ -287,6 +287,8 @@ class Harness:
         try:
             for each in reversed(self.closers):
                 each.close()
+            for program in self.programs:  # what the test still holds
+                program.send_signal(9)
             complaints = self.machine.check_clean()
             if self.report is not None:
                 self.report.close() if keep_report else self.report.discard()

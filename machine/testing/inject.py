@@ -211,9 +211,11 @@ class Inject:
         if not isinstance(where, str):
             return where
         devices = self._harness.devices
-        found = dict(devices) | {each.block.name: each.block for each in self._machine.kernel.bus.blocks}
+        attached = self._machine.kernel.bus.blocks
+        found = dict(devices) | {each.block.name: each.block for each in attached}
         if where not in found:
-            raise ConfigError(messages.unknown_place(where, list(found)))
+            known = [*devices, *(each.block.name for each in attached if each.recorded)]
+            raise ConfigError(messages.unknown_place(where, known))
         return found[where]
 
     def stuck(self, where: Any, register: str, mask: int, value: int) -> Injection:

@@ -580,6 +580,21 @@ def waits_for_input(program: str, tasks: Sequence[str]) -> str:
     )
 
 
+def not_come(what: str, seconds: float, tasks: Sequence[str]) -> str:
+    return f"{what} has not come in {seconds:g} seconds. What the machine was doing:\n{indented(tasks)}"
+
+
+def never_comes(what: str, tasks: Sequence[str]) -> str:
+    if not tasks:
+        return f"{what} will not come: every program has ended"
+    why = "every task sleeps and nothing can wake one"
+    return f"{what} will not come: {why}. What the machine was doing:\n{indented(tasks)}"
+
+
+def no_moment(condition: object, kinds: Sequence[str]) -> str:
+    return f"run_until: {condition!r} is no function, and no kind of event ({', '.join(kinds)})"
+
+
 def unexpected_end(command: str, end: str) -> str:
     return f"{command}: {end}"
 

@@ -110,7 +110,8 @@ class Place:
         known = []
         for each in self._machine.kernel.bus.blocks:
             for name, reg in each.block.registers.items():
-                known.append(f"{each.block.name}.{name}")
+                if each.recorded:
+                    known.append(f"{each.block.name}.{name}")
                 if (each.block.name, name) == (device, register):
                     return int(each.start + reg.offset)
         raise ConfigError(messages.no_such_place(at, known))

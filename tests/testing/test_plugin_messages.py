@@ -1,0 +1,312 @@
+"""The texts of the pytest plugin and of `nopage sweep`, provoked and compared whole."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from machine import Machine
+from machine.errors import ConfigError, NopageError, Stuck, TimeoutExpired
+from machine.events import KINDS
+from machine.sweep import command
+from machine.testing.foreach import FaultReport, Kind, Outcome
+from machine.testing.harness import Devices, ProgramFailed
+from tests.testing.conftest import Project
+from tests.testing.programs import ECHO, SLEEPER, WHERE, WILD, Timer
+
+pytest_plugins = ["pytester"]
+at_timer = pytest.mark.device(WHERE, Timer)
+TASK = "program (pid 2) sleeps in read(), called from PLACE"
+
+
+def plain(text: object) -> str:
+    """Without addresses and places in a libc, which compilers choose."""
+    text = re.sub(r"called from \S+", "called from PLACE", str(text))
+    text = re.sub(r"(instruction) 0x[0-9a-f]+ .*? \(", r"\1 ADDRESS CODE (", text)
+    return re.sub(r"\b(main|poke)\+0x[0-9a-f]+", r"\1+N", text)
+
+
+# -- programs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_program_that_is_not_there(run: Any) -> None:
+    with pytest.raises(NopageError) as caught:
+        run("./build/timerctl")
+    assert str(caught.value) == (
+        f"./build/timerctl: no such program. Looked in:\n  {Path.cwd()}\n  {Path(__file__).parent}\n"
+        "Build it before the test, or compile it in the test: guest_cc('FILE.c')"
+    )
+    with pytest.raises(NopageError) as caught:
+        run("timerctl")
+    assert str(caught.value).splitlines()[:2] == [
+        "timerctl: no such program. Looked in:",
+        "  the guest's PATH, " + _path(run),
+    ]
+
+
+def _path(run: Any) -> str:
+    return str(run.__self__.machine.env["PATH"])
+
+
+def test_a_file_that_is_no_program(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("no program")
+    with pytest.raises(NopageError) as caught:
+        run(tmp_path / "data")
+    assert str(caught.value) == f"{tmp_path}/data: can't be started: Permission denied"
+
+
+def test_a_program_that_does_not_end(run: Any, guest_cc: Any) -> None:
+    with pytest.raises(NopageError) as caught:
+        run(guest_cc(WILD), "spin", timeout=0.5)
+    assert plain(caught.value) == (
+        "program: still running after 0.5 seconds; killed. What the machine was doing:\n"
+        "  program (pid 2) is ready to run, at main+N program.c:28\n"
+        "A longer time: run(..., timeout=SECONDS), or nopage_timeout in pytest's configuration"
+    )
+
+
+def test_programs_that_sleep(run: Any, start: Any, guest_cc: Any) -> None:
+    with pytest.raises(NopageError) as caught:
+        run(guest_cc(SLEEPER))
+    assert plain(caught.value) == (
+        "program: sleeps for ever: no timer, interrupt or input is to come; killed. What the machine was doing:\n"
+        f"  {TASK}"
+    )
+    with pytest.raises(NopageError) as caught:
+        start(guest_cc(ECHO)).wait()
+    assert plain(caught.value).replace("pid 3", "pid 2") == (
+        "program: waits for its standard input, which is open and empty: write to its stdin, or close it. What the "
+        f"machine was doing:\n  {TASK}"
+    )
+
+
+def test_moments_that_do_not_come(machine: Machine, start: Any, guest_cc: Any) -> None:
+    program = start(guest_cc(ECHO))
+    with pytest.raises(Stuck) as stuck:
+        program.read_until(b"ready")
+    assert plain(stuck.value) == (
+        f"b'ready' from {program.argv0} will not come: every task sleeps and nothing can wake one. What the "
+        f"machine was doing:\n  {TASK}"
+    )
+    program.stdin.close()
+    with pytest.raises(Stuck) as stuck:
+        machine.run_until("register")
+    assert str(stuck.value) == "an event 'register' will not come: every program has ended"
+    start(guest_cc(WILD), "spin")
+    with pytest.raises(TimeoutExpired) as late:
+        machine.run_until("interrupt", timeout=0.5)
+    assert plain(late.value).replace("pid 3", "pid 2") == (
+        "an event 'interrupt' has not come in 0.5 seconds. What the machine was doing:\n"
+        "  program (pid 2) is ready to run, at main+N program.c:28"
+    )
+    with pytest.raises(ConfigError) as wrong:
+        machine.run_until("registers")
+    assert str(wrong.value) == f"run_until: 'registers' is no function, and no kind of event ({', '.join(KINDS)})"
+
+
+def test_a_program_that_was_to_end_well(run: Any, guest_cc: Any) -> None:
+    with pytest.raises(ProgramFailed) as caught:
+        run(guest_cc(WILD), check=True)
+    fatal = "program (pid 2): SIGSEGV (SEGV_MAPERR) at 0x10, instruction ADDRESS CODE (poke+N program.c:23), in no area"
+    assert plain(caught.value) == (
+        f"program: {fatal}\n$ program\nexit 139; 7 faults, 3 system calls, 0 register accesses\n{fatal}\n"
+        "standard error:\n  about to"
+    )
+    with pytest.raises(ProgramFailed, match=r"\Aprogram: exit status 3\n\$ program\nexit 3; "):
+        run(guest_cc(ECHO), check=True)
+
+
+# -- markers, fixtures, options ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tests", "options", "text"),
+    [
+        (
+            "def test_it(device): pass\n",
+            [],
+            "the fixture 'device' wants a marker on test_it: @pytest.mark.device(\"/dev/mem@0xfe000000\", Timer)",
+        ),
+        (
+            "@at_timer\n@pytest.mark.device('/dev/uio0', Timer)\ndef test_it(device): pass\n",
+            [],
+            (
+                "the fixture 'device' is for a test with one device; here are /dev/mem@0xfe000000, /dev/uio0: take "
+                "devices[...]"
+            ),
+        ),
+        (
+            "@pytest.mark.board\ndef test_it(machine): pass\n",
+            [],
+            'board marker: it takes a name or a file: @pytest.mark.board("my-board.toml")',
+        ),
+        (
+            "def test_it(machine): pass\n",
+            ["--nopage-ram=1M"],
+            "--nopage-ram: 1M of RAM is out of range: 16M to 16G",
+        ),
+        (
+            "def test_it(machine): pass\n",
+            ["--nopage-report-for=some"],
+            "--nopage-report-for: 'some' is not all or failed",
+        ),
+        (
+            "def test_it(machine):\n    machine.kernel.report('Bad page state: made up')\n",
+            [],
+            "the machine is not clean after the test:\nBad page state: made up",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_project_does_wrong(project: Project, tests: str, options: list[str], text: str) -> None:
+    said = project.run(tests, *options, "--tb=short").stdout.str()
+    error = re.sub(r"^E +(\w+\.)*\w+(Error|Exception): ", "", said, flags=re.M)
+    assert f"\n{text}\n" in f"\n{error}\n".replace("\nE   ", "\n"), said
+
+
+def test_a_place_that_no_device_is_at() -> None:
+    with pytest.raises(KeyError) as caught:
+        Devices({"/dev/uio0": 1})["/dev/uio1"]
+    assert caught.value.args == ("no device of this test is at '/dev/uio1'; there are: /dev/uio0",)
+
+
+def test_the_coverage_file(project: Project) -> None:
+    said = project.run("def test_it(): pass\n", "--nopage-cov", "tests", subprocess=True).stderr.str()
+    assert said.strip() == (
+        "ERROR: --nopage-cov=tests: the name ends in .info (for lcov) or .xml (Cobertura); without a name, put it last"
+    )
+
+
+def test_guest_cc(guest_cc: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = pytest.fail.Exception
+    with pytest.raises(failed) as caught:
+        guest_cc("nothere.c")
+    assert str(caught.value) == (
+        f"guest_cc: there is no nothere.c. Looked in:\n  {Path(__file__).parent}\n  {Path.cwd()}"
+    )
+    with pytest.raises(failed) as caught:
+        guest_cc("int main(void)\n{ return x; }\n", target="i386")
+    head, first, *_ = str(caught.value).splitlines()
+    assert head == "guest_cc: the text does not compile for i386:"
+    assert first == "program.c:2:10: error: use of undeclared identifier 'x'"
+    with pytest.raises(failed) as caught:
+        guest_cc("int main(void)\n{ return 0; }\n", cc="zig", libc="glibc", static=True)
+    assert str(caught.value) == "guest_cc: ziglang has no static glibc: use musl, or cc='host'"
+
+
+# -- faults on purpose ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda i: i("mmap", errno="EIO", nth=-1), "inject: nth counts from 1, not -1"),
+        (
+            lambda i: i("sigbus"),
+            'inject("sigbus"): say where: at="timer.status", at="/dev/uio0+0x8", at="main", or which: nth=3',
+        ),
+        (
+            lambda i: i("sigbus", at="timer.stat"),
+            (
+                "inject: at='timer.stat' is no place: an address, '/dev/NAME+OFFSET', 'device.register', 'file.c:LINE' "
+                "or a function; registers here: timer.ctrl, timer.count, timer.period, timer.status"
+            ),
+        ),
+        (
+            lambda i: i("mmaap", errno="EIO"),
+            "inject: 'mmaap' is no system call, and not sigbus or oom; did you mean mmap?",
+        ),
+        (lambda i: i("mmap"), "inject('mmap'): say what it gets: errno=\"EIO\", or short=BYTES"),
+        (lambda i: i("mmap", errno="EAGIN"), "inject: 'EAGIN' is no errno; did you mean EAGAIN?"),
+        (
+            lambda i: i("mmap", short=1),
+            (
+                "inject('mmap', short=...): short is for getdents64, getrandom, pread64, pwrite64, read, recvfrom, "
+                "sendto, write"
+            ),
+        ),
+        (
+            lambda i: i.stuck(WHERE, "statu", 1, 1),
+            "inject: timer has no register 'statu'; did you mean status?",
+        ),
+        (
+            lambda i: i.stuck("/dev/uio7", "status", 1, 1),
+            "no device of this test is at '/dev/uio7'; there are: /dev/mem@0xfe000000, timer",
+        ),
+        (
+            lambda i: i.delayed(WHERE, "status"),
+            "inject.delayed('timer', 'status'): say how long: us=500, or reads=3",
+        ),
+        (
+            lambda i: i.lost_irq(WHERE, probability=2),
+            "inject.lost_irq: probability=2 is not between 0 and 1",
+        ),
+        (lambda i: i.lost_irq(WHERE, probability=0.5, nth=1), "inject.lost_irq: nth=, or probability=, not both"),
+    ],
+)  # fmt: skip
+@at_timer
+def test_injections_that_mean_nothing(inject: Any, call: Any, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        call(inject)
+    assert str(caught.value) == text
+
+
+def test_an_injection_that_did_nothing(project: Project) -> None:
+    tests = "def test_it(run, inject):\n    inject('mmap', errno='EPERM', nth=99)\n    run('./echo')\n"
+    said = project.run(tests, "-W", "error::pytest.PytestWarning", subprocess=True).stdout.str()
+    text = "InjectionWarning: inject('mmap', errno='EPERM', nth=99) did nothing: what it waits for did not happen\n"
+    assert f"E           machine.testing.plugin.{text}" in said, said
+
+
+def test_for_each_fault_refuses(for_each_fault: Any, request: pytest.FixtureRequest) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Kind("sigbuss")
+    assert str(caught.value) == (
+        "for_each_fault: 'sigbuss' is not oom, ENOMEM, sigbus, syscall:NAME, syscall:NAME=ERRNO or short:NAME"
+    )
+    with pytest.raises(AssertionError) as few:
+        FaultReport("oom", "prog", [], 0).assert_survived()
+    assert str(few.value) == "prog, oom: 0 runs: nothing to fail; at least 1 were to be tried"
+    bad = FaultReport(
+        "syscall:read=EINTR", "prog", [Outcome(1, "a", "same"), Outcome(2, "read", "hang", 0, "it ...")], 2
+    )
+    with pytest.raises(AssertionError) as hangs:
+        bad.assert_survived()
+    assert str(hangs.value) == (
+        "prog, syscall:read=EINTR: 2 runs: 1 same, 1 hang. Not survived:\n"
+        "    n  verdict       exit  what failed\n"
+        "    2  hang             0  read\n"
+        "                          it ...\n"
+        "To look at the first: inject('read', errno='EINTR', nth=2)"
+    )
+
+
+@pytest.mark.device(WHERE, Timer())
+def test_for_each_fault_wants_classes(for_each_fault: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        for_each_fault(["./prog"], "oom")
+    assert str(caught.value) == (
+        f"for_each_fault: the model at '{WHERE}' is an object, Timer(...), and each run wants a fresh one: give its "
+        "class to the marker"
+    )
+
+
+# -- nopage sweep ------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_sweep(
+    guest_cc: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_make_runs", interrupted)
+    words = ["--kind", "syscall:read", "--journal", str(tmp_path / "j"), "--", str(guest_cc(ECHO))]
+    assert command.sweep_command(words) == 130
+    assert capsys.readouterr().err == (
+        "nopage: interrupted: 0 of 1 runs are done; the same command goes on from there\n"
+    )
+    assert command.sweep_command([*words[:2], *words[4:]]) == 130
+    assert capsys.readouterr().err == "nopage: interrupted: 0 of 1 runs are done\n"
