@@ -22,7 +22,7 @@ from tests.fuzz.elf import fuzz_elf
 from tests.fuzz.gdb import fuzz_gdb
 from tests.fuzz.options import fuzz_options
 
-WARM = 3
+WARM = 12
 """Seeds after which memory is not to grow any more."""
 HANG = 300
 """Seconds after which one seed is a hang that even the machine's own timeout does not end."""
