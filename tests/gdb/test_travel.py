@@ -72,7 +72,7 @@ def test_back_from_a_fault(target: str, tmp_path: Path) -> None:
     hole = program("hole.c", target)
     status, _, text = rewound(
         "x/i $pc\nreverse-step\nreverse-step\nreverse-step\nstep 2\nc\nreverse-continue\nreverse-step\n"
-        "reverse-continue\ngoto 20\nlast-write $sp\nlast-entry $sp\nsnapshot\ngoto 99999\nc\nc\n",
+        "reverse-continue\ngoto 20\nlast-write $sp\nlast-entry $sp\nsnapshot\ngoto 99999\nc\nbefore 40\nc\n",
         tmp_path / "commands", "--device", "scullp", "--break-on", "fault:driver=scullp", "--break-on", "signal:BUS",
         hole,
     )  # fmt: skip
@@ -91,6 +91,8 @@ def test_back_from_a_fault(target: str, tmp_path: Path) -> None:
     assert re.search(r"absent -> [0-9a-f]{16} P RW US", answers[12]), text
     assert re.search(r"there are \d:\nevent 1, 0 bytes", answers[13]), text
     assert "event 99999 has not happened yet" in answers[14], text
+    ran = re.findall(r"event \d+  (0x[0-9a-f]+) \S+ ?\S*   \w", answers[16])
+    assert len(ran) == 40 and ran[-3:] == [places[2][0], places[1][0], places[0][0]], answers[16]
     assert "fault " in answers[15] and "nopage: hole (pid 2): SIGBUS" in text, text
 
 

@@ -230,6 +230,7 @@ ANSWERS: dict[str, tuple[Callable[[Asked, list[str]], str], str, str]] = {
     "frames": (_frames, "PFN", "who has a frame, and who maps it where"),
     "faults": (_faults, "[off]", "page faults since it was first asked for"),
     "dmesg": (_dmesg, "", "the kernel's log"),
+    "before": (_past("before"), "[N]", "the last N instructions before this one (--rewind)"),
     "last-write": (_past("last-write"), "ADDR", "who wrote there last (--rewind)"),
     "last-entry": (_past("last-entry"), "ADDR", "who changed the page-table entry of ADDR last (--rewind)"),
     "snapshot": (_past("snapshot"), "", "take a snapshot here, and list them (--rewind)"),

@@ -100,7 +100,7 @@ def _reverse_continue(prompt: Prompt, _typed: str, _words: list[str]) -> str:
 def _asks_the_past(name: str) -> Callable[[Prompt, str, list[str]], str]:
     def ask(prompt: Prompt, _typed: str, words: list[str]) -> str:
         _travel(prompt)
-        if words and name != "snapshot":
+        if words and name.startswith("last"):
             words = [hex(value_of(prompt, "".join(words)))]
         return ANSWERS[name][0](prompt, words)
 
@@ -134,6 +134,7 @@ COMMANDS: dict[str, Command] = {
     "goto": Command(_goto, "EVENT", "go to an event of the past, or on to it again"),
     "reverse-step": Command(_reverse_step, "", "back by one instruction"),
     "reverse-continue": Command(_reverse_continue, "", "back to the last stop before this one"),
+    "before": Command(_asks_the_past("before"), "[N]", "the last N instructions before this one"),
     "last-write": Command(_asks_the_past("last-write"), "ADDR", "who wrote there last"),
     "last-entry": Command(_asks_the_past("last-entry"), "ADDR", "who changed the page-table entry of ADDR last"),
     "snapshot": Command(_asks_the_past("snapshot"), "", "take a snapshot here, and list them"),

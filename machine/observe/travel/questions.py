@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from machine.observe.gdb.monitor import Asked
     from machine.observe.travel.travel import Hit
 
+FEW, MANY = 16, 1000
+"""How many instructions `before` shows, and at most."""
 LENGTH = 8
 """Bytes whose last write is looked for."""
 
@@ -26,12 +28,19 @@ def _number(words: list[str], what: str) -> int:
 
 
 def _who(server: Asked, hit: Hit) -> str:
-    task = server.task()
-    mm = task.mm
     text = f"{hit.comm}[{hit.pid}] after event {hit.seq}"
+    if server.task().mm.vma_at(hit.rip) is None:
+        return f"{text}, by the kernel\n"
+    return f"{text}, instruction {_instruction(server, hit)}\n"
+
+
+def _instruction(server: Asked, hit: Hit) -> str:
+    """Address, place and text; of another process only the address."""
+    task = server.kernel.tasks.get(hit.pid)
+    mm = server.task().mm
     vma = mm.vma_at(hit.rip)
-    if vma is None or (hit.pid != task.pid and task.tgid != hit.pid):
-        return text + (f", instruction {hit.rip:#x}\n" if vma is not None else ", by the kernel\n")
+    if vma is None or task is None or task.mm is not mm:
+        return f"{hit.rip:#x} of {hit.comm}[{hit.pid}]"
     code = server.kernel.peek_user(mm, hit.rip, 16)
     where: Any = ""
     if vma.vm_file is not None:
@@ -39,7 +48,7 @@ def _who(server: Asked, hit: Hit) -> str:
 
         symbols = Symbols(server.read_file)
         where = symbols.locate(hit.rip, (vma.vm_file.f_path, vma.vm_start, vma.vm_pgoff << PAGE_SHIFT))
-    return f"{text}, instruction {hit.rip:#x} {where}   {disassemble(code, mm.bits, hit.rip)}".rstrip() + "\n"
+    return f"{hit.rip:#x} {where}   {disassemble(code, mm.bits, hit.rip)}".rstrip()
 
 
 def _last_write(server: Asked, words: list[str]) -> str:
@@ -60,6 +69,14 @@ def _last_entry(server: Asked, words: list[str]) -> str:
     return f"{entry_text(old)} -> {entry_text(new)}\n  by {_who(server, hit)}"
 
 
+def _before(server: Asked, words: list[str]) -> str:
+    count = _number(words, "a number of instructions") if words else FEW
+    if not 0 < count <= MANY:
+        raise ValueError(f"wants a number of instructions, at most {MANY}")
+    lines = [f"event {hit.seq}  {_instruction(server, hit)}\n" for hit in server.travel.before(count)]
+    return "".join(lines) or "nothing has run since the first snapshot\n"
+
+
 def _snapshot(server: Asked, _words: list[str]) -> str:
     travel = server.travel
     travel.take_soon()
@@ -78,5 +95,5 @@ def _goto(server: Asked, words: list[str]) -> str:
 
 
 QUESTIONS: dict[str, Callable[[Asked, list[str]], str]] = {
-    "last-write": _last_write, "last-entry": _last_entry, "snapshot": _snapshot, "goto": _goto,
+    "before": _before, "last-write": _last_write, "last-entry": _last_entry, "snapshot": _snapshot, "goto": _goto,
 }  # fmt: skip

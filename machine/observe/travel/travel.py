@@ -32,6 +32,10 @@ EVERY = 2000
 """Events between two snapshots, at least."""
 SECONDS = 0.5
 """Host time between them, at least."""
+SEGMENTS = 64
+"""Events that are passed when the last instructions are looked for."""
+_LONGEST = 15
+"""Bytes of the longest instruction."""
 EARLY = (1, 50, 400)
 """Numbers of events after which there is one in any case."""
 
@@ -207,7 +211,7 @@ class Travel:
         timeline, place = self.timeline, request["place"]
 
         def at_event() -> None:
-            begin = max(timeline.count.position, place.position - NEAR)
+            begin = max(timeline.count.position, place.position - request.get("near", NEAR))
             timeline.count.each = None
             if place.position <= timeline.count.position:
                 first = next(each for each in timeline.moments if each.position == timeline.count.position)
@@ -304,10 +308,27 @@ class Travel:
             raise CantGo("this is where the recorded run begins")
         self.goto(first.place, text="the beginning of the recorded run", detail=b"replaylog:begin;")
 
-    def _ask(self, do: str, place: Place) -> list[Hit]:
+    def before(self, count: int) -> list[Hit]:
+        """The last `count` instructions before this one, oldest first, of whatever threads ran.  CantGo."""
+        place, found = self.timeline.here, list[Hit]()
+        for _ in range(SEGMENTS):
+            answer = self._ask("steps", place, near=count * _LONGEST)
+            if not answer:
+                break
+            if answer[-1].text == "before":
+                place = answer[-1].place
+                continue
+            new = [each for each in answer if each.place.position < place.position]
+            found = new + found
+            if not new or len(found) >= count:
+                break
+            place = new[0].place
+        return found[-count:]
+
+    def _ask(self, do: str, place: Place, **more: Any) -> list[Hit]:
         for snapshot in self.snapshots.before(Place(place.number, 1 << 62)):
             if snapshot.place.number <= place.number:
-                return self._hits(snapshot, do, place)
+                return self._hits(snapshot, do, place, **more)
         return []
 
     def _hits(self, snapshot: Taken, do: str, place: Place, **more: Any) -> list[Hit]:
