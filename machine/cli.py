@@ -150,6 +150,8 @@ def parse_run(words: Sequence[str], verb: str = "run") -> tuple[argparse.Namespa
         parser.error(str(error))
     chosen = parser.parse_args(options)
     chosen.verb, chosen.words, chosen.journal = verb, list(words), None
+    if chosen.trace_window is not None:
+        chosen.rewind, chosen.faults = True, chosen.faults or "-"
     chosen.deterministic |= chosen.rewind or chosen.record is not None
     if verb == "debug":
         if chosen.gdb is not None:

@@ -35,6 +35,13 @@ def parse_filter(text: str) -> str:
     return parse(text)
 
 
+def parse_window(text: str) -> int:
+    """A number of instructions, 1 to 1000.  ValueError."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise ValueError(f"'{text}' is not a number of instructions, 1 to 1000")
+    return int(text)
+
+
 def parse_break(text: str) -> Any:
     """`machine.observe.breakon.parse_break`, loaded when there is one."""
     from machine.observe.breakon import parse_break as parse
@@ -98,6 +105,8 @@ RUN_OPTIONS = (
     Option(("--commands",), "FILE", "what to do where --break-on stops, a command a line; - is standard input",
            "stop_commands"),
     Option(("--rewind",), "", "--deterministic, and the debugger can go back (reverse-continue, goto)", "rewind"),
+    Option(("--trace-window",), "N", "--rewind and --faults, with the N instructions before and after each of them",
+           "trace_window", parse_window),
     Option(("--record",), "FILE", "--deterministic, and keep in FILE what came from outside, for nopage replay FILE",
            "record"),
     Option(("--events",), "FILE", "write every event as a line of JSON to FILE (docs/events.md)", "events"),

@@ -67,6 +67,15 @@ class Travelling:
         self.timeline = Timeline(machine.kernel, self.journal, mute)
         self.travel = None if self._base is None else Travel(self.timeline, Snapshots(self._base, flush))
 
+    def trace(self, machine: Machine, output: Output, chosen: Namespace) -> None:
+        """--trace-window."""
+        from machine.observe.filter import Filters
+        from machine.observe.travel.window import TraceWindow
+
+        assert self.travel is not None
+        filters = Filters(chosen.filters) if chosen.filters else None
+        TraceWindow(self.travel, chosen.trace_window, output, filters, machine.read_file)
+
     def debugged(self, front: Any) -> None:
         """By gdb's server or the prompt."""
         if self.travel is not None:

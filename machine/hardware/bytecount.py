@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FAR = 1 << 62
 """A position that is never reached."""
-_RCX, _RIP = 1, 16
+_RCX, _RSP, _RIP = 1, 4, 16
 """Indices into `Cpu.regs`."""
 _TF, _DEBUG = 0x100, 1
 _PFN = 0x000F_FFFF_FFFF_F000
@@ -67,6 +67,8 @@ class ByteCount:
         """Called with the position after each instruction of an `approach`."""
         self._approaching = False
         self._rcx = 0
+        self._address = 0
+        """Of the instruction that was stepped over last."""
 
     # -- what StopCheck has ----------------------------------------------------------------------
 
@@ -122,6 +124,12 @@ class ByteCount:
         self._approaching = True
         self._cpu.set_register(self._eflags, self._cpu.eflags() | _TF)
 
+    def leave_off(self) -> None:
+        """End an `approach` here, in `each` or in the kernel."""
+        if self._approaching:
+            self._approaching = False
+            self._cpu.set_register(self._eflags, self._cpu.eflags() & ~_TF)
+
     def _stepped(self, rip: int) -> None:
         """One instruction has been executed, a block of its own.
 
@@ -135,6 +143,7 @@ class ByteCount:
             repeated = set(code[: len(code) - len(code.lstrip(_PREFIXES))]) & _REPEATS
             if repeated and opcode in _STRINGS and (opcode not in _COMPARING or not self._cpu.regs[_RCX]):
                 words[0] -= words[2]
+        self._address = words[1]
         words[2] = 0
 
     def _code(self, address: int, count: int) -> bytes:
@@ -160,12 +169,13 @@ class ByteCount:
                 self._stepped(rip)
                 self._rcx = cpu.regs[_RCX]
                 if self._approaching:
+                    self._hide_pushed()
                     if self.each is not None:
                         self.each(self.position)
-                    if self.position >= self.limit:
+                    if self._approaching and self.position >= self.limit:
                         self._approaching = False
                         self.reached = True
-                    self._swallow_step(self._approaching)
+                    self._swallow_step(self._approaching, self.reached)
                     return
             else:
                 self._enter(rip)
@@ -191,18 +201,28 @@ class ByteCount:
             self._approaching = False
             self._hide_step()
 
+    def _hide_pushed(self) -> None:
+        """`pushf` has stored TF, which is not the guest's."""
+        if self._code(self._address, 2).lstrip(_PREFIXES)[:1] == b"\x9c":
+            cpu = self._cpu
+            where = cpu.regs[_RSP] + 1
+            entry = walk(cpu.ram, cpu._words[cpu._cr3_at], where)[-1][1]
+            physical = (entry & _PFN) + where % PAGE_SIZE
+            cpu.ram.view[physical] &= ~(_TF >> 8)
+
     def _hide_step(self) -> None:
         """Clear TF in the image and in the engine, whose hook saves it again."""
         cpu = self._cpu
         cpu.set_register(self._eflags, cpu.eflags() & ~_TF)
         cpu._restore_raw(cpu._uch_value, cpu._ctx_value)
 
-    def _swallow_step(self, go_on: bool) -> None:
-        """Exception 1 ended a step that the kernel is not to see: another one, or a stop."""
+    def _swallow_step(self, again: bool, stop: bool) -> None:
+        """Exception 1 ended a step that the kernel is not to see: another one follows, a stop, or neither."""
         cpu = self._cpu
         cpu._ints[cpu._exception_at] = -1
         cpu._early_step = False
-        if not go_on:
+        if not again:
             cpu.set_register(self._eflags, cpu.eflags() & ~_TF)
+        if stop:
             cpu._uc.emu_stop()
         cpu._restore_raw(cpu._uch_value, cpu._ctx_value)

@@ -111,6 +111,22 @@ def test_the_same_stream_after_going_back(tmp_path: Path) -> None:
     assert files[0].read_bytes() == files[1].read_bytes() and len(files[0].read_bytes()) > 1_000_000
 
 
+def test_instructions_around_a_fault(target: str) -> None:
+    """--trace-window: before a fault in the hole, and around one that is answered; with --filter, only there.  # F1"""
+    fill = ("--exec", "sh -c 'echo 12345 > /dev/scullp0'", "--exec", "mapper /dev/scullp0 0 5")
+    hole = program("hole.c", target)
+    done = nopage("--trace-window", "5", "--filter", "driver=scullp", "--device", "scullp", *fill, hole)
+    assert done.returncode == 135 and done.stdout == "12345", done.stderr
+    windows = re.findall(r"  (before|after) fault \d+\n((?:    0x[0-9a-f]+ .*\n)*)", done.stderr)
+    assert [name for name, _ in windows] == ["before", "after", "before"], done.stderr
+    assert [text.count("\n") for _, text in windows] == [5, 5, 5], done.stderr
+    assert f"hole.c:{line_of('hole.c', '/* the hole')}   mov" in windows[2][1].splitlines()[-1], done.stderr
+    rips = [int(line.split()[0], 16) for line in (windows[0][1] + windows[1][1]).splitlines()]
+    fault = re.search(r"fault \d+  mapper\[3\]  (0x[0-9a-f]+)", done.stderr)
+    assert fault is not None and int(fault[1], 16) not in rips, "it stands between the two"
+    assert nopage("--trace-window", "0", "hello").returncode == 2
+
+
 def test_input_and_output_once(tmp_path: Path) -> None:
     """What was read from a pipe is there again, what was written to a file is not written again.  # E4"""
     out = tmp_path / "out"

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from machine.hardware.ram import PAGE_SHIFT
 from machine.observe.disasm import disassemble
 from machine.observe.faults import entry_text
 
 if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+    from machine.kernel.task.task import Task
     from machine.observe.gdb.monitor import Asked
+    from machine.observe.symbols import ReadFile
     from machine.observe.travel.travel import Hit
 
 FEW, MANY = 16, 1000
 """How many instructions `before` shows, and at most."""
+
+
+class Ran(Protocol):
+    """An instruction that was executed."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def comm(self) -> str: ...
+    @property
+    def rip(self) -> int: ...
+
+
+class Seen(Protocol):
+    """Who can show it."""
+
+    kernel: Kernel
+    read_file: ReadFile
+
+    def task(self) -> Task:
+        """The thread whose memory is looked at."""
+
+
 LENGTH = 8
 """Bytes whose last write is looked for."""
 
@@ -31,10 +57,10 @@ def _who(server: Asked, hit: Hit) -> str:
     text = f"{hit.comm}[{hit.pid}] after event {hit.seq}"
     if server.task().mm.vma_at(hit.rip) is None:
         return f"{text}, by the kernel\n"
-    return f"{text}, instruction {_instruction(server, hit)}\n"
+    return f"{text}, instruction {instruction(server, hit)}\n"
 
 
-def _instruction(server: Asked, hit: Hit) -> str:
+def instruction(server: Seen, hit: Ran) -> str:
     """Address, place and text; of another process only the address."""
     task = server.kernel.tasks.get(hit.pid)
     mm = server.task().mm
@@ -73,7 +99,7 @@ def _before(server: Asked, words: list[str]) -> str:
     count = _number(words, "a number of instructions") if words else FEW
     if not 0 < count <= MANY:
         raise ValueError(f"wants a number of instructions, at most {MANY}")
-    lines = [f"event {hit.seq}  {_instruction(server, hit)}\n" for hit in server.travel.before(count)]
+    lines = [f"event {hit.seq}  {instruction(server, hit)}\n" for hit in server.travel.before(count)]
     return "".join(lines) or "nothing has run since the first snapshot\n"
 
 

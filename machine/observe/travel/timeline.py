@@ -209,6 +209,12 @@ class Timeline:
         self.go_to(until, reached)
         self.count.approach()
 
+    def no_instructions(self) -> None:
+        """End `instructions`; the code after this runs at full speed."""
+        self.count.each, self.goal, self.after = None, FAR, None
+        self.count.leave_off()
+        self._plan()
+
     def stop_now(self, text: str, detail: bytes) -> None:
         """In the hub, the current task in user mode: the debugger has the word."""
         task = self.kernel.sched.current
