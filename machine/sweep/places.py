@@ -12,6 +12,8 @@ from machine.sweep.job import Job, make_run
 from machine.testing import messages
 from machine.testing.foreach import Outcome
 
+CONNECT_SECONDS = 10
+
 
 def on_this_computer(job: Job, numbers: Sequence[int], clean: Outcome, workers: int) -> Iterator[Outcome]:
     """In so many processes; outcomes as they come."""
@@ -31,7 +33,7 @@ def by_dask(job: Job, numbers: Sequence[int], clean: Outcome, scheduler: str) ->
         raise ConfigError(messages.wants_dask()) from None
     dask: Any = distributed
     try:
-        client = dask.Client(scheduler, timeout=15)
+        client = dask.Client(scheduler, timeout=CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         raise ConfigError(messages.no_scheduler(scheduler, str(error))) from None
     with client:
