@@ -181,6 +181,7 @@ class Control:
             self._report(task, why)
         finally:
             self.stopped = before
+            self.sched._ticker.mm_ticks = 0  # it ticked while the user thought, and the TLB could not grow
         while task in self.sched.held.tasks:
             self.sched.hub.switch()
 
