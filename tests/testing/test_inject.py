@@ -197,6 +197,14 @@ def test_every_frame_in_turn_in_several_processes(for_each_fault: Any, guest_cc:
 
 
 @at_ready
+def test_an_access_to_registers_takes_no_frame(for_each_fault: Any, guest_cc: Any) -> None:
+    """The emulator's own frame behind it is none that a machine could be short of."""
+    report = for_each_fault([guest_cc(WAITER), "10"], "oom")
+    assert {each.verdict for each in report} <= {SAME, CLEAN, KILLED} and len(report) == report.total
+    assert not [each for each in report if "device registers" in each.what]
+
+
+@at_ready
 def test_a_hang_and_a_check_of_the_test(for_each_fault: Any, guest_cc: Any) -> None:
     def scenario(run: Any) -> Any:
         r = run(guest_cc(CAREFUL), timeout=5)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Optional
 
 from machine.kernel.abi.errno import ENOMEM, Errno
-from machine.kernel.mm.page import GFP_HIGHUSER, GFP_KERNEL, GFP_ZERO, Memory
+from machine.kernel.mm.page import GFP_HIGHUSER, GFP_KERNEL, GFP_ZERO, SCRATCH, Memory
 
 
 class Failed(NamedTuple):
@@ -28,8 +28,8 @@ class fail_page_alloc:
 
     `nth` counts from 1; 0: none fails, they are only counted.  `times` below 0: all of them.  `only` says by its owner
     whether an allocation counts at all.  The caller sees Errno(ENOMEM), and whatever it makes of that:
-    NULL for a driver, ENOMEM, the end of the process whose page fault it was.  `off` ends it; so does the end of a
-    ``with`` block.
+    NULL for a driver, ENOMEM, the end of the process whose page fault it was.  Frames that only the emulator needs
+    (`SCRATCH`) do not count.  `off` ends it; so does the end of a ``with`` block.
     """
 
     def __init__(self, mem: Memory, nth: int = 0, times: int = 1, only: Optional[Callable[[Any], bool]] = None) -> None:
@@ -44,7 +44,7 @@ class fail_page_alloc:
 
     def should_fail(self, owner: Any, order: int) -> bool:
         """Count an allocation; True when it is one of those that fail."""
-        if self.only is not None and not self.only(owner):
+        if owner is SCRATCH or (self.only is not None and not self.only(owner)):
             return False
         self.calls += 1
         if not self.nth or self.calls < self.nth or 0 <= self.times <= self.calls - self.nth:

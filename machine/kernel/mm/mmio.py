@@ -24,9 +24,10 @@ from machine.hardware.cpu import EFLAGS, RIP
 from machine.hardware.iomem import request_region
 from machine.hardware.paging import NX, PCD, PF_FETCH, PF_USER, PF_WRITE, RW, US, A, D, P
 from machine.hardware.ram import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.signal import BUS_ADRERR, SIGBUS, SIGKILL
 from machine.kernel.mm.decode import Decoder
-from machine.kernel.mm.page import GFP_KERNEL, PG_exec
+from machine.kernel.mm.page import GFP_ATOMIC, SCRATCH, PG_exec
 from machine.kernel.mm.space import DEVICE, PROTNONE
 from machine.kernel.mm.vma import VM_EXEC, VM_IO, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE
 
@@ -132,7 +133,10 @@ class MmioTrap:
             return True
         step = self._begin(task, rip)
         failures = len(self.bus.failures)
-        window = self._open(task, address, physical, spans, bool(vma.vm_flags & VM_WRITE) or not writes)
+        try:
+            window = self._open(task, address, physical, spans, bool(vma.vm_flags & VM_WRITE) or not writes)
+        except Errno:  # no memory, and nobody left to take it from
+            return False
         step.windows.append(window)
         return len(self.bus.failures) == failures
 
@@ -195,10 +199,19 @@ class MmioTrap:
         return window
 
     def _new_scratch(self) -> int:
-        """A frame that no mapping counts: reserved, so that an unmap in between leaves it alone."""
+        """A frame that no mapping counts: reserved, so that an unmap in between leaves it alone.
+
+        The hardware has no such frame, so where memory is full somebody else goes without one.
+        """
         mem = self.kernel.mem
-        pfn = mem.alloc_pages(GFP_KERNEL, 0, "device registers")
-        mem.reserve(pfn, "device registers")
+        while True:
+            try:
+                pfn = mem.alloc_pages(GFP_ATOMIC, 0, SCRATCH)
+                break
+            except Errno:
+                if not self.kernel.wait_for_memory():
+                    raise
+        mem.reserve(pfn, SCRATCH)
         return pfn
 
     # -- 3: after the instruction --------------------------------------------------------------

@@ -28,6 +28,9 @@ driver's: its poison is looked at before it is used again; locked (lock_page).""
 POISON = 0xAA
 """Byte that fills a freed frame (include/linux/poison.h: PAGE_POISON)."""
 
+SCRATCH = "device registers"
+"""Owner of the frames behind which an access to device registers is made (mmio.py): no PC has them."""
+
 # include/linux/gfp.h of 2.6.10
 GFP_DMA, GFP_HIGHMEM = 0x01, 0x02
 GFP_WAIT, GFP_HIGH, GFP_IO, GFP_FS = 0x10, 0x20, 0x40, 0x80
