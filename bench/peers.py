@@ -99,6 +99,8 @@ def command(peer: str, workload: Workload) -> list[str]:
         return [QEMU, *run]
     if peer == "qiling":
         return [qiling_python(), "-W", "ignore", str(HERE / "run_qiling.py"), *run]
+    if peer == "nopage" and workload.view == ("--gdb",):
+        return [*python, "-m", "bench.under_gdb", *run]
     options = [word for device in workload.devices for word in ("--device", device)] + list(workload.options)
     if peer == "without":
         return [*python, "-m", "machine" if workload.view else "bench.without", "run", *options, "--", *run]

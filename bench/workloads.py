@@ -179,6 +179,14 @@ VIEWS = (
         view=("--strace=/dev/null",), targets=(Target(2, "without", "a program of system calls"),),
     ),
     Workload(
+        "gdb-sieve", "`--gdb`: the sieve, gdb attached", "ns/number", "sieve", ("8000000",), OWN, view=("--gdb",),
+        targets=(Target(1.1, "without", "nothing is in the way of code that does not stop"),),
+    ),
+    Workload(
+        "gdb-calls", "`--gdb`: getppid, gdb attached", "ns/call", "getppid", ("200000",), OWN, view=("--gdb",),
+        targets=(Target(1.1, "without", "nothing is in the way of code that does not stop"),),
+    ),
+    Workload(
         "strace-files", "`--strace`: one small file opened, looked at, read, closed", "ns/call", "files",
         ("/etc/passwd", "4000"), OWN, view=("--strace=/dev/null",),
     ),

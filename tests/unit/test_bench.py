@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -175,3 +176,12 @@ def test_the_machine_runs_without_its_emit_calls(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "bench.without", "run", "--faults", "hello"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=peers.TOP, timeout=120, check=False)
     assert done.returncode == 0 and done.stdout and "fault" not in done.stderr, "nobody is told of faults any more"
+
+
+@pytest.mark.skipif(shutil.which("gdb") is None, reason="gdb is not installed (apt install gdb)")
+def test_a_program_under_gdb_prints_what_it_prints() -> None:
+    words = [sys.executable, "-m", "bench.under_gdb", "hello"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=peers.TOP, timeout=120, check=False)
+    alone = [sys.executable, "-m", "machine", "run", "hello"]
+    said = subprocess.run(alone, capture_output=True, text=True, cwd=peers.TOP, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, said.stdout) and done.stdout
