@@ -35,11 +35,14 @@ def parse_filter(text: str) -> str:
     return parse(text)
 
 
-def parse_window(text: str) -> int:
-    """A number of instructions, 1 to 1000.  ValueError."""
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise ValueError(f"'{text}' is not a number of instructions, 1 to 1000")
-    return int(text)
+def parse_window(text: str) -> tuple[int, bool]:
+    """(how many, whether instructions instead of blocks) of ``N`` or ``N,insn``, N 1 to 1000.  ValueError."""
+    number, comma, unit = text.partition(",")
+    if not (number.isascii() and number.isdecimal()) or not 1 <= int(number) <= 1000:
+        raise ValueError(f"'{number}' is not a number of blocks or instructions, 1 to 1000")
+    if comma and unit not in ("insn", "block"):
+        raise ValueError(f"'{unit}' is neither block nor insn: N and N,block show basic blocks, N,insn instructions")
+    return int(number), unit == "insn"
 
 
 def parse_break(text: str) -> Any:
@@ -105,7 +108,8 @@ RUN_OPTIONS = (
     Option(("--commands",), "FILE", "what to do where --break-on stops, a command a line; - is standard input",
            "stop_commands"),
     Option(("--rewind",), "", "--deterministic, and the debugger can go back (reverse-continue, goto)", "rewind"),
-    Option(("--trace-window",), "N", "--rewind and --faults, with the N instructions before and after each of them",
+    Option(("--trace-window",), "N[,insn]", "--rewind and --faults, with the N basic blocks before and after each of "
+           "them; insn: N instructions, the memory they name and the registers they change",
            "trace_window", parse_window),
     Option(("--record",), "FILE", "--deterministic, and keep in FILE what came from outside, for nopage replay FILE",
            "record"),

@@ -74,7 +74,8 @@ class Travelling:
 
         assert self.travel is not None
         filters = Filters(chosen.filters) if chosen.filters else None
-        TraceWindow(self.travel, chosen.trace_window, output, filters, machine.read_file)
+        count, by_instruction = chosen.trace_window
+        TraceWindow(self.travel, count, by_instruction, output, filters, machine.read_file)
 
     def debugged(self, front: Any) -> None:
         """By gdb's server or the prompt."""

@@ -111,20 +111,63 @@ def test_the_same_stream_after_going_back(tmp_path: Path) -> None:
     assert files[0].read_bytes() == files[1].read_bytes() and len(files[0].read_bytes()) > 1_000_000
 
 
-def test_instructions_around_a_fault(target: str) -> None:
-    """--trace-window: before a fault in the hole, and around one that is answered; with --filter, only there.  # F1"""
+def around(hole: Path, window: str) -> tuple[str, list[tuple[str, list[str]]]]:
+    """What nopage says, and (heading, lines) of the windows of a fault that is answered and of one in the hole."""
     fill = ("--exec", "sh -c 'echo 12345 > /dev/scullp0'", "--exec", "mapper /dev/scullp0 0 5")
-    hole = program("hole.c", target)
-    done = nopage("--trace-window", "5", "--filter", "driver=scullp", "--device", "scullp", *fill, hole)
+    done = nopage("--trace-window", window, "--filter", "driver=scullp", "--device", "scullp", *fill, hole)
     assert done.returncode == 135 and done.stdout == "12345", done.stderr
-    windows = re.findall(r"  (before|after) fault \d+\n((?:    0x[0-9a-f]+ .*\n)*)", done.stderr)
-    assert [name for name, _ in windows] == ["before", "after", "before"], done.stderr
-    assert [text.count("\n") for _, text in windows] == [5, 5, 5], done.stderr
-    assert f"hole.c:{line_of('hole.c', '/* the hole')}   mov" in windows[2][1].splitlines()[-1], done.stderr
-    rips = [int(line.split()[0], 16) for line in (windows[0][1] + windows[1][1]).splitlines()]
-    fault = re.search(r"fault \d+  mapper\[3\]  (0x[0-9a-f]+)", done.stderr)
-    assert fault is not None and int(fault[1], 16) not in rips, "it stands between the two"
+    found = re.findall(r"^  (\w.*) fault \d+\n((?:    0x[0-9a-f]+ .*\n)*)", done.stderr, re.M)
+    return done.stderr, [(heading, [line.strip() for line in text.splitlines()]) for heading, text in found]
+
+
+def first(line: str) -> int:
+    return int(line.split(maxsplit=1)[0], 16)
+
+
+def test_instructions_around_a_fault(target: str) -> None:
+    """--trace-window N,insn: with what each changed; before a fault in the hole, and around one that is answered; with
+    --filter, only there.  # F1"""
+    said, windows = around(program("hole.c", target), "5,insn")
+    headings = ["before", "the instruction of", "after", "before"]
+    assert [heading for heading, _ in windows] == headings, said
+    assert [len(lines) for _, lines in windows] == [5, 1, 5, 5], said
+    before, at, after, hole = (lines for _, lines in windows)
+    assert f"hole.c:{line_of('hole.c', '/* the hole')}   " in hole[-1], said
+    fault = re.search(r"fault \d+  mapper\[3\]  (0x[0-9a-f]+)", said)
+    assert fault is not None and int(fault[1], 16) == first(at[0]), said
+    assert first(at[0]) not in map(first, before + after), "it stands between the two"
+    # What it read is the file's "1234"; the last one before the hole loads the address of the page before it.
+    address = re.search(r"read of  (0x[0-9a-f]+)", said)
+    assert address is not None and f"   reads {address[1]}   " in at[0] and at[0].endswith("-> 0x34333231"), said
+    page = int(re.findall(r"read of  (0x[0-9a-f]+)", said)[1], 16)
+    assert re.search(rf"   reads 0x[0-9a-f]+   [er]ax = 0x[0-9a-f]+ -> {page - 0x1000:#x}$", hole[-1]), said
+
+
+def test_blocks_around_a_fault(target: str) -> None:
+    """--trace-window N: the blocks are those that the instructions make up.  # F1"""
+    path = program("hole.c", target)
+    said, windows = around(path, "6")
+    _, single = around(path, "150,insn")
+    assert [(heading, len(lines)) for heading, lines in windows if heading == "before"] == [("before", 6)] * 2, said
+    instructions = [lines for heading, lines in single if heading != "after"]
+    for lines, ran in ((windows[0][1], instructions[0] + instructions[1]), (windows[2][1], instructions[2])):
+        sizes = [int(re.search(r"   (\d+) instructions?$", line)[1]) for line in lines]  # type: ignore[index]
+        own = ran[-sum(sizes) :] if ran is not instructions[2] else [*ran, "the one that faults"][-sum(sizes) :]
+        for line, size in zip(lines, sizes, strict=True):
+            block, own = own[:size], own[size:]
+            assert line.split("   ")[0] == block[0].split("   ")[0], said
+            assert not any(ends_block(each) for each in block[:-1]), block
+            assert not own or ends_block(block[-1]), block
+    after, ran = windows[1][1], next(lines for heading, lines in single if heading == "after")
+    assert first(after[0]) == first(ran[0]) and 0 < len(after) <= 6, said
     assert nopage("--trace-window", "0", "hello").returncode == 2
+    refused = nopage("--trace-window", "5,lines", "hello")
+    assert refused.returncode == 2 and "'lines' is neither block nor insn" in refused.stderr
+
+
+def ends_block(line: str) -> bool:
+    text = line.split("   ")[1] if "   " in line else ""
+    return re.match(r"(bnd |notrack )?(j\w+|call|ret|int|syscall|sysenter|loop\w*)\b", text) is not None
 
 
 def test_input_and_output_once(tmp_path: Path) -> None:

@@ -6,9 +6,12 @@ programs that touch device registers pay for it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol
 
-from machine.hardware.cpu import FS_BASE, GS_BASE, RAX, RIP, Cpu
+from machine.hardware.cpu import FS_BASE, GS_BASE, RAX, RIP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _NO_REGISTER = -1
 _LOW = {
@@ -26,6 +29,17 @@ _BIT_TESTS = ("bt", "bts", "btr", "btc")
 _WRITERS = ("cmpxchg", "cmpxchg8b", "cmpxchg16b", "xadd", "xchg")
 """Always write their operand, which capstone does not say of all of them."""
 _SEGMENT_BASES = {"fs": FS_BASE, "gs": GS_BASE}
+
+
+class Registers(Protocol):
+    """The processor, or what keeps the registers of another moment."""
+
+    @property
+    def regs(self) -> Sequence[int]:
+        """The general registers and RIP, in the engine's order."""
+
+    def get_register(self, number: int) -> int:
+        """The base of FS or GS."""
 
 
 class Operand(NamedTuple):
@@ -46,8 +60,8 @@ class Operand(NamedTuple):
     bit: int = _NO_REGISTER
     """Register of the bit number of a bt, bts, btr or btc, which reaches beyond the operand; -1 elsewhere."""
 
-    def address(self, cpu: Cpu, length: int) -> int:
-        """The effective address with the registers of `cpu.image`; `length` is the instruction's."""
+    def address(self, cpu: Registers, length: int) -> int:
+        """The effective address with the registers of `cpu`; `length` is the instruction's."""
         regs = cpu.regs
         value = self.displacement
         if self.base != _NO_REGISTER:

@@ -21,6 +21,7 @@ from machine.kernel.abi.signal import SIGTRAP
 from machine.kernel.mm.gup import read_process_vm
 from machine.observe.gdb.stops import Stop
 from machine.observe.travel.snapshots import PATIENCE, Snapshots, Taken, send
+from machine.observe.travel.steps import image
 from machine.observe.travel.timeline import NEAR, Place, Timeline
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ class Hit(NamedTuple):
     rip: int
     text: str = ""
     detail: bytes = b""
+    mm: int = 0
+    """`mm_struct.number`, and `steps.image`, of an instruction in ``steps``."""
+    image: tuple[int, ...] = ()
 
 
 class CantGo(ValueError):
@@ -200,7 +204,10 @@ class Travel:
             where = Place(timeline.number, timeline.count.position if position is None else position)
             task = self.kernel.current
             pid, comm = (0, "") if task is None else (task.pid, task.comm)
-            self.hits.append(Hit(where, timeline.seq, pid, comm, rip or self.kernel.cpu.regs[RIP], text, detail))
+            hit = Hit(where, timeline.seq, pid, comm, rip or self.kernel.cpu.regs[RIP], text, detail)
+            if kind == "steps" and task is not None:
+                hit = hit._replace(mm=task.mm.number, image=image(self.kernel, task))
+            self.hits.append(hit)
         return timeline.silent
 
     def _until(self, request: dict[str, Any]) -> None:
