@@ -143,11 +143,14 @@ class BusLog(Sequence[RegisterAccess]):
         self._check_names(registers)
         found = self._where(lambda each: any(is_named(each, name) for name in registers))
         if found:
+            from itertools import groupby
+
             from machine.testing import messages
             from machine.testing.explain import story, whole
 
             lines = [f"{'write' if each.write else 'read '} {whole(each, self.context)}" for each in found]
-            raise AssertionError(messages.access_made(registers, lines, story(found, 0)))
+            folded = [line + messages.times(sum(1 for _ in same)) for line, same in groupby(lines)]
+            raise AssertionError(messages.access_made(registers, len(lines), folded, story(found, 0)))
 
     def _compare(self, what: str, expected: Sequence[Expected], actual: BusLog, strict: bool) -> None:
         __tracebackhide__ = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from machine.events import RegisterAccess
@@ -117,20 +118,35 @@ def _compare_pattern(what: str, wanted: Sequence[Optional[Wanted]], actual: BusL
         reach = after
     if len(actual) in reach:
         return ""
-    return _missing(what, wanted, len(wanted), actual, reach)
+    return _missing(what, wanted, len(wanted), actual, {max(reach)})
 
 
 def _missing(what: str, wanted: Sequence[Optional[Wanted]], number: int, actual: BusLog, reach: set[int]) -> str:
+    """`reach`: the accesses at which element `number` may be; at the end of `wanted`, where nothing more may come."""
     from machine.testing.explain import story, whole
 
-    start = min(reach)
     item = wanted[number] if number < len(wanted) else None
-    lines = [
-        f"{' ' if i < start else '>'} {i:>3}  {'write' if a.write else 'read '} {whole(a, actual.context)}"
-        for i, a in enumerate(actual)
+    places = {i for i in reach if i < len(actual)} if item is not None else set(range(min(reach), len(actual)))
+    start = min(places, default=len(actual))
+    rows = [
+        (i in places, i, f"{'write' if a.write else 'read '} {whole(a, actual.context)}") for i, a in enumerate(actual)
     ]
-    head = messages.not_there(what, "" if item is None else str(item), start, len(actual))
-    return "\n".join([head, *_cut(lines, start), *story(actual, start, item)])
+    lines, first = _folded(rows, start)
+    head = messages.not_there(what, "" if item is None else str(item), min(reach), len(places), len(actual))
+    return "\n".join([head, *_cut(lines, first), *story(actual, start, item)])
+
+
+def _folded(rows: Sequence[tuple[bool, int, str]], important: int) -> tuple[list[str], int]:
+    """Rows (marked, number, text) as lines, equal ones behind each other as one; and in which line a number is."""
+    lines: list[str] = []
+    found = 0
+    for (marked, text), group in groupby(rows, key=lambda row: (row[0], row[2])):
+        numbers = [row[1] for row in group]
+        number, times = numbers[0], len(numbers)
+        if number <= important:
+            found = len(lines)
+        lines.append(f"{'>' if marked else ' '} {number:>3}  {text}{messages.times(times)}")
+    return lines, found
 
 
 # -- without -----------------------------------------------------------------------------------------------------
@@ -139,7 +155,7 @@ def _missing(what: str, wanted: Sequence[Optional[Wanted]], number: int, actual:
 def _differences(what: str, wanted: Sequence[Wanted], actual: BusLog) -> str:
     from machine.testing.explain import story, whole
 
-    rows: list[str] = []
+    rows: list[tuple[bool, int, str]] = []
     first: Optional[tuple[Optional[int], Optional[int]]] = None
     first_row = 0
     width = max([28, *(len(str(each)) for each in wanted)])
@@ -151,7 +167,7 @@ def _differences(what: str, wanted: Sequence[Wanted], actual: BusLog) -> str:
         left = messages.NOTHING if item is None else str(item)
         kind = "" if what != "accesses" or access is None else "write " if access.write else "read "
         right = messages.NOTHING if access is None else kind + whole(access, actual.context)
-        rows.append(f"{' ' if same else '>'} {len(rows):>3}  {left:<{width}} {right}")
+        rows.append((not same, len(rows), f"{left:<{width}} {right}"))
     assert first is not None
     head = [messages.differ(what, len(wanted), len(actual)), f"       {'expected':<{width}} made"]
     after = first[1] if first[1] is not None else next((a for w, a in _after(wanted, actual, first_row)), None)
@@ -160,7 +176,8 @@ def _differences(what: str, wanted: Sequence[Wanted], actual: BusLog) -> str:
         if after is None
         else story(actual, after, wanted[first[0]] if first[0] is not None else None, first[1] is None)
     )
-    return "\n".join([*head, *_cut(rows, first_row), *told])
+    lines, first_line = _folded(rows, first_row)
+    return "\n".join([*head, *_cut(lines, first_line), *told])
 
 
 def _after(wanted: Sequence[Wanted], actual: BusLog, row: int) -> list[tuple[Optional[int], int]]:

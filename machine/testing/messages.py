@@ -502,20 +502,25 @@ def rows_left_out(count: int) -> str:
     return f"  ...  {count} more"
 
 
-def not_there(what: str, wanted: str, after: int, made: int) -> str:
-    """The head of a comparison with gaps."""
+def not_there(what: str, wanted: str, after: int, places: int, made: int) -> str:
+    """The head of a comparison with gaps; `places` are marked."""
     if not wanted:
         return f"register {what} differ: nothing was expected after the first {after}; {made} were made"
-    if after >= made:
+    if not places:
         return f"register {what} differ: {wanted} was expected, and did not come; {made} were made"
-    return f"register {what} differ: {wanted} was expected in one of those marked; {made} were made"
+    where = "where the mark is" if places == 1 else "in one of those marked"
+    return f"register {what} differ: {wanted} was expected {where}; {made} were made"
 
 
-def access_made(registers: Sequence[str], lines: Sequence[str], story: Sequence[str]) -> str:
+def times(count: int) -> str:
+    """Behind an access that was made several times in a row."""
+    return f", {count} times" if count > 1 else ""
+
+
+def access_made(registers: Sequence[str], count: int, lines: Sequence[str], story: Sequence[str]) -> str:
     """assert_no_access_to("status")."""
-    head = (
-        f"no access to {', '.join(registers)} was expected; there {'was' if len(lines) == 1 else 'were'} {len(lines)}:"
-    )
+    verb = "was" if count == 1 else "were"
+    head = f"no access to {', '.join(registers)} was expected; there {verb} {count}:"
     return "\n".join([head, *(f"  {line}" for line in lines), *story])
 
 

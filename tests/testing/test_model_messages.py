@@ -464,6 +464,47 @@ def test_with_gaps_the_candidates_are_marked() -> None:
     )
 
 
+def test_what_follows_no_gap_has_one_place() -> None:
+    """Only what stands behind `...` may be anywhere; equal accesses behind each other are one line."""
+    from machine.events import RegisterAccess
+
+    def made(*names: str) -> BusLog:
+        return BusLog([RegisterAccess("timer", name, 0, 4, True, 1, 0x401000, 2) for name in names])
+
+    assert text_of(lambda: made("ctrl", "period", "period").assert_writes(["period", "ctrl", ...])) == (
+        "register writes differ: period = ANY was expected where the mark is; 3 were made\n"
+        ">   0  write timer.ctrl = 1, 4 bytes at 0x401000, process 2\n"
+        "    1  write timer.period = 1, 4 bytes at 0x401000, process 2, 2 times"
+    )
+    assert text_of(lambda: made("ctrl", "period", "ctrl", "count").assert_writes([..., "ctrl", "status", ...])) == (
+        "register writes differ: status = ANY was expected in one of those marked; 4 were made\n"
+        "    0  write timer.ctrl = 1, 4 bytes at 0x401000, process 2\n"
+        ">   1  write timer.period = 1, 4 bytes at 0x401000, process 2\n"
+        "    2  write timer.ctrl = 1, 4 bytes at 0x401000, process 2\n"
+        ">   3  write timer.count = 1, 4 bytes at 0x401000, process 2"
+    )
+    assert text_of(lambda: made("ctrl", "period", "ctrl", "count").assert_writes([..., "ctrl"])) == (
+        "register writes differ: nothing was expected after the first 3; 4 were made\n"
+        "    0  write timer.ctrl = 1, 4 bytes at 0x401000, process 2\n"
+        "    1  write timer.period = 1, 4 bytes at 0x401000, process 2\n"
+        "    2  write timer.ctrl = 1, 4 bytes at 0x401000, process 2\n"
+        ">   3  write timer.count = 1, 4 bytes at 0x401000, process 2"
+    )
+    assert text_of(lambda: made("ctrl").assert_writes(["ctrl", "period", ...])) == (
+        "register writes differ: period = ANY was expected, and did not come; 1 were made\n"
+        "    0  write timer.ctrl = 1, 4 bytes at 0x401000, process 2"
+    )
+    many = made("ctrl", *["status"] * 97, "period")
+    assert text_of(lambda: many.assert_writes(["ctrl", "period"])).splitlines()[3:] == [
+        ">   1  (nothing)                    timer.status = 1, 4 bytes at 0x401000, process 2, 97 times",
+        "   98  period = ANY                 timer.period = 1, 4 bytes at 0x401000, process 2",
+    ]
+    assert text_of(lambda: many.assert_no_access_to("status")) == (
+        "no access to status was expected; there were 97:\n"
+        "  write timer.status = 1, 4 bytes at 0x401000, process 2, 97 times"
+    )
+
+
 def test_every_text_is_used() -> None:
     """None is left over; and models are refused with a text of this module everywhere."""
     import ast
