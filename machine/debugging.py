@@ -35,6 +35,7 @@ class Debugging:
         self.machine = machine
         self.gdb: Optional[subprocess.Popen[bytes]] = None
         self._quiet = False
+        self._breaks: Optional[BreakOn] = None
         self._say = say
         try:
             self.server = Server(machine.kernel, host, port, self._tell, self._spawn)
@@ -77,7 +78,14 @@ class Debugging:
 
     def break_on(self, breaks: Sequence[Break]) -> None:
         """--break-on: gdb is told what was found, and has the word."""
-        self._breaks = BreakOn(self.server.control, list(breaks), self.machine.read_file)
+        try:
+            self._breaks = BreakOn(self.server.control, list(breaks), self.machine.read_file)
+        except ValueError as error:
+            raise ConfigError(f"--break-on {error}") from None
+
+    def never(self) -> list[str]:
+        """`BreakOn.never`; nothing when gdb has gone."""
+        return [] if self._breaks is None or self.server.link is None else self._breaks.never()
 
     def _spawn(self, words: Sequence[str], environment: dict[str, Optional[str]], directory: Optional[str]) -> Any:
         """gdb's `run`."""

@@ -10,7 +10,7 @@ with Machine(devices=["scullp"]) as m:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Optional, Union
@@ -110,6 +110,10 @@ class Machine(Programs):
             "board": board, "devices": list(devices), "binds": list(binds), "deterministic": deterministic,
         }  # fmt: skip
         """What it was made with, and what was attached: for the command that makes such a machine again."""
+        self.lacking: Callable[[], Sequence[str]] = list
+        """What was done to it that such a command can't say: words for people."""
+        self.on_run: Optional[Callable[[bool], None]] = None
+        """Called when programs that somebody holds go on (True), and when they stand again."""
         self._closed = False
         try:
             self._boot(root, binds, devices, modules)

@@ -103,7 +103,8 @@ RUN_OPTIONS = (
     Option(("--gdb",), "[HOST:]PORT[,nowait]",
            "PROGRAM waits at its first instruction for gdb; nowait: gdb can come later", "gdb", parse_gdb),
     Option(("--break-on",), "EVENT[:KEY=VALUE,...]",
-           "stop in gdb or a prompt: fault:driver=scullp,nr=3  fault:addr=0x10000  signal:SIGBUS  syscall:mmap  oops",
+           "stop in gdb or a prompt: fault:driver=scullp,nr=3  fault:addr=0x10000  signal:SIGBUS  syscall:mmap  oops  "
+           "register:timer.ctrl",
            "breaks", parse_break, True),
     Option(("--commands",), "FILE", "what to do where --break-on stops, a command a line; - is standard input",
            "stop_commands"),

@@ -123,7 +123,13 @@ def run_until(
 
         raise ConfigError(messages.no_moment(condition, KINDS))
     with machine.entered():
-        outcome = run_to(kernel, moment, timeout)
+        if machine.on_run is not None:
+            machine.on_run(True)
+        try:
+            outcome = run_to(kernel, moment, timeout)
+        finally:
+            if machine.on_run is not None:
+                machine.on_run(False)
     if kernel.halted is not None:
         raise halting(kernel.halted)
     if kernel.bus.failures and (ending is None or not ending.ended):

@@ -56,6 +56,7 @@ class Programs:
     env: dict[str, str]
     cores: Cores
     commands: list[list[str]]
+    on_run: Optional[Callable[[bool], None]]
 
     if TYPE_CHECKING:
 

@@ -46,7 +46,11 @@ class Prompting:
         self._stack = ExitStack()
         console = self._scripted(commands) if commands is not None else self._on_terminal(settings)
         self.prompt = Prompt(machine.kernel, console, machine.read_file)
-        self.prompt.breaks = BreakOn(self.prompt.control, list(breaks), machine.read_file)
+        try:
+            self.prompt.breaks = BreakOn(self.prompt.control, list(breaks), machine.read_file)
+        except ValueError as error:
+            self.close()
+            raise ConfigError(f"--break-on {error}") from None
         self.gdb = None
         self.front = self.prompt
 
@@ -89,6 +93,11 @@ class Prompting:
 
     def begin(self, process: Spawned) -> None:
         """A program is about to start: nothing is to be done, it stops where it has to."""
+
+    def never(self) -> list[str]:
+        """`BreakOn.never`."""
+        said: list[str] = self.prompt.breaks.never()
+        return said
 
     def finish(self) -> None:
         """The programs have ended."""

@@ -329,6 +329,9 @@ class Session:
                 return TIMED_OUT
         if self.debugging is not None:
             self.debugging.finish()
+            if self.travelling is None and machine.kernel.halted is None:
+                for line in self.debugging.never():
+                    self.say.line(f"nopage: {line}")
         self._last_look(status)
         self._unload(machine)
         self._report_limits(machine, status)

@@ -97,6 +97,9 @@ class BreakOn:
         self._text = FaultText(read_file)
         self._breaks = breaks
         self._counts = dict.fromkeys(breaks, 0)
+        self._silent = dict.fromkeys(breaks)
+        for each in breaks:
+            self._check_registers(each)
         self._listeners: dict[str, Callable[[Any], None]] = {
             "fault": self._on_fault,
             "syscall_enter": self._on_call,
@@ -110,6 +113,30 @@ class BreakOn:
         if "signal" in wanted:
             control.at_signal = self._at_signal
 
+    def _check_registers(self, wanted: Break) -> None:
+        """ValueError for a register that no attached device has."""
+        if wanted.kind != "register" or wanted.names is None:
+            return
+        known = {}
+        for each in self.kernel.bus.blocks:
+            block = type(each.block)
+            known[each.block.name] = [*block.registers, *block.arrays, *block.memories]
+        for name in sorted(wanted.names):
+            device, dot, register = name.rpartition(".")
+            plain = re.split(r"[\[+]", register)[0]
+            if not any(plain in names for block, names in known.items() if not dot or block == device):
+                there = ", ".join(
+                    f"{block}.{each}" for block in ([device] if device in known else known) for each in known[block]
+                )
+                raise ValueError(f"'{wanted.text}': no device has a register '{name}'; there are: {there or 'none'}")
+
+    def never(self) -> list[str]:
+        """A line for each that has never stopped a program; none when the user wanted to be asked no more."""
+        return [
+            f"--break-on {each.text} has never stopped the program: there were {self._counts[each] or 'none'}"
+            for each in self._silent
+        ]
+
     def _hit(self, kind: str, event_kind: str, event: object, name: str = "") -> Optional[Break]:
         """The first expression that fits and whose turn it is; all that fit have counted it."""
         found = None
@@ -121,6 +148,7 @@ class BreakOn:
             self._counts[each] += 1
             if found is None and each.nr in (None, self._counts[each]):
                 found = each
+                self._silent.pop(each, None)
         return found
 
     def _stop(self, why: Break, text: str, at_once: bool) -> None:
@@ -182,4 +210,5 @@ class BreakOn:
         for kind in self._heard:
             self.kernel.events.unlisten(kind, self._listeners[kind])
         self._heard.clear()
+        self._silent.clear()
         self.control.at_signal = None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -95,11 +98,17 @@ class Context:
         except Exception:  # the machine is closed
             return NOWHERE
 
-    def replay(self, access: RegisterAccess, index: int) -> str:
-        """The command that makes such a machine, runs the same programs and stops at this access."""
+    def replay(self, access: RegisterAccess, index: int) -> list[str]:
+        """The command that makes such a machine, runs the same programs and stops at this access; what it lacks; or why
+        there is none."""
         machine = self.machine
         options = machine.options
-        words = ["nopage", "run"] + (["--deterministic"] if options["deterministic"] else [])
+        record = machine.kernel.bus.record[: index + 1]
+        nr = sum(a.device == access.device and a.register == access.register for a in record)
+        for where, model, arguments in options.get("attached", []):
+            if not words_for(where, model, arguments):
+                return messages.no_replay(where, model, access.device, access.register, nr)
+        words = [*_nopage(), "run"] + (["--deterministic"] if options["deterministic"] else [])
         if options["board"] is not None:
             words += ["--board", options["board"]]
         for device in options["devices"]:
@@ -107,14 +116,23 @@ class Context:
         for host, guest, writable in options["binds"]:
             words += ["--bind", f"{host}:{guest}{':rw' if writable else ''}"]
         for each in options.get("attached", []):
-            words += ["--attach", words_for(*each) or f"{each[0]}=..."]
-        record = machine.kernel.bus.record[: index + 1]
-        nr = sum(a.device == access.device and a.register == access.register for a in record)
+            words += ["--attach", words_for(*each)]
         words += ["--break-on", f"register:{access.device}.{access.register},nr={nr}"]
         *earlier, last = machine.commands or [[]]
         for each in earlier:
             words += ["--exec", shlex.join(each)]
-        return shlex.join([*words, "--", *last])
+        return messages.replay(shlex.join([*words, "--", *last]), machine.lacking())
+
+
+def _nopage() -> list[str]:
+    """How a shell calls this environment's nopage: the test may run in one that is not on PATH."""
+    beside = os.path.join(os.path.dirname(sys.executable), "nopage")
+    found = shutil.which("nopage")
+    if not os.path.exists(beside):
+        return ["nopage"] if found else [messages.place_of(sys.executable), "-m", "machine"]
+    if found is not None and os.path.realpath(found) == os.path.realpath(beside):
+        return ["nopage"]
+    return [messages.place_of(beside)]
 
 
 def _find(cls: type[RegisterBlock], name: str) -> Optional[Reg]:

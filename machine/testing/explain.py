@@ -71,4 +71,4 @@ def story(log: BusLog, number: int, wanted: Optional[Wanted] = None, before: boo
     function = where._replace(file="", line=0)
     lines.append(f"  made by      {site.comm} (process {access.pid}){f' in {function}' if where.function else ''}")
     lines.append(f"  instruction  {site.rip:#x}  {disassemble(site.code, site.bits, site.rip)}")
-    return [*lines, f"  replay       {context.replay(access, index)}"]
+    return [*lines, *context.replay(access, index)]

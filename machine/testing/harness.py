@@ -150,6 +150,11 @@ class Harness:
         self.devices: dict[str, Any] = {}
         self.closers: list[Any] = []
         """What ends before the machine does: views, injections."""
+        self.given: dict[str, None] = {}
+        """What programs got that no command line says."""
+        self.poked: dict[str, None] = {}
+        """Registers that the test itself has set."""
+        self._stood: dict[str, int] = {}
         self.strace = io.StringIO() if strace else None
         self.report: Any = None
         try:
@@ -165,6 +170,8 @@ class Harness:
 
     def _watch(self, report: Optional[Path]) -> None:
         machine = self.machine
+        machine.lacking, machine.on_run = self._lacking, self._going
+        self._stood = self._values()
         self.recording = Recording(machine)
         self.fatal = FatalSignals(machine.kernel, machine.read_file)
         if self.plan.coverage is not None:
@@ -183,6 +190,28 @@ class Harness:
             report.parent.mkdir(parents=True, exist_ok=True)
             self.report = Report(machine, report)
 
+    # -- what a replay lacks ---------------------------------------------------------------------------
+
+    def _values(self) -> dict[str, int]:
+        """What the registers hold; of a queue how many entries."""
+        blocks = [each.block for each in self.machine.kernel.bus.blocks if each.recorded]
+        return {f"{block.name}.{name}": value for block in blocks for name, value in block.values.items()}
+
+    def _going(self, on: bool) -> None:
+        """Programs go on, or stand: what changes while they stand is the test's doing."""
+        if self._stood or not on:
+            now = self._values()
+            if on:
+                changed = [name for name, value in now.items() if self._stood.get(name, value) != value]
+                self.poked.update(dict.fromkeys(changed))
+            self._stood = now
+
+    def _lacking(self) -> list[str]:
+        injections = [each.text for closer in self.closers for each in getattr(closer, "all", ())]
+        fed = any(each.stdin.fed for each in self.programs)
+        pokes = [f"{name} as the test set it" for name in self.poked]
+        return [*(["standard input"] if fed else []), *self.given, *injections, *pokes]
+
     # -- programs ------------------------------------------------------------------------------------
 
     def start(
@@ -197,6 +226,8 @@ class Harness:
         words = [self.find(command[0]), *command[1:]] if command else []
         given = stdin.encode() if isinstance(stdin, str) else stdin
         program = Program(self, self.machine.start(words, stdin=given, env=env, cwd=cwd), command)
+        self.given.update({} if env is None else {"its environment": None})
+        self.given.update({} if cwd is None else {f"its directory ({cwd})": None})
         self.programs.append(program)
         if self.report is not None:
             self.report.add_command(shown(command))

@@ -545,6 +545,27 @@ def first_difference(kind: str, made: str, before: bool) -> str:
     return f"the {kind} that {'came instead' if before else 'was made'}: {made}"
 
 
+def replay(command: str, lacks: Sequence[str]) -> list[str]:
+    """The command that stops at an access, and what of the test it does not repeat."""
+    line = f"  replay       {command}"
+    return [line, f"               this replay lacks: {', '.join(lacks)}"] if lacks else [line]
+
+
+def no_replay(where: str, model: Any, device: str, register: str, nr: int) -> list[str]:
+    """No command can name the model."""
+    name = getattr(model, "__qualname__", None)
+    what = (
+        f"the class {name} is inside of something" if name else f"the model is an object, {type(model).__name__}(...)"
+    )
+    again = f"for _ in range({nr}): " if nr > 1 else ""
+    here = f"lambda a: (a.device, a.register) == ('{device}', '{register}')"
+    return [
+        f"  replay       no command: {where}: {what}, and --attach names a class of a file's own level",
+        "               to stand there in the test: p = start(...) in place of run(...), then",
+        f"               {again}machine.run_until('register', {here})",
+    ]
+
+
 def indented(lines: Sequence[str]) -> str:
     """A block of lines under a sentence."""
     return "\n".join(f"  {line}" for line in lines)

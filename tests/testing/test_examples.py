@@ -49,6 +49,7 @@ def test_an_example(name: str, passed: int, skipped: int, xfailed: int, tmp_path
 def plain(text: str) -> list[str]:
     """A failure without what differs from compiler to compiler and from home to home."""
     text = re.sub(r"~?/\S*/(gpio\b)", r"\1", text)
+    text = re.sub(r"(replay +)\S*(nopage|python\S* -m machine) run", r"\1nopage run", text)
     text = re.sub(r"(instruction ).*", r"\1...", text)
     text = re.sub(r"(\bmain)\+0x[0-9a-f]+", r"\1+...", text)
     text = re.sub(r"(at |\*)0x[0-9a-f]{5,}", r"\1...", text)

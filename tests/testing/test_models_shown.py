@@ -110,6 +110,7 @@ def shown(lines: list[str], head: str, count: int) -> list[str]:
     """`count` lines from the one with `head` on, with addresses and the program's path as X."""
     start = next(number for number, line in enumerate(lines) if head in line)
     text = "\n".join(lines[start : start + count])
+    text = re.sub(r"(replay +)\S*(nopage|python\S* -m machine) run", r"\1nopage run", text)
     return re.sub(r"/\S*/timerctl", "timerctl", re.sub(r"0x40[0-9a-f]{4}|0x804[0-9a-f]{4}", "X", text)).splitlines()
 
 
@@ -142,7 +143,7 @@ def test_a_wrong_write_is_told_whole(project: Path, target: str) -> None:
 
 def replay(project: Path, line: str) -> None:
     """The command does what it says: the prompt is at the write."""
-    words = line.removeprefix("replay").strip().replace("nopage", f"{sys.executable} -m machine", 1)
+    words = line.removeprefix("replay").strip()
     commands = project / "commands"
     commands.write_text("bt\nregs\nquit\n")
     done = subprocess.run(

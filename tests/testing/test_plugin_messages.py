@@ -196,6 +196,70 @@ def test_guest_cc(guest_cc: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value) == "guest_cc: ziglang has no static glibc: use musl, or cc='host'"
 
 
+class Outer:
+    class Timer(Timer):
+        pass
+
+
+STORE = """
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int main(void)
+{
+    char c[4];
+    read(0, c, 3);
+    volatile unsigned *regs = mmap(0, 4096, 3, MAP_SHARED, open("/dev/mem", O_RDWR), 0xfe000000);
+    regs[0] = 1;
+    return 0;
+}
+"""
+
+
+def replay_of(result: Any) -> list[str]:
+    """The last lines of a failure: how to get there."""
+    with pytest.raises(AssertionError) as caught:
+        result.bus.assert_no_access_to("ctrl")
+    lines = str(caught.value).splitlines()
+    return lines[next(number for number, line in enumerate(lines) if line.startswith("  replay")) :]
+
+
+@at_timer
+def test_what_a_replay_lacks(start: Any, run: Any, guest_cc: Any, inject: Any, device: Any) -> None:
+    program = guest_cc(STORE)
+    assert len(replay_of(run(program))) == 1
+    inject("read", short=1)
+    device.period = 77
+    held = start(program, env={"A": "1"}, cwd="/")
+    held.stdin.write(b"abc")
+    command, lacks = replay_of(held.wait())
+    assert re.fullmatch(
+        r"  replay       .*\S run --deterministic --attach .*--break-on register:timer\.ctrl,nr=2 .*", command
+    )
+    assert lacks == (
+        "               this replay lacks: standard input, its environment, its directory (/), "
+        "inject('read', short=1), timer.period as the test set it"
+    )
+
+
+@pytest.mark.device(WHERE, Timer())
+def test_a_model_that_no_command_names(run: Any, guest_cc: Any) -> None:
+    named = "--attach names a class of a file's own level"
+    assert replay_of(run(guest_cc(STORE))) == [
+        f"  replay       no command: {WHERE}: the model is an object, Timer(...), and {named}",
+        "               to stand there in the test: p = start(...) in place of run(...), then",
+        "               machine.run_until('register', lambda a: (a.device, a.register) == ('timer', 'ctrl'))",
+    ]
+
+
+@pytest.mark.device(WHERE, Outer.Timer)
+def test_a_class_that_no_command_names(run: Any, guest_cc: Any) -> None:
+    run(guest_cc(STORE))
+    first, _, last = replay_of(run(guest_cc(STORE)))
+    assert "no command: " + WHERE + ": the class Outer.Timer is inside of something, and --attach" in first
+    assert last.startswith("               for _ in range(2): machine.run_until(")
+
+
 # -- faults on purpose ------------------------------------------------------------------------------------------------
 
 

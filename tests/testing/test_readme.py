@@ -24,6 +24,7 @@ def blocks() -> dict[str, str]:
 def plain(text: str) -> list[str]:
     """What pytest says of the failure, without what a compiler may place elsewhere."""
     text = re.sub(r"0x5555[0-9a-f]+", "0x5555...", text)
+    text = re.sub(r"(replay +)\S*(nopage|python\S* -m machine) run", r"\1nopage run", text)
     text = re.sub(r"(instruction ).*", r"\1...", text)
     text = re.sub(r"main\+0x[0-9a-f]+", "main+...", text)
     text = re.sub(r"\d+ faults, \d+ system calls", "... faults, ... system calls", text)

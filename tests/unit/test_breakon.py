@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from machine.cli import main
@@ -46,6 +48,36 @@ def test_mistakes(text: str, said: str, capsys: pytest.CaptureFixture[str]) -> N
         main(["run", f"--break-on={text}", "hello"])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def attached(tmp_path: Path) -> list[str]:
+    """--attach of a timer."""
+    model = tmp_path / "timer.py"
+    model.write_text(
+        "from machine.testing import *\nclass Timer(RegisterBlock):\n    ctrl = Reg(0)\n    table = RegArray(0x40, 4)\n"
+    )
+    return ["run", "--deterministic", "--attach", f"/dev/uio0={model}:Timer"]
+
+
+def test_registers_that_nobody_has(attached: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The machine is known then: an error, with what there is."""
+    assert main([*attached, "--break-on", "register:timer.nope", "hello"]) == 125
+    said = capsys.readouterr().err
+    assert said.endswith("no device has a register 'timer.nope'; there are: timer.ctrl, timer.table\n")
+    assert said.startswith("nopage: --break-on 'register:timer.nope': ")
+    assert main([*attached, "--gdb", "0,nowait", "--break-on", "register:nope,pid=2", "hello"]) == 125
+    assert "no device has a register 'nope'; there are: " in capsys.readouterr().err
+
+
+def test_what_never_came_is_said(attached: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """At the end, a line each."""
+    words = ["--break-on", "register:timer.table[3],nr=3", "--break-on", "syscall:exit_group,nr=2"]
+    assert main([*attached, *words, "hello"]) == 0
+    assert capfd.readouterr().err == (
+        "nopage: --break-on register:timer.table[3],nr=3 has never stopped the program: there were none\n"
+        "nopage: --break-on syscall:exit_group,nr=2 has never stopped the program: there were 1\n"
+    )
 
 
 def test_commands_want_stops(capsys: pytest.CaptureFixture[str]) -> None:

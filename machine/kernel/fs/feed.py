@@ -42,6 +42,8 @@ class Feed(BufferFile):
         super().__init__(kernel, data, _operations)
         self.readers = kernel.sched.queue()
         self.closed = False
+        self.fed = bool(data)
+        """Whether there was ever anything to read."""
         name = f"pipe:[{self.i_ino}]"
         self.file = file(Dentry(self, name, None, name), O_RDONLY, _operations, name)
 
@@ -50,6 +52,7 @@ class Feed(BufferFile):
         if self.closed:
             raise ValueError("write to a closed standard input")
         self.buffer.extend(data)
+        self.fed = True
         self.readers.wake()
         return len(data)
 
