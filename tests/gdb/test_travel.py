@@ -17,7 +17,7 @@ import pytest
 from machine import Machine
 from machine.observe.travel.journal import Journal
 from machine.observe.travel.timeline import Timeline
-from tests.conftest import build
+from tests.conftest import build, run_on_host
 from tests.gdb.conftest import TOP, Debugged, line_of, needs_gdb, program
 
 SPIN = TOP / "tests" / "guest" / "engine" / "spin.c"
@@ -163,6 +163,28 @@ def test_blocks_around_a_fault(target: str) -> None:
     assert nopage("--trace-window", "0", "hello").returncode == 2
     refused = nopage("--trace-window", "5,lines", "hello")
     assert refused.returncode == 2 and "'lines' is neither block nor insn" in refused.stderr
+
+
+def test_a_fault_inside_of_a_repeated_instruction(target: str) -> None:
+    """--trace-window: rep movsb is one instruction of a block, and shown byte by byte with ,insn.  # F1"""
+    path = program("copies.c", target)
+    assert run_on_host(path).stdout == b"4200 0 the source of the copy\n"
+    said = {}
+    for window in ("3", "3,insn"):
+        done = nopage("--trace-window", window, "--filter", "addr=0x20001000", path)
+        assert (done.returncode, done.stdout) == (0, "4200 0 the source of the copy\n"), done.stderr
+        said[window] = done.stderr
+    ran = re.findall(
+        r"rep movsb .*   writes (0x\w+)   reads 0x\w+   [er]cx = (0x\w+) -> (0x\w+)   [er]si = .*   "
+        r"[er]di = (0x\w+) -> (0x\w+)$", said["3,insn"], re.M,
+    )  # fmt: skip
+    expected = range(0x20000FFD, 0x20001004)  # 200 bytes to 0x20000fa0: 0x6b are left at the first
+    wanted = [[at, 0x6B - number, 0x6A - number, at, at + 1] for number, at in enumerate(expected)]
+    assert [[int(word, 16) for word in row] for row in ran] == wanted, said["3,insn"]
+    before, after = re.findall(r"(?:before|after) fault \d+\n((?:    0x.*\n)*)", said["3"])
+    assert len(before.splitlines()) == 3, said["3"]
+    assert re.search(r" main\S* copies.c:\d+   \d instructions$", before.splitlines()[-1]), "not 96 and more"
+    assert f"copies.c:{line_of('copies.c', 'rep movsb')}   " in after.splitlines()[0], said["3"]
 
 
 def ends_block(line: str) -> bool:
