@@ -187,6 +187,20 @@ def test_a_fault_inside_of_a_repeated_instruction(target: str) -> None:
     assert f"copies.c:{line_of('copies.c', 'rep movsb')}   " in after.splitlines()[0], said["3"]
 
 
+def test_the_block_before_a_call_to_nowhere(target: str) -> None:
+    """--trace-window: who called, and that there is no code.  # F1"""
+    path = program("nowhere.c", target)
+    assert run_on_host(path).exit == 139
+    done = nopage("--trace-window", "2", "--filter", "addr=0-0xfff", path)
+    assert done.returncode == 139, done.stderr
+    (caller, nowhere) = re.findall(r"^    (0x.*)", done.stderr, re.M)
+    assert re.search(r" main\S* nowhere.c:\d+   \d+ instructions$", caller) and nowhere == "0x0   no code", done.stderr
+    done = nopage("--trace-window", "2,insn", "--filter", "addr=0-0xfff", path)
+    (call,) = re.findall(r"^    0x.* (main.*   call .*)", done.stderr, re.M)
+    line = line_of("nowhere.c", "/* the call")
+    assert re.search(rf"nowhere.c:{line}   call .*   writes (0x\w+)   [er]sp = 0x\w+ -> \1$", call), done.stderr
+
+
 def ends_block(line: str) -> bool:
     text = line.split("   ")[1] if "   " in line else ""
     return re.match(r"(bnd |notrack )?(j\w+|call|ret|int|syscall|sysenter|loop\w*)\b", text) is not None

@@ -147,6 +147,8 @@ class Window:
 
     def block_line(self, block: Block, pid: int) -> str:
         """``0x40285c touch+0x4c hole.c:28   5 instructions``; the thread, where it is not `pid`."""
+        if block.first.mm == self._mm.number and not self._decoded(block.first)[0]:
+            return f"{self._place(block.first, pid)}   no code"
         return f"{self._place(block.first, pid)}   {block.size} instruction{'s' if block.size != 1 else ''}"
 
     def lines(self, steps: Sequence[Stepped], end: Optional[Stepped], pid: int) -> list[str]:
