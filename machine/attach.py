@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
-from machine.errors import ConfigError
+from machine.errors import ConfigError, is_the_users
 from machine.hardware.pci import Bar, PciFunction
 from machine.hardware.pci_regs import PCI_COMMAND, PCI_COMMAND_MEMORY
 from machine.hardware.ram import PAGE_SIZE
@@ -29,6 +29,8 @@ from machine.testing import messages
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
     from machine.machine import Machine
+
+__tracebackhide__ = is_the_users
 
 WINDOW = (0xF000_0000, 0xFEC0_0000)
 """Where blocks go that nobody has given an address: below the interrupt controllers of a PC."""
@@ -114,7 +116,7 @@ def _check_arguments(where: str, model: type[RegisterBlock], arguments: Mapping[
 
     __tracebackhide__ = True
     try:
-        inspect.signature(model).bind(**arguments)
+        inspect.signature(model.__init__).bind(None, **arguments)
     except TypeError as why:
         raise RegisterError(messages.wrong_arguments(where, model, str(why))) from None
 

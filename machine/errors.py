@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 
 class NopageError(Exception):
     """Base of the errors that nopage raises for its user."""
+
+
+def is_the_users(caught: Any) -> bool:
+    """What `__tracebackhide__` of a module is: pytest shows none of its frames when the error is about what the user
+    asked for, and all of them when it is ours."""
+    return isinstance(caught.value, (NopageError, AssertionError)) or type(caught.value).__name__ == "RegisterError"
 
 
 class ConfigError(NopageError):

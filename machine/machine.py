@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from machine.cores import Cores
 from machine.defaults import DEFAULT_RAM, WITH_HARDWARE, default_environment, demo_programs
-from machine.errors import ConfigError, NopageError, refusing
+from machine.errors import ConfigError, NopageError, is_the_users, refusing
 from machine.events import Events
 from machine.hardware.ram import Ram
 from machine.kernel.abi.errno import Errno
@@ -29,6 +29,8 @@ from machine.programs import Programs, Result
 
 if TYPE_CHECKING:
     from machine.screen import Picture
+
+__tracebackhide__ = is_the_users
 
 SETTLE_SECONDS = 1.0
 KERN_ERR = 3

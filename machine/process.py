@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.errors import ConfigError, NopageError, Stuck, TimeoutExpired, halting
+from machine.errors import ConfigError, NopageError, Stuck, TimeoutExpired, halting, is_the_users
 from machine.events import KINDS
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.fs.feed import Feed
@@ -17,6 +17,8 @@ from machine.observe.symbols import Symbols
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
     from machine.programs import Programs, Result
+
+__tracebackhide__ = is_the_users
 
 
 class Process:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 
 from machine.defaults import GUEST_PATH
-from machine.errors import ConfigError, NotExecutable, TimeoutExpired, halting
+from machine.errors import ConfigError, NotExecutable, TimeoutExpired, halting, is_the_users
 from machine.events import RegisterAccess, Signal
 from machine.kernel.abi.errno import Errno
 from machine.kernel.module import is_from_debugger
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
     from machine.kernel.tty.console import Console
     from machine.process import Process
+
+__tracebackhide__ = is_the_users
 
 Input = Union[int, bytes, None]
 

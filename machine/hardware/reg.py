@@ -32,6 +32,18 @@ class Part:
 
     __slots__ = ("doc", "name", "offset", "reading", "where", "writing")
 
+    def __new__(cls, *_args: Any, **options: Any) -> Any:
+        """TypeError for an argument that there is not, with the one that is meant."""
+        __tracebackhide__ = True
+        code = cls.__init__.__code__
+        known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+        for name in options:
+            if name not in known:
+                from machine.testing import messages
+
+                raise TypeError(messages.no_such_argument(cls, name, known))
+        return super().__new__(cls)
+
     def __init__(self, offset: int, doc: str, on_read: Names, on_write: Names) -> None:
         self.offset = offset
         self.doc = doc

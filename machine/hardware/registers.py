@@ -80,6 +80,15 @@ class RegisterBlock(DeviceSide):
         super().__init_subclass__(**kwargs)
         complete(cls, RESERVED)
 
+    def __new__(cls, *args: Any, **_options: Any) -> Any:
+        """RegisterError for ``@pytest.mark.device(Timer)``: pytest takes the class for what is decorated."""
+        __tracebackhide__ = True
+        if args and "pytestmark" in vars(cls):
+            from machine.testing import messages
+
+            raise RegisterError(messages.device_without_place(cls))
+        return super().__new__(cls)
+
     def __init__(self) -> None:
         super().__init__()
         self.values: dict[str, int] = {}

@@ -49,7 +49,7 @@ class Waves:
         try:
             from vcd import VCDWriter
         except ImportError:
-            raise ValueError(messages.no_library("pyvcd", "waves")) from None
+            raise ValueError(messages.no_library("pyvcd", "waves", "writing waves")) from None
         self._kernel = kernel
         self._blocks = [each.block for each in kernel.bus.blocks if each.recorded]
         if not self._blocks:

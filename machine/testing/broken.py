@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any, Optional
 
-from machine.errors import ConfigError
+from machine.errors import ConfigError, is_the_users
 from machine.options import did_you_mean
 from machine.testing import messages
 from machine.testing.inject import Injection
+
+__tracebackhide__ = is_the_users
 
 
 def _register(block: Any, register: str) -> None:

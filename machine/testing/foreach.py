@@ -29,11 +29,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
 
-from machine.errors import ConfigError, NopageError, Stuck, TimeoutExpired
+from machine.errors import ConfigError, NopageError, Stuck, TimeoutExpired, is_the_users
 from machine.testing import messages
 from machine.testing.harness import Harness, Plan, ProgramFailed
 from machine.testing.inject import Inject, Injection
 from machine.testing.results import RunResult
+
+__tracebackhide__ = is_the_users
 
 MEMORY_CALLS = frozenset(
     ("brk", "mmap", "mmap2", "mremap", "mprotect", "mlock", "mlockall", "clone", "clone3", "fork", "vfork", "shmget",

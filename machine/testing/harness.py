@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from machine.attach import attach_words
-from machine.errors import DeviceError, NotExecutable, ProgramNotFound, Stuck, TimeoutExpired
+from machine.errors import DeviceError, NotExecutable, ProgramNotFound, Stuck, TimeoutExpired, is_the_users
 from machine.kernel.current import set_current_kernel
 from machine.machine import Machine
 from machine.observe.fatal import FatalSignals
@@ -19,13 +19,19 @@ from machine.testing import messages
 from machine.testing.recording import Recording
 from machine.testing.results import RunResult, shown
 
+__tracebackhide__ = is_the_users
+
 TAIL_BYTES, TAIL_LINES = 2000, 12
 """How much of an output, and of the kernel's log, a failure shows."""
 DEFAULT_TIMEOUT = 60.0
 
 
 class ProgramFailed(AssertionError):
-    """A program that was to end well did not: ``run(..., check=True)``."""
+    """A program that was to end well did not: ``run(..., check=True)``.  `program` is it; the text tells its story."""
+
+    def __init__(self, program: Program, text: str) -> None:
+        super().__init__(text)
+        self.program = program
 
 
 class ProgramTimeout(TimeoutExpired):
@@ -134,7 +140,7 @@ class Program(Process):
         )  # fmt: skip
         if check and done.exit:
             text = messages.unexpected_end(shown(self.command), fatal or f"exit status {done.exit}")
-            raise ProgramFailed(f"{text}\n{harness.story(self)}")
+            raise ProgramFailed(self, f"{text}\n{harness.story(self)}")
         return self.outcome
 
 
@@ -293,9 +299,10 @@ class Harness:
                 lines += [f"{name}{cut}:", messages.indented(_text(data[-TAIL_BYTES:]).splitlines())]
         return "\n".join(lines)
 
-    def sections(self) -> list[tuple[str, str]]:
-        """(heading, text) for pytest's report of a failed test."""
-        found = [("nopage", "\n\n".join(self.story(each) for each in self.programs))] if self.programs else []
+    def sections(self, told: Any = None) -> list[tuple[str, str]]:
+        """(heading, text) for pytest's report of a failed test; the failure itself has told of one program."""
+        stories = [self.story(each) for each in self.programs if each is not told]
+        found = [("nopage", "\n\n".join(stories))] if stories else []
         running = [each for each in self.programs if each.running]
         if running:
             found.append(("nopage: tasks", "\n".join(describe_tasks(self.machine))))

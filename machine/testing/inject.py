@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.errors import ConfigError
+from machine.errors import ConfigError, is_the_users
 from machine.hardware.cpu import RIP
 from machine.kernel.abi import errno as errno_names
 from machine.kernel.mm.fail_page_alloc import fail_page_alloc
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from machine.kernel.syscalls.table import Syscall
     from machine.kernel.task.task import Task
     from machine.testing.harness import Harness
+
+__tracebackhide__ = is_the_users
 
 SHORTENED = {"read": 2, "write": 2, "pread64": 2, "pwrite64": 2, "recvfrom": 2, "sendto": 2, "getrandom": 1,
              "getdents64": 2}  # fmt: skip

@@ -65,6 +65,11 @@ def name_is_taken(cls: Any, part: Any) -> str:
     return f"{_at(cls, part)}: every RegisterBlock has a '{part.name}' of its own; give the register another name"
 
 
+def no_such_argument(cls: Any, name: str, known: Sequence[str]) -> str:
+    """Reg(0, acces="ro")."""
+    return f"{cls.__name__} takes no argument {name!r}{did_you_mean(name, known)}"
+
+
 def negative_offset(cls: Any, part: Any) -> str:
     """Before the block's start."""
     return f"{_at(cls, part)}: its offset is {part.offset}; offsets count from the block's start, in bytes"
@@ -165,9 +170,9 @@ def hook_of_another_class(cls: Any, method: Any, kind: str) -> str:
     return f"{where}: its on_{kind} is of a register that {cls.__name__} does not have"
 
 
-def no_library(library: str, extra: str) -> str:
+def no_library(library: str, extra: str, what: str = "reading this") -> str:
     """from_rdl without systemrdl-compiler."""
-    return f"reading this needs {library}, which is not installed: pip install 'nopage[{extra}]'"
+    return f"{what} needs {library}, which is not installed: pip install 'nopage[{extra}]'"
 
 
 def bad_map(path: str, lines: Sequence[str]) -> str:
@@ -638,6 +643,17 @@ def several_devices(places: Sequence[str]) -> str:
 
 def unknown_place(where: str, places: Sequence[str]) -> str:
     return f"no device of this test is at {where!r}; there are: {', '.join(places) or 'none'}"
+
+
+def device_without_place(model: object) -> str:
+    """@pytest.mark.device(Timer)."""
+    name = "Timer" if model is None else getattr(model, "__name__", type(model).__name__)
+    return f'device marker: it needs a place: @pytest.mark.device("/dev/uio0", {name}), or a driver\'s name alone'
+
+
+def at_test(where: tuple[str, int], text: str) -> str:
+    """What a test's marker or fixture wants and can't have."""
+    return f"{place(where)}: {text}"
 
 
 def board_wants_a_name() -> str:

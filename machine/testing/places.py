@@ -6,7 +6,7 @@ import re
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
-from machine.errors import ConfigError
+from machine.errors import ConfigError, is_the_users
 from machine.hardware.cpu import RIP, RSP
 from machine.hardware.paging import P
 from machine.hardware.ram import PAGE_MASK, PAGE_SHIFT
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from machine import Machine
     from machine.kernel.mm.vma import vm_area_struct
     from machine.kernel.task.task import Task
+
+__tracebackhide__ = is_the_users
 
 STACK_SCANNED = 2048
 """Bytes of the stack in which the caller with a source line is looked for."""

@@ -74,13 +74,13 @@ def _option(config: pytest.Config, name: str) -> str:
     return str(config.getini(_ini(name)) if given is None else given)
 
 
-def _parsed(config: pytest.Config, name: str, parse: Callable[[str], Any]) -> Any:
+def _parsed(item: pytest.Item, name: str, parse: Callable[[str], Any]) -> Any:
     try:
-        return parse(_option(config, name))
+        return parse(_option(item.config, name))
     except ValueError as error:
         from machine.testing import messages
 
-        raise pytest.UsageError(messages.bad_option(f"--nopage-{name}", str(error))) from None
+        raise _refused(item, messages.bad_option(f"--nopage-{name}", str(error))) from None
 
 
 def _which(text: str) -> str:
@@ -153,8 +153,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
     if report.failed:
         item.stash[_FAILED] = True
     if report.when == "call":
+        told = None if call.excinfo is None else getattr(call.excinfo.value, "program", None)
         for harness in harnesses:
-            report.sections += [*(harness.sections() if report.failed else []), *harness.strace_section()]
+            report.sections += [*(harness.sections(told) if report.failed else []), *harness.strace_section()]
     return report
 
 
@@ -181,6 +182,24 @@ def _add_devices(item: pytest.Item, plan: Plan) -> None:
             plan.attachments.append((where, model, options))
 
 
+def _wrong_markers(item: pytest.Item) -> str:
+    """What is wrong with a ``device`` marker before anything is tried; "" for nothing."""
+    from machine.testing import messages
+
+    for marker in item.iter_markers("device"):
+        if not marker.args or not isinstance(marker.args[0], str):
+            return messages.device_without_place(marker.args[0] if marker.args else None)
+    return ""
+
+
+def _refused(item: pytest.Item, text: str) -> BaseException:
+    """The test asks for what can't be: the text alone, with the place of the test."""
+    from machine.testing import messages
+
+    path, line, _ = item.reportinfo()
+    return pytest.fail.Exception(messages.at_test((os.fspath(path), (line or 0) + 1), text), pytrace=False)
+
+
 def _board(item: pytest.Item) -> Optional[str]:
     marker = item.get_closest_marker("board")
     if marker is None:
@@ -188,7 +207,7 @@ def _board(item: pytest.Item) -> Optional[str]:
     if len(marker.args) != 1:
         from machine.testing import messages
 
-        raise pytest.UsageError(messages.board_wants_a_name())
+        raise _refused(item, messages.board_wants_a_name())
     name = os.fspath(marker.args[0])
     beside = item.path.parent / name
     return str(beside) if beside.is_file() else name
@@ -197,34 +216,42 @@ def _board(item: pytest.Item) -> Optional[str]:
 @pytest.fixture
 def _nopage(request: pytest.FixtureRequest) -> Iterator[Harness]:
     """The test's machine with all that belongs to it."""
-    __tracebackhide__ = True
     from machine.config import parse_ram, parse_seconds
+    from machine.errors import NopageError
+    from machine.hardware.reg import RegisterError
     from machine.testing import messages
     from machine.testing.harness import Harness, Plan
 
     item, config = request.node, request.config
+    wrong = _wrong_markers(item)
+    if wrong:
+        raise _refused(item, wrong)
     plan = Plan(
-        ram=_parsed(config, "ram", parse_ram),
+        ram=_parsed(item, "ram", parse_ram),
         board=_board(item),
         directories=[item.path.parent],
-        timeout=_parsed(config, "timeout", parse_seconds),
+        timeout=_parsed(item, "timeout", parse_seconds),
         coverage=_coverage(config),
     )
     _add_devices(item, plan)
     if "tmp_path" in request.fixturenames:
         directory = str(request.getfixturevalue("tmp_path"))
         plan.binds.append((directory, directory, True))
-    which = _parsed(config, "report-for", _which)
+    which = _parsed(item, "report-for", _which)
     strace = config.getoption("--nopage-strace") or config.getini("nopage_strace")
     try:
         made = Harness(plan, strace=strace, report=_report_path(item, _option(config, "report")))
-    except ValueError as error:
-        raise pytest.UsageError(str(error)) from None
+    except (NopageError, RegisterError, ValueError) as error:
+        raise _refused(item, str(error)) from None
     item.stash[_HARNESSES] = [made]
     waves = _report_path(item, _option(config, "vcd"), ".vcd")
     if waves is not None and plan.attachments:
         waves.parent.mkdir(parents=True, exist_ok=True)
-        made.closers.append(made.machine.waves(waves))
+        try:
+            made.closers.append(made.machine.waves(waves))
+        except NopageError as error:
+            made.close()
+            raise _refused(item, messages.bad_option("--nopage-vcd", str(error))) from None
     yield made
     del item.stash[_HARNESSES]
     failed = item.stash.get(_FAILED, False)
@@ -282,6 +309,7 @@ def for_each_fault(_nopage: Harness) -> Callable[..., Any]:
     """
 
     def for_each(what: Any, kind: str, **options: Any) -> Any:
+        __tracebackhide__ = True
         from machine.testing.foreach import for_each_fault
 
         return for_each_fault(_nopage.plan, what, kind, **options)
@@ -308,9 +336,9 @@ def device(_nopage: Harness, request: pytest.FixtureRequest) -> Any:
 
     found = list(_nopage.devices.values())
     if not found:
-        raise pytest.UsageError(messages.no_device_marker(request.node.name))
+        raise _refused(request.node, messages.no_device_marker(request.node.name))
     if len(found) > 1:
-        raise pytest.UsageError(messages.several_devices(list(_nopage.devices)))
+        raise _refused(request.node, messages.several_devices(list(_nopage.devices)))
     return found[0]
 
 

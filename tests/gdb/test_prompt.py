@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from guest.toolchain import compile
 from machine.observe.prompt.commands import COMMANDS
 from tests.gdb.conftest import TOP, Debugged, line_of, needs_gdb, program
 from tests.terminal import Terminal
@@ -82,6 +83,45 @@ def test_quit(target: str) -> None:
     assert out == "12 6\n"
     assert all(f"\n{name}" in text for name in COMMANDS if name != "walk")
     assert "the debugger was left; the machine is stopped" in text
+
+
+def test_registers_of_devices(tmp_path: Path) -> None:
+    """At a stop they are seen, and no hook runs; the same answers gdb's `monitor`.  # F3"""
+    (tmp_path / "timer.py").write_text(
+        "from machine.testing import *\n"
+        "class Timer(RegisterBlock):\n"
+        "    ctrl = Reg(0, fields={'start': Field(0)})\n"
+        "    count = Reg(4, access='rc', reset=7)\n"
+        "    data = Fifo(8, depth=4)\n"
+        "    table = RegArray(0x40, 20)\n"
+        "    buffer = Memory(0x100, 64)\n"
+        "    def read_count(self):\n"
+        "        raise ZeroDivisionError\n"
+    )
+    source = tmp_path / "pokes.c"
+    source.write_text(
+        "#include <fcntl.h>\n#include <sys/mman.h>\nint main(void)\n{\n"
+        '    volatile unsigned *regs = mmap(0, 4096, 3, MAP_SHARED, open("/dev/uio0", O_RDWR), 0);\n'
+        "    regs[2] = 5;\n    regs[0x11] = 9;\n    regs[0] = 1;\n    return 0;\n}\n"
+    )
+    _, text = stops(
+        "--attach", f"/dev/uio0={tmp_path}/timer.py:Timer", "--break-on", "register:timer.ctrl", compile(source),
+        commands="registers timer\nregisters nope\nregisters timer\nc\n",
+    )  # fmt: skip
+    shown = text.split("nopage> registers timer\n")
+    lines = shown[1].splitlines()
+    assert re.fullmatch("timer at 0x[0-9a-f]+", lines[0])
+    assert lines[1:8] == [
+        "  0x0000  ctrl         rw   0x00000001 (start=1)",
+        "  0x0004  count        rc   0x00000007  a read runs its hook",
+        "  0x0008  data         rw   1 of 4 entries",
+        "  0x0044  table[1]     rw   0x00000009",
+        "  0x0040  table        20 registers, the others hold 0x0",
+        "  0x0100  buffer       64 bytes of memory",
+        "nopage> registers nope",
+    ]
+    assert lines[8].startswith("there is no device 'nope'; there are: ")
+    assert shown[2].splitlines()[:7] == lines[:7]
 
 
 OOPS = """

@@ -505,6 +505,13 @@ def test_what_follows_no_gap_has_one_place() -> None:
     )
 
 
+def test_arguments_of_registers() -> None:
+    with pytest.raises(TypeError, match=r"^Reg takes no argument 'acces'; did you mean 'access'\?$"):
+        Reg(0, acces="ro")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^Fifo takes no argument 'size'; there are: offset, depth, "):
+        Fifo(0, 4, size=3)  # type: ignore[call-arg]
+
+
 def test_every_text_is_used() -> None:
     """None is left over; and models are refused with a text of this module everywhere."""
     import ast

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,58 @@ def test_a_program_that_was_to_end_well(run: Any, guest_cc: Any) -> None:
             "--nopage-report-for: 'some' is not all or failed",
         ),
         (
+            "@pytest.mark.device('/dev/mem@fe000000', Timer)\ndef test_it(machine): pass\n",
+            [],
+            "'/dev/mem@fe000000': at which physical address? As in '/dev/mem@0xfe000000'",
+        ),
+        (
+            "@at_timer\n@at_timer\ndef test_it(machine): pass\n",
+            [],
+            "/dev/mem@0xfe000000: timer can't be at 0xfe000000: timer is at 0xfe000000",
+        ),
+        (
+            "@pytest.mark.device('/dev/uio0', 'devices.py:Timer')\ndef test_it(machine): pass\n",
+            [],
+            (
+                "/dev/uio0: what is attached is a class derived from RegisterBlock or an object of one, not "
+                "'devices.py:Timer'"
+            ),
+        ),
+        (
+            "@pytest.mark.device('/dev/uio0', Timer, strat=5)\ndef test_it(machine): pass\n",
+            [],
+            (
+                "/dev/uio0: Timer has no __init__ of its own that would take arguments: got an unexpected keyword "
+                "argument 'strat'"
+            ),
+        ),
+        (
+            "@pytest.mark.device(Timer())\ndef test_it(machine): pass\n",
+            [],
+            (
+                'device marker: it needs a place: @pytest.mark.device("/dev/uio0", Timer), or a driver\'s name alone'
+            ),
+        ),
+        (
+            "@pytest.mark.device(Timer)\ndef test_it(machine): pass\n",
+            [],
+            (
+                'device marker: it needs a place: @pytest.mark.device("/dev/uio0", Timer), or a driver\'s name alone'
+            ),
+        ),
+        (
+            "def test_it(machine, inject): inject('mmaap', errno='EIO')\n",
+            [],
+            "inject: 'mmaap' is no system call, and not sigbus or oom; did you mean mmap?",
+        ),
+        (
+            "def test_it(for_each_fault): for_each_fault(['./echo'], 'sigbuss')\n",
+            [],
+            (
+                "for_each_fault: 'sigbuss' is not oom, ENOMEM, sigbus, syscall:NAME, syscall:NAME=ERRNO or short:NAME"
+            ),
+        ),
+        (
             "def test_it(machine):\n    machine.kernel.report('Bad page state: made up')\n",
             [],
             "the machine is not clean after the test:\nBad page state: made up",
@@ -163,7 +216,23 @@ def test_a_program_that_was_to_end_well(run: Any, guest_cc: Any) -> None:
 def test_what_a_project_does_wrong(project: Project, tests: str, options: list[str], text: str) -> None:
     said = project.run(tests, *options, "--tb=short").stdout.str()
     error = re.sub(r"^E +(\w+\.)*\w+(Error|Exception): ", "", said, flags=re.M)
+    error = re.sub(r"^test_it\.py:\d+: ", "", error, flags=re.M)
     assert f"\n{text}\n" in f"\n{error}\n".replace("\nE   ", "\n"), said
+    assert "machine/testing/plugin.py:" not in said and "entries are hidden" not in said, said
+
+
+def test_a_failed_check_is_told_once(project: Project) -> None:
+    tests = "def test_it(run):\n    run('./echo')\n    run('./echo', 'x', check=True)\n"
+    said = project.run(tests).stdout.str()
+    assert len(re.findall(r"^(?:E +)?\$ \./echo x$", said, re.M)) == 1, said
+    assert len(re.findall(r"^\$ \./echo$", said, re.M)) == 1, said
+
+
+def test_waves_want_a_library(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vcd", None)
+    said = project.run("@at_timer\ndef test_it(machine): pass\n", "--nopage-vcd", "waves").stdout.str()
+    text = "--nopage-vcd: writing waves needs pyvcd, which is not installed: pip install 'nopage[waves]'"
+    assert re.search(rf"^test_it\.py:3: {re.escape(text)}$", said, re.M), said
 
 
 def test_a_place_that_no_device_is_at() -> None:

@@ -207,6 +207,12 @@ def _dmesg(server: Asked, _words: list[str]) -> str:
     return "".join(line + "\n" for line in server.kernel.log.lines()) or "the log is empty\n"
 
 
+def _registers(server: Asked, words: list[str]) -> str:
+    from machine.observe.devices import device_registers
+
+    return device_registers(server.kernel, words)
+
+
 def _past(name: str) -> Callable[[Asked, list[str]], str]:
     """A question about the past; its code is loaded when it is asked."""
 
@@ -229,6 +235,7 @@ ANSWERS: dict[str, tuple[Callable[[Asked, list[str]], str], str, str]] = {
     "vma": (_vma, "ADDR", "the area: flags, protection, offset, operations, pages present"),
     "frames": (_frames, "PFN", "who has a frame, and who maps it where"),
     "faults": (_faults, "[off]", "page faults since it was first asked for"),
+    "registers": (_registers, "[DEVICE]", "what the registers of devices hold; nothing is read through the bus"),
     "dmesg": (_dmesg, "", "the kernel's log"),
     "before": (_past("before"), "[N]", "the last N instructions before this one (--rewind)"),
     "last-write": (_past("last-write"), "ADDR", "who wrote there last (--rewind)"),
