@@ -77,6 +77,8 @@ class Outcome:
     detail: str = ""
     """The fatal line, the tasks of a hang, complaints."""
     stdout: bytes = b""
+    calls: tuple[str, ...] = ()
+    """Of the run without failure: the names of its system calls."""
 
     @property
     def survived(self) -> bool:
@@ -87,8 +89,10 @@ class Outcome:
 class FaultReport(Sequence[Outcome]):
     """What a program survives; its str is a table."""
 
-    def __init__(self, kind: str, command: str, outcomes: Sequence[Outcome], total: int) -> None:
-        self.kind, self.command = kind, command
+    def __init__(
+        self, kind: str, command: str, outcomes: Sequence[Outcome], total: int, calls: Sequence[str] = ()
+    ) -> None:
+        self.kind, self.command, self.calls = kind, command, calls
         self.outcomes = list(outcomes)
         self.total = total
         """How many there were to fail; more than were run with `limit`."""
@@ -137,7 +141,7 @@ class FaultReport(Sequence[Outcome]):
         """AssertionError with the runs that it did not survive, or when fewer than `at_least` things could fail."""
         __tracebackhide__ = True
         if len(self) < at_least:
-            raise AssertionError(messages.nothing_failed(self.head(), at_least))
+            raise AssertionError(messages.nothing_failed(self.head(), at_least, self.calls))
         if self.failures:
             raise AssertionError(messages.not_survived(self.head(), self.table(self.failures), self.again()))
 
@@ -221,6 +225,8 @@ def run_one(plan: Plan, what: Scenario, kind: Kind, n: int, clean: Optional[Outc
     outcome = Outcome(
         n, what_failed, trouble, 0 if last is None else last.exit, detail, b"" if last is None else last.stdout
     )
+    if not n and last is not None:
+        outcome = replace(outcome, calls=tuple(dict.fromkeys(each.name for each in last.syscalls)))
     if not trouble:
         outcome = _judge(outcome, last, kind, clean)
     if n and not made.hits:
@@ -272,7 +278,7 @@ def for_each_fault(
         progress(outcome)
     outcomes.sort(key=lambda outcome: outcome.n)
     name = getattr(what, "__name__", "") if callable(what) else " ".join(str(word) for word in what)
-    return FaultReport(kind, "the program" if name in ("", "<lambda>") else name, outcomes, total)
+    return FaultReport(kind, "the program" if name in ("", "<lambda>") else name, outcomes, total, clean.calls)
 
 
 def spread(total: int, limit: Optional[int]) -> list[int]:

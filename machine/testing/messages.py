@@ -741,8 +741,9 @@ def no_such_kind(text: str) -> str:
     return f"for_each_fault: {text!r} is not oom, ENOMEM, sigbus, syscall:NAME, syscall:NAME=ERRNO or short:NAME"
 
 
-def nothing_failed(head: str, at_least: int) -> str:
-    return f"{head}; at least {at_least} were to be tried"
+def nothing_failed(head: str, at_least: int, calls: Sequence[str]) -> str:
+    made = f"; its system calls are {', '.join(calls)}" if calls else ""
+    return f"{head}; at least {at_least} were to be tried{made}"
 
 
 def not_survived(head: str, table: str, again: str) -> str:

@@ -393,7 +393,7 @@ def test_an_injection_that_did_nothing(project: Project) -> None:
     assert f"E           machine.testing.plugin.{text}" in said, said
 
 
-def test_for_each_fault_refuses(for_each_fault: Any, request: pytest.FixtureRequest) -> None:
+def test_for_each_fault_refuses(for_each_fault: Any, guest_cc: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         Kind("sigbuss")
     assert str(caught.value) == (
@@ -402,6 +402,12 @@ def test_for_each_fault_refuses(for_each_fault: Any, request: pytest.FixtureRequ
     with pytest.raises(AssertionError) as few:
         FaultReport("oom", "prog", [], 0).assert_survived()
     assert str(few.value) == "prog, oom: 0 runs: nothing to fail; at least 1 were to be tried"
+    with pytest.raises(AssertionError) as none:
+        FaultReport("syscall:write", "prog", [], 0, ["mmap", "writev"]).assert_survived()
+    assert str(none.value) == (
+        "prog, syscall:write: 0 runs: nothing to fail; at least 1 were to be tried; its system calls are mmap, writev"
+    )
+    assert "writev" in for_each_fault(lambda run: run(guest_cc(WILD)), "syscall:mremap").calls
     bad = FaultReport(
         "syscall:read=EINTR", "prog", [Outcome(1, "a", "same"), Outcome(2, "read", "hang", 0, "it ...")], 2
     )
