@@ -152,6 +152,15 @@ def parse_gdb(text: str) -> tuple[str, int, bool]:
     return host.strip("[]") or "127.0.0.1", int(port), not comma
 
 
+def _resident() -> int:
+    """Bytes that this process has already: a machine can be made in a large one."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) << 12
+    except OSError:
+        return 0
+
+
 @record
 class MachineConfig:
     """What `Machine` is to be built with."""
@@ -240,7 +249,7 @@ class MachineConfig:
             core=self.core,
             interruptible=not self.deterministic,
             max_tasks=self.max_tasks,
-            max_memory=self.max_memory or self.ram + max(self.ram, OBJECTS) + OBJECTS // 4,
+            max_memory=self.max_memory or _resident() + self.ram + max(self.ram, OBJECTS) + OBJECTS // 4,
             max_output=self.max_output or MAX_OUTPUT,
             max_cores=self.max_trace or MAX_TRACE,
         )

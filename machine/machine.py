@@ -43,7 +43,8 @@ class Machine(Programs):
 
     `ram` is in bytes, a multiple of 2 MiB from 16 MiB to 16 GiB.  `root` is a directory of the host
     to be the guest's whole root; None shows the host's system directories and the current directory,
-    read-only below a layer in memory.  `binds` are (host path, guest path, writable).  `devices` are
+    read-only below a layer in memory.  `binds` are (host path, guest path, writable), and True
+    where owners and set-user-ID bits may be set there too.  `devices` are
     drivers by name or path with parameters: ``"scullp,scullp_qset=100"``, ``"./my_driver.py"``.  `modules` are drivers
     by path that are not loaded, but that the guest can load; those that come with nopage it always can.  `reload`
     takes up an edited driver at the next open of its device.
@@ -67,7 +68,7 @@ class Machine(Programs):
         *,
         ram: int = DEFAULT_RAM,
         root: Union[str, Path, None] = None,
-        binds: Sequence[tuple[str, str, bool]] = (),
+        binds: Sequence[Union[tuple[str, str, bool], tuple[str, str, bool, bool]]] = (),
         devices: Sequence[str] = (),
         modules: Sequence[str] = (),
         board: Optional[str] = None,
@@ -125,7 +126,7 @@ class Machine(Programs):
                 self.kernel.before_open = Reloader(self.kernel)
         except Errno as error:  # a bind is where the system has something of another kind
             self._release()
-            shown = ", ".join(f"{host}:{guest}" for host, guest, _ in binds) or str(root)
+            shown = ", ".join(f"{host}:{guest}" for host, guest, *_ in binds) or str(root)
             raise ConfigError(f"{shown}: the system can't start with that: {os.strerror(error.errno)}") from None
         except BaseException:
             self._release()
@@ -134,7 +135,7 @@ class Machine(Programs):
     def _boot(
         self,
         root: Union[str, Path, None],
-        binds: Sequence[tuple[str, str, bool]],
+        binds: Sequence[Union[tuple[str, str, bool], tuple[str, str, bool, bool]]],
         devices: Sequence[str],
         modules: Sequence[str],
     ) -> None:

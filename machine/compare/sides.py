@@ -197,7 +197,7 @@ def run_in_machine(
 
     `watch` attaches a view and returns what gives its text; `options` are the machine's.
     """
-    binds = [(str(copy), str(job.work), True), *((source, target, False) for source, target in job.binds)]
+    binds = [(str(copy), str(job.work), True, True), *((source, target, False, False) for source, target in job.binds)]
     run = Run()
     options.setdefault("user", (os.getuid(), os.getgid()))
     out, err = Drain(), Drain()

@@ -142,11 +142,13 @@ class HostTree:
     `path` is what the user named; it is opened once, here, and may itself be reached through links.
     """
 
-    __slots__ = ("_noatime", "_openat2", "name", "root", "writable")
+    __slots__ = ("_noatime", "_openat2", "name", "privileged", "root", "writable")
 
     def __init__(self, path: str, writable: bool = False, force_fallback: bool = False) -> None:
         self.name = path
         self.writable = writable
+        self.privileged = False
+        """Whether owners and set-user-ID bits may be set in it (hostperm.py)."""
         self.root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._openat2 = not force_fallback and have_openat2()
         self._noatime = os.O_NOATIME

@@ -81,7 +81,7 @@ class HostData:
             os.close(fd)
             raise Errno(EIO)
         self.fd = fd
-        self.set_id = info.st_mode if set_id_bits(info.st_mode) else 0
+        self.set_id = info.st_mode if set_id_bits(info.st_mode) and not self.tree.privileged else 0
         fds[self] = None
         if len(fds) > MAX_HOST_FDS:
             next(iter(fds)).close()

@@ -37,6 +37,8 @@ class Bind:
     host: str
     guest: str
     writable: bool = False
+    privileged: bool = False
+    """Owners and set-user-ID bits are set on the host as root of the guest wants: for copies that nobody else sees."""
 
 
 @record
@@ -214,6 +216,7 @@ def mount_root(kernel: Kernel, view: RootView) -> None:
         _export_cwd(kernel, sb, view)
     for each in view.binds:
         node, tree = bind_root(kernel, vfs.new_dev(), each.host, each.writable, view.force_fallback)
+        tree.privileged = each.privileged
         vfs.trees.append(tree)
         try:
             mount(kernel, os.path.normpath(each.guest), node, "bind", each.host)

@@ -29,7 +29,7 @@ def _attributes(task: Task) -> struct.Struct:
 def sys_mq_open(task: Task, address: int, flags: int, mode: int, attr: int) -> int:
     """A close-on-exec descriptor of a queue.  ENOENT, EEXIST, EACCES, EINVAL, EMFILE, ENOSPC, ENAMETOOLONG."""
     wanted = None
-    if attr:
+    if attr and (task.abi.bits == 64 or flags & O_CREAT):  # ipc/mqueue.c: the compat call looks at it then only
         layout = _attributes(task)
         _, maxmsg, msgsize, _ = layout.unpack(task.mm.copy_from_user(attr, layout.size))
         wanted = maxmsg, msgsize
