@@ -54,7 +54,7 @@ class FaultEnter(Told):
 
 @record(slots=True)
 class PageFault(Event):
-    """One page fault, from the exception to its outcome (MECHANISMS F1)."""
+    """One page fault, from the exception to its outcome."""
 
     number: int
     """1 for the first fault of the machine."""
