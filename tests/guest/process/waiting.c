@@ -57,17 +57,20 @@ static void waits(void)
 
 static void stops(void)
 {
-	int status;
-	pid_t pid = fork();
+	int status, gate[2];
+	pid_t pid;
 
-	if (!pid) {
+	EQUAL("a gate", pipe(gate), 0); /* a child that ended has not "continued" any more */
+	if (!(pid = fork())) {
 		raise(SIGSTOP);
-		_exit(6);
+		_exit(read(gate[0], &status, 1) == 1 ? 6 : 1);
 	}
 	EQUAL("stopped", waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP, 1);
 	kill(pid, SIGCONT);
 	EQUAL("continued", waitpid(pid, &status, WCONTINUED) == pid && WIFCONTINUED(status), 1);
+	EQUAL("opened", write(gate[1], "", 1), 1);
 	EQUAL("ended", waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 6, 1);
+	close(gate[0]), close(gate[1]);
 }
 
 static void groups(void)
