@@ -31,6 +31,7 @@ usage:
   nopage compare [OPTIONS] PROGRAM [ARG...]
                                            run it natively and here, and show the first difference
   nopage sweep [OPTIONS] PROGRAM [ARG...]  run it once for each thing that can fail
+  nopage core FILE                         what a core of nopage run --core says: above all why the program died
   nopage boot [OPTIONS]                    run a board's power-on test and show its screen
   nopage boards [NAME|FILE]                list the boards, or show what is on one
   nopage devices [NAME|FILE]               list the device drivers, or describe one
@@ -362,6 +363,13 @@ def sweep(words: Sequence[str]) -> int:
     return sweep_command(words)
 
 
+def core(words: Sequence[str]) -> int:
+    """``nopage core FILE...``."""
+    from machine.coreread import core_command
+
+    return core_command(words)
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
     "debug": debug,
@@ -369,6 +377,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "replay": replay,
     "compare": compare,
     "sweep": sweep,
+    "core": core,
     "boot": boot,
     "boards": boards,
     "devices": devices,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.errors import ConfigError
@@ -20,13 +21,16 @@ HOST_PATTERN = "core.%e.%p"
 class Cores:
     """`kernel.coredump`.  `where` is a directory of the host, perhaps with a pattern for the names as its last
     component, or None: then a program that raises its own RLIMIT_CORE has its core in the guest.  Cores of more than
-    `max_bytes` together are not written.
+    `max_bytes` together are not written.  `read_file` gives a file of the guest.
 
     ConfigError when the directory can't be made.
     """
 
-    def __init__(self, kernel: Kernel, where: Optional[str], max_bytes: Optional[int] = None) -> None:
+    def __init__(
+        self, kernel: Kernel, read_file: Callable[[str], bytes], where: Optional[str], max_bytes: Optional[int]
+    ) -> None:
         self.kernel = kernel
+        self.read_file = read_file
         self.max_bytes = max_bytes
         self.directory = where
         self.pattern = HOST_PATTERN
@@ -56,7 +60,7 @@ class Cores:
         if self._dumper is None:
             from machine.observe.coredump import CoreDumper
 
-            self._dumper = CoreDumper(self.kernel, self.directory, self.pattern, self.max_bytes)
+            self._dumper = CoreDumper(self.kernel, self.read_file, self.directory, self.pattern, self.max_bytes)
         return bool(self._dumper(task, info))
 
     def take(self, pid: int) -> Optional[str]:

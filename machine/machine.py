@@ -100,7 +100,7 @@ class Machine(Programs):
             raise boards.explain(error, board) from None
         self.kernel.interruptible = interruptible
         self.kernel.batch_faults = batch_faults and not deterministic
-        self.kernel.coredump = self.cores = Cores(self.kernel, core, max_cores)
+        self.kernel.coredump = self.cores = Cores(self.kernel, self.read_file, core, max_cores)
         self.kernel.max_memory, self.kernel.output_left = max_memory, max_output
         if max_tasks is not None:
             self.kernel.max_threads = max_tasks + 1  # and init

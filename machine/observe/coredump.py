@@ -11,12 +11,15 @@ import os
 import stat
 from typing import TYPE_CHECKING, Optional
 
+from machine.events import Signal
+from machine.hardware.cpu import RIP
 from machine.kernel.abi.errno import EEXIST, EFBIG, Errno
 from machine.kernel.abi.resource import RLIM_INFINITY, RLIMIT_CORE
 from machine.kernel.fs.file import O_CREAT, O_NOFOLLOW, O_RDWR, S_IFMT, S_IFREG
 from machine.kernel.fs.namei import open_file
 from machine.kernel.fs.read_write import write_bytes
 from machine.observe.corefile import CoreFile
+from machine.observe.fatal import ReadFile, why_line
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -59,15 +62,16 @@ def _escaped(text: str) -> str:
 class CoreDumper:
     """`kernel.coredump`: called with the dying thread and its signal; True when a core was written.
 
-    `directory`: of the host, with the `pattern` of the names there, or None for the guest's own files, where the
-    guest's core_pattern rules.  `max_bytes`: how much cores on the host may take in all.  `written` has the core of
-    each process, by pid.
+    `read_file` gives a file of the guest, for symbols.  `directory`: of the host, with the `pattern` of the names
+    there, or None for the guest's own files, where the guest's core_pattern rules.  `max_bytes`: how much cores on
+    the host may take in all.  `written` has the core of each process, by pid.
     """
 
     def __init__(
-        self, kernel: Kernel, directory: Optional[str], pattern: str = "", max_bytes: Optional[int] = None
+        self, kernel: Kernel, read_file: ReadFile, directory: Optional[str], pattern: str, max_bytes: Optional[int]
     ) -> None:
         self.kernel = kernel
+        self.read_file = read_file
         self.left = max_bytes
         self.directory = directory
         self.pattern = pattern
@@ -81,7 +85,7 @@ class CoreDumper:
         name = core_name(self.kernel, task, info.signo, pattern)
         if not name:
             return False
-        core = CoreFile(self.kernel, task, info)
+        core = CoreFile(self.kernel, task, info, self._why(task, info))
         try:
             path = self._to_host(core, name, limit) if self.directory is not None else self._to_guest(core, task, name)
         except (OSError, Errno) as error:
@@ -89,6 +93,10 @@ class CoreDumper:
             return False
         self.written[task.tgid] = path
         return True
+
+    def _why(self, task: Task, info: siginfo) -> str:
+        event = Signal(task.pid, task.comm, info.signo, info.code, info.address, "core", self.kernel.cpu.regs[RIP])
+        return why_line(self.kernel, task.mm, event, self.read_file)
 
     def _to_host(self, core: CoreFile, name: str, limit: int) -> str:
         assert self.directory is not None

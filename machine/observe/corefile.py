@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Optional
 from machine.hardware.paging import P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import ENOSYS
-from machine.kernel.abi.signal import layout_of
 from machine.kernel.mm.gup import read_process_vm
 from machine.kernel.mm.space import PROTNONE, PTE_PFN, SPECIAL
 from machine.kernel.mm.vma import (
@@ -32,7 +31,6 @@ from machine.kernel.mm.vma import (
     VM_WRITE,
 )
 from machine.kernel.task.regset import get_fxsave, get_user_regs, pack_i387, pack_user_regs, pack_xstate
-from machine.observe.fatal import said_of
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -128,13 +126,12 @@ def _thread_notes(kernel: Kernel, task: Task) -> bytes:
     )
 
 
-def _said(kernel: Kernel, task: Task, info: siginfo) -> bytes:
-    """A note of our own, text: what the driver said (``strings -n 20 CORE | grep nopage:``)."""
-    said = said_of(kernel, task.mm, info.address) if layout_of(info.signo, info.code) == "fault" else ""
-    return note(NT_NOPAGE, f"nopage: {said}\0".encode(errors="surrogateescape"), b"nopage") if said else b""
+def _said(why: str) -> bytes:
+    """A note of our own, text (``nopage core``, or ``strings -n 20 CORE | grep nopage:``)."""
+    return note(NT_NOPAGE, f"nopage: {why}\0".encode(errors="surrogateescape"), b"nopage") if why else b""
 
 
-def notes(kernel: Kernel, task: Task, info: siginfo) -> bytes:
+def notes(kernel: Kernel, task: Task, info: siginfo, why: str) -> bytes:
     """All notes: the thread that got the signal first, with what concerns the process, then the other threads."""
     signal = task.signal
     first = (
@@ -143,7 +140,7 @@ def notes(kernel: Kernel, task: Task, info: siginfo) -> bytes:
         + note(NT_SIGINFO, info.pack(task.abi.bits))
         + note(NT_AUXV, task.mm.saved_auxv)
         + note(NT_FILE, mapped_files(task.mm))
-        + _said(kernel, task, info)
+        + _said(why)
         + _thread_notes(kernel, task)
     )
     others = [thread for thread in signal.live_threads() if thread is not task and not thread.exiting]
@@ -205,12 +202,13 @@ def pages(mm: mm_struct, vma: vm_area_struct, size: int) -> Iterator[tuple[int, 
 
 
 class CoreFile:
-    """The core of the current task's process, as it is now: `pieces` gives the file's contents in order."""
+    """The core of the current task's process, as it is now: `pieces` gives the file's contents in order; `why` is the
+    line that says why it died."""
 
-    def __init__(self, kernel: Kernel, task: Task, info: siginfo) -> None:
+    def __init__(self, kernel: Kernel, task: Task, info: siginfo, why: str) -> None:
         self.mm = task.mm
         self.bits = task.abi.bits
-        self.notes = notes(kernel, task, info)
+        self.notes = notes(kernel, task, info, why)
         self.areas = [(vma, dump_size(kernel, self.mm, vma)) for vma in self.mm.each_vma()]
         header_size = (64 if self.bits == 64 else 52) + (56 if self.bits == 64 else 32) * (len(self.areas) + 1)
         self._notes_at = header_size

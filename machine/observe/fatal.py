@@ -24,6 +24,23 @@ def said_of(kernel: Kernel, mm: mm_struct, address: int) -> str:
     return f"{device_offset(mm, address)}: {why}" if why else ""
 
 
+def why_line(kernel: Kernel, mm: mm_struct, event: Signal, read_file: ReadFile) -> str:
+    """Why a process dies of `event`, in one line; `mm` is its memory."""
+    if layout_of(event.signo, event.si_code) != "fault" and event.si_code != 0x80:
+        return f"{event.comm} (pid {event.pid}): killed by {name(event.signo)}"
+    from machine.observe.faults import fatal_line
+
+    code = mm.vma_at(event.rip)
+    mapping = None
+    if code is not None and code.vm_file is not None:
+        mapping = (code.vm_file.f_path, code.vm_start, code.vm_pgoff << PAGE_SHIFT)
+    area = mm.vma_at(event.address) if layout_of(event.signo, event.si_code) == "fault" else None
+    return fatal_line(
+        event, kernel.peek_user(mm, event.rip, 16), mm.bits, "" if area is None else area.maps_line(), mapping,
+        read_file, said_of(kernel, mm, event.address) if area is not None else "",
+    )  # fmt: skip
+
+
 class FatalSignals:
     """Listens for deadly signals of processes that the user started, and keeps a line for each.
 
@@ -40,21 +57,7 @@ class FatalSignals:
         task = self.kernel.tasks.get(event.pid)
         if event.action not in ("core", "terminate") or task is None or task.tgid not in self.kernel.spawned:
             return
-        if layout_of(event.signo, event.si_code) != "fault" and event.si_code != 0x80:
-            self._lines[task.tgid] = f"{event.comm} (pid {event.pid}): killed by {name(event.signo)}"
-            return
-        from machine.observe.faults import fatal_line
-
-        kernel, mm = self.kernel, task.mm
-        code = mm.vma_at(event.rip)
-        mapping = None
-        if code is not None and code.vm_file is not None:
-            mapping = (code.vm_file.f_path, code.vm_start, code.vm_pgoff << PAGE_SHIFT)
-        area = mm.vma_at(event.address) if layout_of(event.signo, event.si_code) == "fault" else None
-        self._lines[task.tgid] = fatal_line(
-            event, kernel.peek_user(mm, event.rip, 16), mm.bits, "" if area is None else area.maps_line(), mapping,
-            self.read_file, said_of(kernel, mm, event.address) if area is not None else "",
-        )  # fmt: skip
+        self._lines[task.tgid] = why_line(self.kernel, task.mm, event, self.read_file)
 
     def line(self, fatal: Optional[Signal], program: str, signo: int) -> str:
         """What is known about the death of a process; `fatal` is the event that ended it."""

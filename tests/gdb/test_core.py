@@ -186,3 +186,32 @@ def test_no_place_for_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         result = machine.run(["sh", "-c", "kill -SEGV $$"], timeout=60)
         assert result.signal == 11 and result.core is None
         assert any("no core: core." in line and "No such file" in line for line in machine.dmesg)
+
+
+def test_nopage_core_of_other_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no core, and cores of others."""
+    hole = program("hole.c", "x86_64")
+    assert cli.main(["core", str(hole)]) == 125
+    assert capsys.readouterr().err == f"nopage: {hole}: an ELF file, but no core: ET_EXEC\n"
+    text = tmp_path / "text"
+    text.write_text("no core\n")
+    assert cli.main(["core", str(text)]) == 125
+    assert capsys.readouterr().err.startswith(f"nopage: {text}: no ELF core, or a damaged one (")
+    assert cli.main(["core", str(tmp_path / "none")]) == 125
+    assert capsys.readouterr().err == f"nopage: {tmp_path}/none: No such file or directory\n"
+
+
+def test_nopage_core_of_cut_cores(
+    machine_clean: Make, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However short: its lines or one of ours, no traceback.  # F3"""
+    _, core = core_of_hole(machine_clean, target, tmp_path)
+    data, cut = Path(core).read_bytes()[:12000], tmp_path / "cut"
+    said = set()
+    for size in range(0, len(data), 101):
+        cut.write_bytes(data[:size])
+        status = cli.main(["core", str(cut)])
+        said.add(status)
+        out, err = capsys.readouterr()
+        assert (status == 0 and "SIGBUS" in out) or (status == 125 and err.startswith(f"nopage: {cut}: ")), (size, err)
+    assert said == {0, 125}

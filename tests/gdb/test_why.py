@@ -15,7 +15,7 @@ SAID = r"scullp\.nopage returned NOPAGE_SIGBUS \(scullp\.py:\d+\)"
 
 @needs_gdb
 def test_in_each_view(target: str, tmp_path: Path) -> None:
-    """The one-line message, --faults, --report, gdb and the core.  # F1 F2 F3 F4"""
+    """The one-line message, --faults, --report, gdb and the core (`nopage core`).  # F1 F2 F3 F4"""
     hole = program("hole.c", target)
     faults, report, core = tmp_path / "faults", tmp_path / "report.html", tmp_path / "core"
     line = f"hole.c:{line_of('hole.c', '/* the hole')}"
@@ -46,7 +46,11 @@ def test_in_each_view(target: str, tmp_path: Path) -> None:
     (found,) = core.iterdir()
     text = gdb("bt 1", "x/i $pc", "info proc mappings", files=[hole, found])
     assert line in text and re.search(r"=> 0x.*mov[sz]", text) and "/dev/scullp0" in text, text
-    assert re.search(f"nopage: offset 0x1000 of /dev/scullp0: {SAID}".encode(), found.read_bytes())
+    command = [sys.executable, "-m", "machine", "core", found]
+    text = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=60, check=True).stdout
+    why = next(each for each in text.splitlines() if each.startswith("  why "))
+    assert why.removeprefix("  why").strip() in message, (why, message)
+    assert f"  gdb      gdb {hole} {found}\n" in text and f"pid 2), {target.replace('_', '-')}" in text, text
 
     page = report.read_text()
     assert line in page and "byte 0x1000 (4,096) of /dev/scullp0" in page, "the report"
