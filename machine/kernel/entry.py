@@ -153,7 +153,7 @@ class Entry:
         events = self.events
         if (
             row is None
-            or row.sleeps
+            or row.at_once is None
             or events.syscall_enter is not None
             or events.syscall_exit is not None
             or task.ptrace is not None
@@ -161,11 +161,14 @@ class Entry:
             self.sched.enter(self._slow_syscall, task, row, number, table)
             return
         try:
-            result = row.invoke(task, regs)
+            result = row.at_once(task, regs)
         except Errno as error:
             result = -error.errno
         except Exception as failure:
             self.sched.enter(_raise, failure)
+            return
+        if result is None:
+            self.sched.enter(self._slow_syscall, task, row, number, table)
             return
         regs[RAX] = result & (_MASK64 if table is self._table64 else _MASK32)
         if self.sched.need_resched or task.sigpending:

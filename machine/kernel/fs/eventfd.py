@@ -11,6 +11,7 @@ from machine.kernel.fs.poll import POLLERR, POLLIN, POLLOUT, POLLRDNORM, POLLWRN
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.space import mm_struct
     from machine.kernel.task.wait import WaitQueue
 
 ULLONG_MAX = (1 << 64) - 1
@@ -39,6 +40,7 @@ class EventfdOperations(StreamOperations):
     """Reads and writes are of 8 bytes: EINVAL for fewer."""
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
+        """The number is gone even when the reader's memory can't take it, as on Linux."""
         ctx = _context(filp)
         if count < 8:
             raise Errno(EINVAL)
@@ -51,9 +53,21 @@ class EventfdOperations(StreamOperations):
         ctx.wqh.wake()
         return taken.to_bytes(8, "little")
 
-    def unread(self, filp: file, data: bytes) -> None:
-        """The reader's memory took none of the 8 bytes: its share goes back."""
-        _context(filp).count += int.from_bytes(data.rjust(8, b"\0"), "little")
+    def read_at_once(self, filp: file, mm: mm_struct, address: int, count: int) -> Optional[int]:
+        """It is not zero."""
+        ctx: eventfd_ctx = filp.private_data
+        if count < 8 or not ctx.count:
+            return None
+        where = mm.room_at_once(address, 8)
+        return None if where == -1 else mm.put_at_once(where, address, self.read_iter(filp, 8, 0))
+
+    def write_at_once(self, filp: file, mm: mm_struct, address: int, count: int) -> Optional[int]:
+        """There is room for the number."""
+        ctx: eventfd_ctx = filp.private_data
+        data = mm.take_at_once(address, 8) if count >= 8 else None
+        if data is None or ULLONG_MAX - ctx.count <= int.from_bytes(data, "little"):
+            return None
+        return self.write_iter(filp, data, 0)
 
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
         ctx = _context(filp)

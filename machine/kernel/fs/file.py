@@ -18,6 +18,7 @@ from machine.kernel.dialect import check_member, is_today
 
 if TYPE_CHECKING:
     from machine.kernel.mm.do_fault import vm_fault
+    from machine.kernel.mm.space import mm_struct
     from machine.kernel.mm.vma import vm_area_struct
 
 # i_mode (include/uapi/linux/stat.h)
@@ -59,6 +60,11 @@ class file_operations:
     """(filp, count, position) -> bytes, b"" at the end; raises Errno.  Streams ignore the position."""
     write_iter: Optional[Callable[[file, bytes, int], int]] = None
     """(filp, data, position) -> bytes written; raises Errno."""
+    read_at_once: Optional[Callable[[file, mm_struct, int, int], Optional[int]]] = None
+    """(filp, mm, user address, count) -> read(2)'s result where it needs no sleep and no page fault; None, and nothing
+    has changed, where it would.  The kernel's own files; called without a kernel stack."""
+    write_at_once: Optional[Callable[[file, mm_struct, int, int], Optional[int]]] = None
+    """The same for write(2)."""
     iterate: Optional[Callable[[file], list[tuple[str, int, int]]]] = None
     """(filp) -> the whole directory as (name, inode number, d_type), "." and ".." included."""
     poll: Optional[Callable[[file, Any], int]] = None

@@ -26,6 +26,7 @@ from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.space import mm_struct
     from machine.kernel.task.wait import WaitQueue
 
 PIPE_BUF = 4096
@@ -118,10 +119,10 @@ class pipe_inode_info:
 
     def pull(self, count: int) -> bytes:
         """Take up to `count` bytes; one packet at most, whose rest is lost."""
-        if self.packets[0]:
+        if self.packets[0] or len(self.chunks[0]) == count:
             chunk = self._drop_first()
             self.used -= len(chunk)
-            return chunk[:count]
+            return chunk if len(chunk) <= count else chunk[:count]
         taken: list[bytes] = []
         left = count
         while left and self.chunks and not self.packets[0]:
@@ -203,6 +204,39 @@ class PipeOperations(file_operations):
                 if done:
                     return done
                 raise
+
+    def read_at_once(self, filp: file, mm: mm_struct, address: int, count: int) -> Optional[int]:
+        """There is something to read, and nobody to be told by SIGIO."""
+        pipe: pipe_inode_info = filp.f_dentry.d_inode.i_pipe  # type: ignore[attr-defined]
+        if not count or not pipe.chunks or pipe.fasync_writers:
+            return None
+        if count > pipe.used:
+            count = pipe.used
+        where = mm.room_at_once(address, count)
+        if where == -1:
+            return None
+        data = pipe.pull(count)
+        pipe.wr_wait.wake()
+        return mm.put_at_once(where, address, data)
+
+    def write_at_once(self, filp: file, mm: mm_struct, address: int, count: int) -> Optional[int]:
+        """A free slot takes all of it."""
+        pipe: pipe_inode_info = filp.f_dentry.d_inode.i_pipe  # type: ignore[attr-defined]
+        if not 0 < count <= PIPE_BUF or not pipe.readers or pipe.fasync_readers or filp.f_flags & O_DIRECT:
+            return None
+        chunks = pipe.chunks
+        if len(chunks) << 12 >= pipe.size:
+            return None
+        data = mm.take_at_once(address, count)
+        if data is None:
+            return None
+        if not chunks or not pipe.merge(data):
+            chunks.append(data)
+            pipe.packets.append(False)
+            pipe.ends.append(count)
+            pipe.used += count
+        pipe.rd_wait.wake()
+        return count
 
     def unread(self, filp: file, data: bytes) -> None:
         """Put back what the reader's memory could not take."""

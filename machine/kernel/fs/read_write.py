@@ -79,7 +79,7 @@ def do_read(task: task_struct, filp: file, vectors: Vectors, position: int | Non
     if operations.read_iter is None:
         raise Errno(EISDIR if filp.f_inode.i_mode & S_IFMT == S_IFDIR else EINVAL)
     done = _read_bytes(task, filp, vectors, filp.f_pos if position is None else position)
-    if position is None:
+    if position is None and not is_stream(filp):
         filp.f_pos += done
     if task.kernel.fsnotify_watches and done > 0:
         fsnotify(filp.f_dentry, IN_ACCESS)
@@ -154,7 +154,7 @@ def do_write(task: task_struct, filp: file, vectors: Vectors, position: int | No
     done = _write_bytes(task, filp, vectors, where)
     if task.kernel.fsnotify_watches and done > 0:
         fsnotify(filp.f_dentry, IN_MODIFY)
-    if position is None:
+    if position is None and not is_stream(filp):
         filp.f_pos = where + done
     return done
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Optional
 
-from machine.hardware.ram import PAGE_SHIFT
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EFBIG, EINVAL, ENXIO, EPERM, Errno
 from machine.kernel.fs.file import FMODE_WRITE, O_NOATIME, S_IFMT, file, file_operations
 from machine.kernel.mm.filemap import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, generic_file_mmap
+
+if TYPE_CHECKING:
+    from machine.kernel.mm.space import mm_struct
 
 SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE = 0, 1, 2, 3, 4
 MAX_LFS_FILESIZE = (1 << 63) - 1
@@ -45,6 +48,17 @@ class RegularOperations(file_operations):
         if not filp.f_flags & O_NOATIME:
             node.touch_atime()
         return data
+
+    def read_at_once(self, filp: file, mm: mm_struct, address: int, count: int) -> Optional[int]:
+        """From the page cache or the host: neither sleeps, and no frame is needed."""
+        if not 0 < count <= PAGE_SIZE:
+            return None
+        where = mm.room_at_once(address, count)
+        if where == -1:
+            return None
+        done = mm.put_at_once(where, address, self.read_iter(filp, count, filp.f_pos))
+        filp.f_pos += done
+        return done
 
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
         node: Any = filp.f_inode

@@ -7,7 +7,7 @@ are made and limits hold in the same way.  Nothing here sends a signal: failure 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 from machine.hardware.paging import PF_PRESENT, PF_WRITE, RW, US, A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
@@ -29,6 +29,9 @@ _EXECUTED = frozenset(flags for flags in range(256) if flags & PG_exec)
 _LAST = PAGE_SIZE - 1
 _READABLE = P | US
 _WRITABLE = P | US | RW
+_SEEN = _READABLE | A
+_WRITTEN = _WRITABLE | A | D
+SCATTERED = -2
 
 
 class UserAccess:
@@ -79,6 +82,54 @@ class UserAccess:
         if length <= 0 or not (frame + offset + length <= self.ram.low_end or self.ram.holds(frame + offset, length)):
             return 0, 0
         return frame + offset, length
+
+    def take_at_once(self, address: int, count: int) -> Optional[bytes]:
+        """`count` bytes from `address` without any fault: None unless they are in at most two pages of RAM that are
+        present and were read before."""
+        offset = address & _LAST
+        if offset + count > PAGE_SIZE:
+            first = PAGE_SIZE - offset
+            if count - first > PAGE_SIZE:
+                return None
+            low = self.take_at_once(address, first)
+            high = self.take_at_once(address + first, count - first)
+            return None if low is None or high is None else low + high
+        base = self.tables.leaves.get(address >> 21)
+        if base is None:
+            return None
+        pte = self.ram.words[base + (address >> PAGE_SHIFT & 511)]
+        start = (pte & _FRAME) + offset
+        if pte & _SEEN != _SEEN or start + count > self.ram.low_end:
+            return None
+        return bytes(self.ram.view[start : start + count])
+
+    def room_at_once(self, address: int, count: int) -> int:
+        """Where `count` bytes at `address` can be written without any fault: the physical address when they are in one
+        page of RAM that is present and was written before; `SCATTERED` for two such pages, which `write_some` can fill;
+        -1 otherwise, and for code."""
+        offset = address & _LAST
+        if offset + count > PAGE_SIZE:
+            first = PAGE_SIZE - offset
+            if count - first > PAGE_SIZE:
+                return -1
+            found = self.room_at_once(address, first) >= 0 and self.room_at_once(address + first, count - first) >= 0
+            return SCATTERED if found else -1
+        base = self.tables.leaves.get(address >> 21)
+        if base is None:
+            return -1
+        pte = self.ram.words[base + (address >> PAGE_SHIFT & 511)]
+        start = (pte & _FRAME) + offset
+        if pte & _WRITTEN != _WRITTEN or start + count > self.ram.low_end:
+            return -1
+        return -1 if self.mem.flags[start >> PAGE_SHIFT] & PG_exec else start
+
+    def put_at_once(self, where: int, address: int, data: bytes) -> int:
+        """Write `data` to `address`, for which `room_at_once` has given `where`, not -1; its length."""
+        count = len(data)
+        if where < 0:
+            return self.write_some(address, data)
+        self.ram.view[where : where + count] = data
+        return count
 
     def _device_entry(self, address: int, write: bool) -> int:
         """Physical address of a device register behind `address` (its entry is never present), or -1."""

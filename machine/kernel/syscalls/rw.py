@@ -30,12 +30,30 @@ if TYPE_CHECKING:
 RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND = 1, 2, 4, 8, 16
 
 
-@syscall("read", "fd ptr:data> size")
+def _read_at_once(task: Task, fd: int, buf: int, count: int) -> int | None:
+    """read(2) of the kernel's own files that have something, into memory that is there."""
+    filp = task.files.fds.get(fd)
+    if filp is None or not filp.f_mode & FMODE_READ or task.kernel.fsnotify_watches:
+        return None
+    read = filp.f_op.read_at_once
+    return None if read is None else read(filp, task.mm, buf, count)
+
+
+def _write_at_once(task: Task, fd: int, buf: int, count: int) -> int | None:
+    """write(2) to the kernel's own files that have room, from memory that is there."""
+    filp = task.files.fds.get(fd)
+    if filp is None or not filp.f_mode & FMODE_WRITE or task.kernel.fsnotify_watches:
+        return None
+    write = filp.f_op.write_at_once
+    return None if write is None else write(filp, task.mm, buf, count)
+
+
+@syscall("read", "fd ptr:data> size", at_once=_read_at_once)
 def sys_read(task: Task, fd: int, buf: int, count: int) -> int:
     return do_read(task, task.files.fget(fd), one_vector(task, buf, count), None)
 
 
-@syscall("write", "fd buf size")
+@syscall("write", "fd buf size", at_once=_write_at_once)
 def sys_write(task: Task, fd: int, buf: int, count: int) -> int:
     return do_write(task, task.files.fget(fd), one_vector(task, buf, count), None)
 

@@ -27,7 +27,7 @@ A type may go on after a colon: how strace shows the argument.  ``flags:PROT_`` 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.cpu import R8, R9, R10, RBP, RBX, RCX, RDI, RDX, RSI
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     pass
 
 Handler = Callable[..., int]
+Attempt = Callable[..., Optional[int]]
 
 ARGUMENTS = {"x86_64": (RDI, RSI, RDX, R10, R8, R9), "i386": (RBX, RCX, RDX, RSI, RDI, RBP)}
 
@@ -46,10 +47,18 @@ _SIGNED_WORD = {"long", "off"}
 class Syscall:
     """One row.  `invoke(task, regs)` decodes the registers and calls `handler`."""
 
-    __slots__ = ("abi", "family", "handler", "invoke", "name", "result", "sleeps", "support", "types")
+    __slots__ = ("abi", "at_once", "family", "handler", "invoke", "name", "result", "sleeps", "support", "types")
 
     def __init__(
-        self, name: str, types: tuple[str, ...], handler: Handler, abi: str, sleeps: bool, result: str, support: str
+        self,
+        name: str,
+        types: tuple[str, ...],
+        handler: Handler,
+        abi: str,
+        sleeps: bool,
+        result: str,
+        support: str,
+        at_once: Optional[Attempt],
     ) -> None:
         self.name = name
         self.types = types
@@ -60,6 +69,12 @@ class Syscall:
         self.invoke: Callable[[Any, Any], int] = self._first
         self.sleeps = sleeps
         """Whether it needs a kernel stack: it may wait, or touch memory whose driver may."""
+        self.at_once: Optional[Callable[[Any, Any], Optional[int]]] = None
+        """What is tried without a kernel stack first: `invoke` of what can't sleep, an attempt, or None."""
+        if not sleeps:
+            self.at_once = self._first
+        elif at_once is not None:
+            self.at_once = _invoker(at_once, types, abi)
         self.result = result
         self.support = support
         """For the README's table: ``full``, or what is missing."""
@@ -67,7 +82,10 @@ class Syscall:
     def _first(self, task: Any, regs: Any) -> int:
         """The first call makes the decoder: most programs use few of the calls, and all must start quickly."""
         self.invoke = _invoker(self.handler, self.types, self.abi)
-        return self.invoke(task, regs)
+        if not self.sleeps:
+            self.at_once = self.invoke
+        result: int = self.invoke(task, regs)
+        return result
 
 
 ROWS: dict[str, dict[str, Syscall]] = {"x86_64": {}, "i386": {}}
@@ -91,11 +109,11 @@ def _converter(kind: str, abi: str, registers: list[int]) -> str:
     return f"{raw} & 0xFFFFFFFF" if abi == "i386" else raw
 
 
-def _invoker(handler: Handler, types: tuple[str, ...], abi: str) -> Callable[[Any, Any], int]:
+def _invoker(handler: Callable[..., Any], types: tuple[str, ...], abi: str) -> Callable[[Any, Any], Any]:
     """A function that converts exactly these arguments: no loop over types on the hot path."""
     registers = list(ARGUMENTS[abi])
     arguments = "".join(", " + _converter(kind, abi, registers) for kind in types)
-    invoke: Callable[[Any, Any], int] = eval(f"lambda task, r: h(task{arguments})", {"h": handler})
+    invoke: Callable[[Any, Any], Any] = eval(f"lambda task, r: h(task{arguments})", {"h": handler})
     return invoke
 
 
@@ -107,16 +125,21 @@ def syscall(
     sleeps: bool = True,
     result: str = "int",
     support: str = "full",
+    at_once: Optional[Attempt] = None,
 ) -> Callable[[Handler], Handler]:
     """Declare a handler for `name` in ``x86_64``, ``i386`` or ``both``.  ``sleeps=False`` only for
-    calls that neither wait nor touch user memory."""
+    calls that neither wait nor touch user memory.
+
+    `at_once` has the handler's arguments and is tried before it, without a kernel stack: it does all of the call where
+    that needs no sleep and no page fault, or returns None and has changed nothing.
+    """
     kinds = tuple(types.split())
 
     def declare(handler: Handler) -> Handler:
         for each in ("x86_64", "i386") if abi == "both" else (abi,):
             if name in ROWS[each]:
                 raise AssertionError(f"system call {name} ({each}) is declared twice")
-            ROWS[each][name] = Syscall(name, kinds, handler, each, sleeps, result, support)
+            ROWS[each][name] = Syscall(name, kinds, handler, each, sleeps, result, support, at_once)
         return handler
 
     return declare
