@@ -183,9 +183,13 @@ def free_address(kernel: Kernel, size: int) -> Optional[int]:
 
     step = max(PAGE_SIZE, 1 << (size - 1).bit_length())
     kernel.bus.wake()
-    for start in range(-(-WINDOW[0] // step) * step, WINDOW[1] - size + 1, step):
-        if kernel.iomem.conflict(Resource("", start, start + size - 1)) is None and not kernel.bus.taken(start, size):
+    start = -(-WINDOW[0] // step) * step
+    while start + size <= WINDOW[1]:
+        there = kernel.iomem.conflict(Resource("", start, start + size - 1))
+        if there is None and not kernel.bus.taken(start, size):
             return start
+        # somebody's range may have 100,000 places: on behind it
+        start = start + step if there is None else max(start + step, -(-(there.end + 1) // step) * step)
     return None
 
 

@@ -10,6 +10,7 @@ with Machine(devices=["scullp"]) as m:
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -28,11 +29,15 @@ from machine.kernel.task.spawn import kill_everything, settle
 from machine.programs import Programs, Result
 
 if TYPE_CHECKING:
+    from machine.hardware.cpu import Cpu
     from machine.screen import Picture
 
 __tracebackhide__ = is_the_users
 
 SETTLE_SECONDS = 1.0
+_closed: weakref.WeakSet[Cpu] = weakref.WeakSet()
+"""Processors of closed machines that Python has not freed yet: in cycles, with an engine of a megabyte each."""
+_collect_at = 16
 KERN_ERR = 3
 
 __all__ = ["Machine", "Result"]
@@ -325,6 +330,10 @@ class Machine(Programs):
     def _release(self) -> None:
         self._closed = True
         self.kernel.close()
+        self.kernel.ram.discard()
+        _closed.add(self.kernel.cpu)
+        if len(_closed) >= _collect_at:
+            _free_closed()
 
     def __enter__(self) -> Machine:
         return self
@@ -333,6 +342,15 @@ class Machine(Programs):
         self, kind: Optional[type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.close()
+
+
+def _free_closed() -> None:
+    """A test suite makes thousands of machines and few other objects: Python would not look for cycles often enough."""
+    global _collect_at
+    import gc
+
+    gc.collect()
+    _collect_at = max(16, 2 * len(_closed))  # somebody keeps them: looking at every close would find them again
 
 
 class _Entered:

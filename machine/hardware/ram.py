@@ -66,6 +66,11 @@ class Ram:
         self.view = memoryview(self._buffer)
         self.words = self.view.cast("Q")
 
+    def discard(self) -> None:
+        """Give the host its pages back, at the end of a machine: from here on all is zeroes.  Addresses and views stay
+        good, since Python frees the buffer with its last reader, which may be a garbage collection away."""
+        self._buffer.madvise(mmap.MADV_DONTNEED)
+
     def is_ram(self, physical: int) -> bool:
         """Whether `physical` lies in RAM (not in the ISA or PCI hole)."""
         return any(start <= physical < end for start, end in self.pieces)

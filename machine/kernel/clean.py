@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE
 
 if TYPE_CHECKING:
@@ -34,12 +33,15 @@ def check_clean(kernel: Kernel, baseline: dict[Any, int]) -> list[str]:
 
 def _check_counts(kernel: Kernel) -> list[str]:
     """No entry maps anything now, so every mapcount is 0; a cached page has the cache's reference only."""
-    complaints = []
+    from machine.kernel.mm.census import frames_in_use, mapped_frames
+
     mem = kernel.mem
-    for start, end in kernel.ram.pieces:
-        for pfn in range(start >> PAGE_SHIFT, end >> PAGE_SHIFT):
-            if mem.mapcount[pfn]:
-                complaints.append(f"frame {pfn:#x} of {mem.owner_of(pfn)} has mapcount {mem.mapcount[pfn]}")
-            if mem.owner_of(pfn) == "page cache" and mem.count[pfn] != 1:
-                complaints.append(f"frame {pfn:#x} of the page cache has count {mem.count[pfn]}")
+    complaints = [
+        f"frame {pfn:#x} of {mem.owner_of(pfn)} has mapcount {mem.mapcount[pfn]}" for pfn in mapped_frames(mem)
+    ]
+    complaints += [
+        f"frame {pfn:#x} of the page cache has count {mem.count[pfn]}"
+        for pfn in frames_in_use(mem)
+        if mem.owner_of(pfn) == "page cache" and mem.count[pfn] != 1
+    ]
     return complaints

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 from typing import Any
 
 DEFAULT = (2, 6, 10)
@@ -36,6 +37,7 @@ NOT_YET = {
 """Methods that a driver for 2.6.10 does not have yet."""
 
 
+@lru_cache(maxsize=64)  # each machine loads `mem`, and a test suite makes thousands
 def declared(source: str) -> tuple[int, ...] | None:
     """The KERNEL that a driver's source says, None where it says none.
 

@@ -1,7 +1,11 @@
-"""Questions about all frames at once: who has them, and whether the free lists are whole.  For tests and reports."""
+"""Questions about all frames at once: who has them, and whether the free lists are whole.  For tests and reports.
+
+A test asks them at the start and at the end of each machine: they walk free blocks and the frames in use, not all RAM.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from machine.hardware.ram import PAGE_SHIFT
@@ -12,39 +16,58 @@ if TYPE_CHECKING:
     from machine.kernel.mm.page import Memory
 
 
-def used_frames(mem: Memory) -> dict[Any, int]:
-    """Allocated frames by owner.  Walks everything: for tests and reports."""
-    tally: dict[Any, int] = {}
-    free = [False] * mem.max_pfn
-    for zone in mem.zones:
-        for order, blocks in enumerate(zone.free):
-            for first in blocks:
-                free[first : first + (1 << order)] = [True] * (1 << order)
+def frames_in_use(mem: Memory) -> Iterator[int]:
+    """The frames of RAM, in order, that are on no free list: allocated or reserved."""
+    blocks = sorted(
+        (first, first + (1 << order)) for zone in mem.zones for order, row in enumerate(zone.free) for first in row
+    )
     for start, end in mem.ram.pieces:
-        for pfn in range(start >> PAGE_SHIFT, end >> PAGE_SHIFT):
-            if not free[pfn] and not mem.flags[pfn] & PG_reserved:
-                owner = mem.owner_of(pfn)
-                tally[owner] = tally.get(owner, 0) + 1
+        at, last = start >> PAGE_SHIFT, end >> PAGE_SHIFT
+        for first, behind in blocks:
+            if at < first < last:
+                yield from range(at, first)
+            at = max(at, min(behind, last))
+        yield from range(at, last)
+
+
+def used_frames(mem: Memory) -> dict[Any, int]:
+    """Allocated frames by owner."""
+    tally: dict[Any, int] = {}
+    for pfn in frames_in_use(mem):
+        if not mem.flags[pfn] & PG_reserved:
+            owner = mem.owner_of(pfn)
+            tally[owner] = tally.get(owner, 0) + 1
     return tally
+
+
+def mapped_frames(mem: Memory) -> Iterator[int]:
+    """The frames of RAM, in order, that some page-table entry maps, whether they are in use or not."""
+    for start, end in mem.ram.pieces:
+        for first in range(start >> PAGE_SHIFT, end >> PAGE_SHIFT, _AT_ONCE):
+            last = min(first + _AT_ONCE, end >> PAGE_SHIFT)
+            if mem.mapcount[first:last].tobytes().strip(b"\0"):
+                yield from (pfn for pfn in range(first, last) if mem.mapcount[pfn])
+
+
+_AT_ONCE = 1 << 16
 
 
 def check_free_lists(mem: Memory) -> list[str]:
     """Whether the free list is whole: no overlap, counts zero, sums right, nothing unmerged."""
     complaints = []
     for zone in mem.zones:
-        seen: set[int] = set()
-        for order, blocks in enumerate(zone.free):
-            for first in blocks:
-                frames = range(first, first + (1 << order))
-                if first & ((1 << order) - 1):
-                    complaints.append(f"free block {first:#x} of order {order} is not aligned")
-                if not seen.isdisjoint(frames):
-                    complaints.append(f"free block {first:#x} of order {order} overlaps another")
-                seen.update(frames)
-                if mem.count[first]:
-                    complaints.append(f"free frame {first:#x} has count {mem.count[first]}")
-                if order < MAX_ORDER - 1 and first ^ (1 << order) in blocks:
-                    complaints.append(f"free buddies {first:#x} of order {order} are not merged")
-        if len(seen) != zone.remaining:
-            complaints.append(f"zone {zone.name} counts {zone.remaining} free frames and lists {len(seen)}")
+        listed, before = 0, 0
+        for first, order in sorted((first, order) for order, row in enumerate(zone.free) for first in row):
+            if first & ((1 << order) - 1):
+                complaints.append(f"free block {first:#x} of order {order} is not aligned")
+            if first < before:
+                complaints.append(f"free block {first:#x} of order {order} overlaps another")
+            if mem.count[first]:
+                complaints.append(f"free frame {first:#x} has count {mem.count[first]}")
+            if order < MAX_ORDER - 1 and first ^ (1 << order) in zone.free[order]:
+                complaints.append(f"free buddies {first:#x} of order {order} are not merged")
+            listed += max(0, first + (1 << order) - max(first, before))
+            before = max(before, first + (1 << order))
+        if listed != zone.remaining:
+            complaints.append(f"zone {zone.name} counts {zone.remaining} free frames and lists {listed}")
     return complaints
