@@ -83,9 +83,13 @@ class BusLog(Sequence[RegisterAccess]):
         return f"<BusLog of {len(self)} accesses>\n{self}"
 
     def __str__(self) -> str:
+        from itertools import groupby
+
+        from machine.testing import messages
         from machine.testing.explain import whole
 
-        return "\n".join(f"{'write' if each.write else 'read '} {whole(each, self.context)}" for each in self)
+        lines = (f"{'write' if each.write else 'read '} {whole(each, self.context)}" for each in self)
+        return "\n".join(line + messages.times(sum(1 for _ in same)) for line, same in groupby(lines))
 
     def _where(self, wanted: Callable[[RegisterAccess], bool]) -> BusLog:
         kept = [(a, i) for a, i in zip(self._accesses, self.indices, strict=True) if wanted(a)]

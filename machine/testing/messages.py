@@ -534,6 +534,14 @@ def no_recording(path: str) -> str:
     return f"{place_of(path)}: there is no recording yet; pytest --nopage-record writes it"
 
 
+def bad_recording(path: str, line: int, text: str) -> str:
+    """A recording that was changed by hand, into something that is none."""
+    return (
+        f"{place((path, line))}: {text.strip()!r} is no line of a recording; they are like 'write timer.ctrl = 1 "
+        f"(enable=1)' and 'read  timer.status = 0  × 37', where * stands for any value, × + and × * for any number"
+    )
+
+
 def recording_differs(path: str, diff: Sequence[str], story: Sequence[str]) -> str:
     """Other accesses than those of the recording."""
     head = f"register accesses differ from {place_of(path)} (- recorded, + made; --nopage-update accepts them):"
