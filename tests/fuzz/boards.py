@@ -11,6 +11,8 @@ from pathlib import Path
 from machine import Machine
 from machine.boardfile import BoardFile
 from machine.errors import NopageError
+from tests.fuzz.findings import Findings
+from tests.steps import Steps
 
 BOARDS = Path(__file__).parents[2] / "firmware" / "boards"
 VALUES = (
@@ -44,10 +46,11 @@ def mutate(rng: random.Random, text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def fuzz_boards(seed: int, count: int = 60) -> list[str]:
-    """What went wrong with `count` files."""
+def fuzz_boards(seed: int, count: int = 60) -> Findings:
+    """`count` files."""
     rng = random.Random(seed)
-    problems: list[str] = []
+    found = Findings(cases=count)
+    problems = found.problems
     originals = [path.read_text() for path in sorted(BOARDS.glob("*.toml"))]
     with tempfile.TemporaryDirectory(prefix="nopage-") as name:
         directory = Path(name)
@@ -63,11 +66,12 @@ def fuzz_boards(seed: int, count: int = 60) -> list[str]:
                 if number % START_EVERY == 0:
                     with Machine(ram=32 << 20, board=str(path)) as machine:
                         if machine.run(["hello"], timeout=60).exit:
-                            problems.append(f"seed {seed}, file {number}: hello fails\n{text}")
-                        problems += [f"seed {seed}, file {number}: {each}" for each in machine.check_clean()]
+                            problems.append(f"file {number}: hello fails\n{text}")
+                        problems += Steps(machine).look(f"file {number}")
+                        problems += [f"file {number}: {each}" for each in machine.check_clean()]
             except NopageError as error:
                 if not str(error).strip():
-                    problems.append(f"seed {seed}, file {number}: an error without words\n{text}")
+                    problems.append(f"file {number}: an error without words\n{text}")
             except Exception:
-                problems.append(f"seed {seed}, file {number}: {traceback.format_exc()}\n{text}")
-    return problems
+                problems.append(f"file {number}: {traceback.format_exc()}\n{text}")
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from guest.toolchain import compile
@@ -13,6 +12,8 @@ from machine.events import Oops, SyscallEnter
 from machine.kernel.abi import unistd_32, unistd_64
 from machine.kernel.syscalls import load_families
 from machine.kernel.syscalls.table import ROWS
+from tests.fuzz.findings import Findings
+from tests.steps import Steps
 
 SOURCE = Path(__file__).parent / "calls.c"
 LEFT_OUT = {"exit", "exit_group", "pause"}
@@ -27,14 +28,7 @@ MAKERS = (
     ("memfd_create", '(long)"m"', 0, 0),
 )
 """Further descriptors that a batch begins with: calls with three arguments."""
-
-
-@dataclass
-class Findings:
-    """What went wrong in one run; empty when nothing did."""
-
-    problems: list[str] = field(default_factory=list)
-    syscalls: int = 0
+LOOK_EVERY, CHECK_EVERY = 211, 5
 
 
 def program(target: str) -> Path:
@@ -71,11 +65,21 @@ def fuzz_calls(
     deterministic: bool = True,
     seconds: float = 60,
 ) -> Findings:
-    """Run one seed; the last calls before each trouble are part of its text."""
+    """Run one seed; the last calls before each trouble are part of its text.  The invariants of the whole machine are
+    looked at between batches and after every `LOOK_EVERY`-th call; those of an address space after each change where
+    the seed is a multiple of `CHECK_EVERY`."""
     found = Findings()
     last: deque[str] = deque(maxlen=8)
+    batches_begun: set[int] = set()
 
     def on_call(call: SyscallEnter) -> None:
+        if call.pid in batches_begun:
+            found.cases += 1
+        elif call.name == MAKERS[-1][0]:
+            batches_begun.add(call.pid)
+            if steps.look("; ".join(last)):
+                found.problems += steps.problems
+                steps.problems.clear()
         last.append(f"{call.pid} {call.name}({', '.join(hex(word) for word in call.args)})")
 
     def on_oops(oops: Oops) -> None:
@@ -84,7 +88,11 @@ def fuzz_calls(
     path = program(target)
     command = [str(path), str(seed), str(batches), str(calls)] + ([only] if only else [])
     binds = [(str(path), str(path), False)]
-    with Machine(ram=64 << 20, devices=["scullp"], binds=binds, deterministic=deterministic) as machine:
+    with Machine(
+        ram=64 << 20, devices=["scullp"], binds=binds, deterministic=deterministic, batch_faults=seed % 3 > 0,
+        check_invariants=seed % CHECK_EVERY == 0,
+    ) as machine:  # fmt: skip
+        steps = Steps(machine, every=LOOK_EVERY)
         machine.events.listen("syscall_enter", on_call)
         machine.events.listen("oops", on_oops)
         try:
@@ -92,7 +100,7 @@ def fuzz_calls(
         except TimeoutExpired:
             found.problems.append(f"hangs after {'; '.join(last)}")
             return found
-        found.syscalls = result.syscalls
+        found.problems += steps.problems
         if result.stdout != b"end\n" and result.signal is None:
             found.problems.append(f"the fuzzer ended with {result.exit}: {result.stdout!r} {result.stderr!r}")
         try:

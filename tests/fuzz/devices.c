@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 static uint64_t state;
+static volatile long *done; /* shared with all children */
 
 static uint64_t rnd(void)
 {
@@ -69,6 +70,7 @@ static void ioctls(long count)
 		payload[510] = wild(), payload[511] = wild();
 		if (rnd() % 10 == 0)
 			command ^= 1UL << rnd() % 32;
+		++*done;
 		ioctl(nodes[rnd() % node_count], command, rnd() % 6 ? (uint64_t)(uintptr_t)at : wild());
 	}
 }
@@ -91,6 +93,7 @@ static void registers(long count)
 		size_t at = rnd() % 3 ? rnd() % 0x140 : rnd() % (size - 16);
 		volatile void *p = map + (rnd() % 3 ? at & ~7UL : at);
 
+		++*done;
 		switch (rnd() % 12) {
 		case 0: *(volatile uint8_t *)p = wild(); break;
 		case 1: *(volatile uint16_t *)p = wild(); break;
@@ -111,6 +114,7 @@ int main(int argc, char **argv)
 	long count = atol(argv[2]);
 
 	state = strtoull(argv[1], 0, 0) * 0x9E3779B97F4A7C15ULL | 1;
+	done = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	signal(SIGTTOU, SIG_IGN);
 	for (int i = 0; i < 10; i++) {
 		pid_t pid = fork();
@@ -128,6 +132,6 @@ int main(int argc, char **argv)
 		}
 		waitpid(pid, 0, 0);
 	}
-	puts("end");
+	printf("end %ld\n", *done);
 	return argc < 4;
 }

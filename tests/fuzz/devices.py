@@ -10,10 +10,14 @@ from machine import Machine
 from machine.errors import TimeoutExpired
 from machine.events import Oops
 from machine.kernel.tty import tty_ioctl
+from tests.fuzz.findings import Findings
+from tests.steps import Steps
 
 SOURCE = Path(__file__).parent / "devices.c"
 DEVICES = ("scullp", "scullv", "simple", "iomap", "radimo", "schar", "edu", "uio", "fb")
 COMMAND = re.compile(r"^(TC|TIO|FIO|FBIO|SCULL|IOMAP|RADIMO|BLK|SIOC|UIO)[A-Z0-9_]*$")
+ENDED = re.compile(rb"end (\d+)\n")
+LOOK_EVERY = 100
 
 
 def commands(machine: Machine) -> list[int]:
@@ -25,9 +29,11 @@ def commands(machine: Machine) -> list[int]:
     return sorted({*found, *range(0x5401, 0x5430), *range(0x4600, 0x4620), 0x5450, 0x5451, 0x5452, 0x1260, 0x80041272})
 
 
-def fuzz_devices(seed: int, what: str = "devices", count: int = 1500, seconds: float = 120) -> list[str]:
-    """What went wrong; `what` is ``devices`` (registers) or ``ioctl``."""
-    problems: list[str] = []
+def fuzz_devices(seed: int, what: str = "devices", count: int = 1500, seconds: float = 120) -> Findings:
+    """`what` is ``devices`` (registers) or ``ioctl``.  The machine's invariants are looked at after every
+    `LOOK_EVERY`-th call, and after every second one that changes memory: several times in each of the ten processes."""
+    found = Findings()
+    problems = found.problems
     with Machine(ram=64 << 20, board="lab", devices=DEVICES, deterministic=bool(seed % 2)) as machine:
         listed = machine.run(["sh", "-c", "ls /sys/bus/pci/devices/*/resource[0-9]"]).stdout.decode().split()
         resources = " ".join(f'"{each}",' for each in listed)
@@ -37,19 +43,25 @@ def fuzz_devices(seed: int, what: str = "devices", count: int = 1500, seconds: f
         path = str(compile(text, target="i386" if seed % 3 == 0 else "x86_64", flags=("-w",)))
 
         def on_oops(oops: Oops) -> None:
-            problems.append(f"seed {seed}: {oops.where}: {oops.traceback}")
+            problems.append(f"{oops.where}: {oops.traceback}")
 
         machine.events.listen("oops", on_oops)
+        steps = Steps(machine, every=LOOK_EVERY, memory=2)
         try:
             result = machine.run([path, str(seed), str(count), what], timeout=seconds)
-            if result.stdout != b"end\n" and result.signal is None:
-                problems.append(f"seed {seed}: ended with {result.exit}: {result.stdout!r} {result.stderr!r}")
+            ended = ENDED.fullmatch(result.stdout)
+            if ended:
+                found.cases = int(ended[1])
+            else:
+                problems.append(f"ended with {result.exit}: {result.stdout!r} {result.stderr!r}")
         except TimeoutExpired as error:
-            problems.append(f"seed {seed}: hangs: {error}")
+            problems.append(f"hangs: {error}")
         except Exception as error:
-            problems.append(f"seed {seed}: {error!r}")
+            problems.append(f"{error!r}")
+        problems += steps.problems
         machine.kernel.oopses.clear()
         reported = [text for text in machine.kernel.reports if "Bad page" in text]
         machine.kernel.reports.clear()
-        problems += [f"seed {seed}: {complaint}" for complaint in (*reported, *machine.check_clean())]
-    return problems[:20]
+        problems += (*reported, *machine.check_clean())
+    del problems[20:]
+    return found

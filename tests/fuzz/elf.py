@@ -11,6 +11,8 @@ from guest.toolchain import compile
 from machine import Machine
 from machine.errors import NopageError, TimeoutExpired
 from machine.events import Oops
+from tests.fuzz.findings import Findings
+from tests.steps import Steps
 
 HELLO = Path(__file__).parents[2] / "guest" / "bin" / "x86_64" / "hello"
 DYNAMIC = '#include <stdio.h>\nint main(void) { puts("dynamic"); return 0; }\n'
@@ -18,6 +20,10 @@ EHDR, PHDRS = 64, 16 * 56
 ODD = (0, 1, 2, 3, 7, 0x10, 0x38, 0x40, 0x7F, 0xFF, 0xFFF, 0x1000, 0x10000, 0x7FFF_FFFF, 0xFFFF_FFFF, 1 << 40,
        (1 << 47) - 1, 1 << 47, 1 << 63, (1 << 64) - 4096, (1 << 64) - 1)  # fmt: skip
 SECONDS = 20
+KEPT = 40
+"""Files on the host at a time."""
+CHECK_EVERY, MOST = 5, 5
+"""Which seeds look at an address space after each change of it; problems after which a seed gives up."""
 
 
 def originals(directory: Path) -> list[bytes]:
@@ -44,31 +50,41 @@ def mutate(rng: random.Random, data: bytes) -> bytes:
     return bytes(changed)
 
 
-def fuzz_elf(seed: int, count: int = 40) -> list[str]:
-    """What went wrong with `count` mutants in one machine."""
+def fuzz_elf(seed: int, count: int = 200) -> Findings:
+    """`count` mutants in one machine, whose invariants are looked at after each of them."""
     rng = random.Random(seed)
-    problems: list[str] = []
+    found = Findings()
+    problems = found.problems
     with tempfile.TemporaryDirectory(prefix="nopage-") as name:
         directory = Path(name)
         programs = originals(directory)
-        with Machine(ram=64 << 20, binds=[(name, name, False)], deterministic=True) as machine:
+        with Machine(
+            ram=64 << 20, binds=[(name, name, False)], deterministic=seed % 2 > 0, batch_faults=seed % 4 > 0,
+            check_invariants=seed % CHECK_EVERY == 0,
+        ) as machine:  # fmt: skip
+            steps = Steps(machine)
 
             def on_oops(oops: Oops) -> None:
-                problems.append(f"seed {seed}, program {number}: {oops.where}: {oops.traceback}")
+                problems.append(f"program {number}: {oops.where}: {oops.traceback}")
 
             machine.events.listen("oops", on_oops)
             for number in range(count):
-                path = directory / f"program{number}"
+                path = directory / f"program{number % KEPT}"
+                path.unlink(missing_ok=True)
                 path.write_bytes(mutate(rng, rng.choice(programs)))
                 path.chmod(0o755)
                 try:
                     machine.run([str(path)], timeout=SECONDS)
                 except TimeoutExpired:
-                    problems.append(f"seed {seed}, program {number}: hangs")
-                    return problems
+                    problems.append(f"program {number}: hangs")
+                    return found
                 except NopageError:
                     pass
                 except Exception as error:
-                    problems.append(f"seed {seed}, program {number}: {error!r}")
-            problems += [f"seed {seed}: {complaint}" for complaint in machine.check_clean()]
-    return problems
+                    problems.append(f"program {number}: {error!r}")
+                found.cases += 1
+                problems += steps.look(f"program {number}")
+                if len(problems) > MOST:
+                    return found
+            problems += machine.check_clean()
+    return found

@@ -10,12 +10,15 @@ from guest.toolchain import compile
 from machine import Machine
 from machine.errors import NopageError
 from machine.observe.gdb.server import Server
+from tests.fuzz.findings import Findings
 from tests.gdb.test_packets import CORPUS
+from tests.steps import Steps
 
 PROGRAM = "int main(void)\n{ return 7; }\n"
 BYTES = b"0123456789abcdefpZzmMXgGPHTqQvF,;:.-=#$*}\xff\x00"
 RESUMES = (b"c", b"s", b"C", b"S", b"k", b"D", b"vCont;", b"vKill;", b"vRun", b"vAttach", b"r", b"R")
 """Packets after which the program is not stopped any more."""
+LOOK_EVERY = 50
 
 
 def mutate(rng: random.Random, text: str) -> bytes:
@@ -29,32 +32,37 @@ def mutate(rng: random.Random, text: str) -> bytes:
     return bytes(packet)
 
 
-def fuzz_gdb(seed: int, count: int = 2000) -> list[str]:
-    """What went wrong with `count` packets."""
+def fuzz_gdb(seed: int, count: int = 2000) -> Findings:
+    """`count` packets; the machine's invariants are looked at after every `LOOK_EVERY`-th."""
     rng = random.Random(seed)
-    problems: list[str] = []
+    found = Findings()
+    problems = found.problems
     target = rng.choice(("x86_64", "i386"))
 
     def ask(server: Server, task: Any) -> None:
         nobody: Any = type("Nobody", (), {"acknowledged": True, "close": lambda self: None})
-        for _ in range(count):
+        while found.cases < count:
             server.link = nobody()
             packet = mutate(rng, rng.choice(CORPUS))
             if packet.startswith(RESUMES):
                 continue
+            found.cases += 1
+            if found.cases % LOOK_EVERY == 0:
+                problems.extend(steps.look(f"{packet[:200]!r}"))
             try:
                 answer = server.answer(packet)
             except Exception:
-                problems.append(f"seed {seed}, {packet[:200]!r}: {traceback.format_exc()}")
+                problems.append(f"{packet[:200]!r}: {traceback.format_exc()}")
                 if len(problems) > 5:
                     break
                 continue
             if answer is not None and not isinstance(answer, bytes):
-                problems.append(f"seed {seed}, {packet!r}: answered with {answer!r}")
+                problems.append(f"{packet!r}: answered with {answer!r}")
         server.link = None
         server.control.detach_all()
 
     with Machine(ram=64 << 20, check_invariants=True) as machine:
+        steps = Steps(machine)
         server = Server(machine.kernel, "127.0.0.1", 0, lambda line: None)
         machine.kernel.debugger._report = lambda task, why: ask(server, task)
         try:
@@ -65,8 +73,8 @@ def fuzz_gdb(seed: int, count: int = 2000) -> list[str]:
             pass
         finally:
             server.close()
-        problems += [f"seed {seed}: {oops.traceback}" for oops in machine.kernel.oopses]
+        problems += [oops.traceback for oops in machine.kernel.oopses]
         machine.kernel.oopses.clear()
         machine.kernel.reports.clear()
-        problems += [f"seed {seed}: {complaint}" for complaint in machine.check_clean()]
-    return problems
+        problems += machine.check_clean()
+    return found

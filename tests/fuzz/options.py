@@ -8,6 +8,7 @@ import random
 
 from machine import cli
 from machine.errors import NopageError
+from tests.fuzz.findings import Findings
 
 TEXTS = (
     "",
@@ -122,16 +123,16 @@ def command_line(rng: random.Random) -> list[str]:
     return [*words, "--timeout=10", *(["hello"] if rng.random() < 0.8 else [])]
 
 
-def fuzz_options(seed: int, count: int = 30) -> list[str]:
-    """What went wrong with `count` command lines."""
+def fuzz_options(seed: int, count: int = 30) -> Findings:
+    """`count` command lines."""
     rng = random.Random(seed)
-    problems = []
+    found = Findings(cases=count)
     for _ in range(count):
         words = command_line(rng)
         complaint = _one(words)
         if complaint:
-            problems.append(f"seed {seed}, {words}: {complaint}")
-    return problems
+            found.problems.append(f"{words}: {complaint}")
+    return found
 
 
 def _one(words: list[str]) -> str:

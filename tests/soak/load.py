@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import time
 from collections.abc import Sequence
@@ -12,14 +11,17 @@ from pathlib import Path
 from guest.toolchain import compile
 from machine import Machine
 from machine.errors import NopageError
+from tests.fuzz.findings import GROWTH, resident
+from tests.steps import Steps
 
 HERE = Path(__file__).parent
 DRIVERS = ("scullp", "scullv", "simple", "schar", "radimo", "iomap")
 WARM_ROUNDS = 3
 """Rounds after which caches and counters have what they will have."""
-GROWTH = 24 << 20
-"""Bytes by which the process may grow after that: arenas of the allocator that are used a little."""
-SECONDS = 120
+LOOK_EVERY, LOOK_MEMORY = 997, 97
+"""The invariants of the whole machine are looked at after so many system calls, after so many of those that change
+memory, and after each program and each driver that comes or goes."""
+SECONDS = 600
 PYTHON = (
     "import threading, hashlib, tempfile, os, mmap\n"
     "def work(n):\n"
@@ -49,20 +51,15 @@ class Tally:
     programs: int = 0
     frames: tuple[int, int] = (0, 0)
     resident: tuple[int, int] = (0, 0)
+    looks: int = 0
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         first, last = (size >> 20 for size in self.resident)
         return (
             f"{self.rounds} rounds, {self.programs} programs; frames {self.frames[0]} and {self.frames[1]}; "
-            f"memory {first} and {last} MiB; {len(self.problems)} problems"
+            f"memory {first} and {last} MiB; {self.looks} looks at the invariants; {len(self.problems)} problems"
         )
-
-
-def resident() -> int:
-    """Bytes of this process in memory."""
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 def frames(machine: Machine) -> int:
@@ -75,12 +72,11 @@ def frames(machine: Machine) -> int:
     return sum(machine.kernel.mem.used_frames().values()) - machine.kernel.vfs.page_cache_frames()
 
 
-def soak(seconds: float, seed: int = 1, check: bool = False) -> Tally:
-    """Go on for so long; the last round is finished."""
-    tally, rng = Tally(), random.Random(seed)
+def programs() -> tuple[list[tuple[Sequence[str], bytes]], list[tuple[str, str, bool]]]:
+    """(what runs in each round: command, its output; what is to be bound for it)."""
     guest = HERE.parent / "guest" / "load"
     threads, forks = (str(compile(guest / f"{name}.c", flags=("-w", "-pthread"))) for name in ("threads", "forks"))
-    work: tuple[tuple[Sequence[str], bytes], ...] = (
+    work: list[tuple[Sequence[str], bytes]] = [
         (["sh", "-c", SHELL], b"321\n"),
         (["python3", "-c", PYTHON], b"python\n"),
         ([threads], b""),
@@ -89,14 +85,27 @@ def soak(seconds: float, seed: int = 1, check: bool = False) -> Tally:
         (["sh", "-c", DEVICE], b"0\n"),
         (["sh", "-c", OOM], b"oom\n"),
         (["sh", "-c", "kill -SEGV $$"], b""),
-    )
-    binds = [(path, path, False) for path in (threads, forks)]
+    ]
+    return work, [(path, path, False) for path in (threads, forks)]
+
+
+def soak(seconds: float, seed: int = 1, check: bool = False) -> Tally:
+    """Go on for so long; the last round is finished."""
+    tally, rng = Tally(), random.Random(seed)
+    work, binds = programs()
     end = time.monotonic() + seconds
-    with Machine(ram=96 << 20, devices=["scullp"], binds=binds, check_invariants=check) as machine:
+    with Machine(
+        ram=96 << 20, devices=["scullp"], binds=binds, check_invariants=check, batch_faults=True
+    ) as machine:  # as on the command line
+        steps = Steps(machine, LOOK_EVERY, LOOK_MEMORY)
         while time.monotonic() < end or tally.rounds <= WARM_ROUNDS:
             for command, wanted in rng.sample(work, len(work)):
                 _one(machine, command, wanted, tally)
+                steps.look(" ".join(command))
             _drivers(machine, rng, tally)
+            steps.look("drivers that came and went")
+            tally.looks = steps.looks
+            tally.problems += steps.problems
             tally.rounds += 1
             tally.problems += machine.check_clean()
             machine.kernel.oopses.clear()
@@ -106,11 +115,17 @@ def soak(seconds: float, seed: int = 1, check: bool = False) -> Tally:
                 tally.frames, tally.resident = (frames(machine), 0), (resident(), 0)
         tally.frames = tally.frames[0], frames(machine)
         tally.resident = tally.resident[0], resident()
-    if not tally.problems and tally.frames[0] != tally.frames[1]:
-        tally.problems.append(f"{tally.frames[1] - tally.frames[0]} frames more than at the start")
-    if not tally.problems and tally.resident[1] > tally.resident[0] + GROWTH:
-        tally.problems.append(f"{tally.resident[1] - tally.resident[0] >> 20} MiB more than at the start")
+    if tally.rounds >= WARM_ROUNDS:
+        _compare(tally)
     return tally
+
+
+def _compare(tally: Tally) -> None:
+    """The end with the end of the warm rounds."""
+    if tally.frames[0] != tally.frames[1]:
+        tally.problems.append(f"{tally.frames[1] - tally.frames[0]} frames more than at the start")
+    if tally.resident[1] > tally.resident[0] + GROWTH:
+        tally.problems.append(f"{tally.resident[1] - tally.resident[0] >> 20} MiB more than at the start")
 
 
 def _one(machine: Machine, command: Sequence[str], wanted: bytes, tally: Tally) -> None:

@@ -1,0 +1,76 @@
+"""What a seed of hostile input did, and many of them one after the other: problems, cases, and memory that grows."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+WARM = 12
+"""Seeds after which memory is not to grow any more."""
+GROWTH = 24 << 20
+"""Bytes by which it may all the same: arenas of the allocator that are used a little."""
+
+
+@dataclass
+class Findings:
+    """Of one seed, or of many."""
+
+    problems: list[str] = field(default_factory=list)
+    cases: int = 0
+    """Calls, programs, packets, files, accesses that were really made."""
+    seeds: int = 0
+    seconds: float = 0
+    grown: int = 0
+    """Bytes of this process more at the end than after `WARM` seeds."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cases} cases, {self.seeds} seeds, {self.seconds:.0f} s, {self.grown >> 20} MiB grown, "
+            f"{len(self.problems)} problems"
+        )
+
+
+def resident() -> int:
+    """Bytes of this process in memory that are its own: not those of files."""
+    gc.collect()
+    _, pages, shared, *_ = Path("/proc/self/statm").read_text().split()
+    return (int(pages) - int(shared)) * 4096
+
+
+def campaign(
+    one: Callable[[int], Findings],
+    first: int = 1,
+    *,
+    seconds: float = 0,
+    cases: int = 0,
+    seeds: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+    guard: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+) -> Findings:
+    """Seeds from `first` on until `seconds` are over, so many `cases` were made and so many `seeds` run: all that is
+    given.  `say` gets each problem at once; `guard` is around each seed.  Memory that grows is a problem too."""
+    total = Findings()
+    started, size = time.monotonic(), 0
+    for seed in itertools.count(first):
+        with guard():
+            found = one(seed)
+        total.seeds += 1
+        total.cases += found.cases
+        total.problems += [f"seed {seed}: {text}" for text in found.problems]
+        for text in found.problems:
+            say(f"seed {seed}: {text}")
+        if total.seeds == WARM:
+            size = resident()
+        total.seconds = time.monotonic() - started
+        if total.seconds >= seconds and total.cases >= cases and total.seeds >= seeds:
+            break
+    total.grown = resident() - size if size else 0
+    if total.grown > GROWTH:
+        total.problems.append(f"{total.grown >> 20} MiB more after {total.seeds} seeds than after {WARM}")
+        say(total.problems[-1])
+    return total
