@@ -59,7 +59,7 @@ def fuzz_elf(seed: int, count: int = 200) -> Findings:
         directory = Path(name)
         programs = originals(directory)
         with Machine(
-            ram=64 << 20, binds=[(name, name, False)], deterministic=seed % 2 > 0, batch_faults=seed % 4 > 0,
+            ram=32 << 20, binds=[(name, name, False)], deterministic=seed % 2 > 0, batch_faults=seed % 4 > 0,
             check_invariants=seed % CHECK_EVERY == 0,
         ) as machine:  # fmt: skip
             steps = Steps(machine)

@@ -1,60 +1,57 @@
-"""A few seconds of hostile input with fixed seeds; `python -m tests.fuzz --seconds 3600` is the long form."""
+"""Hostile input of each kind: fixed seeds, then, in CI, fresh ones until NOPAGE_FUZZ_SECONDS (60) are over (E2).
+
+`python -m tests.fuzz --seconds 3600` is the long form.
+"""
 
 from __future__ import annotations
 
+import os
+import random
 from pathlib import Path
 
 import pytest
 
 from guest.toolchain import ToolMissing
-from tests.fuzz.boards import fuzz_boards
-from tests.fuzz.calls import fuzz_calls
-from tests.fuzz.devices import fuzz_devices
-from tests.fuzz.elf import fuzz_elf
-from tests.fuzz.gdb import fuzz_gdb
-from tests.fuzz.options import fuzz_options
+from tests.fuzz.findings import GROWTH, WARM, Findings, campaign
+from tests.fuzz.kinds import KINDS
+
+SECONDS = float(os.environ.get("NOPAGE_FUZZ_SECONDS", "0"))
+FIXED = {"calls": 6, "calls32": 6, "elf": 1, "options": 4, "gdb": 2, "boards": 3, "devices": 3, "ioctl": 3}
+"""Kind -> fixed seeds, 1 and on."""
+FEWEST = {"calls": 3000, "calls32": 3000, "elf": 200, "options": 100, "gdb": 4000, "boards": 180, "devices": 3000,
+          "ioctl": 3000}  # fmt: skip
+"""Kind -> cases that these make at least."""
 
 
-@pytest.mark.parametrize("target", ["x86_64", "i386"])
-@pytest.mark.parametrize("seed", range(1, 7))
-def test_system_calls(seed: int, target: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_hostile_input(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     try:
-        found = fuzz_calls(seed, target=target, deterministic=seed % 2 == 0)
+        found = campaign(KINDS[kind], seeds=FIXED[kind])
     except ToolMissing as missing:
         pytest.skip(str(missing))
     assert not found.problems, "\n".join(found.problems)
-    assert found.syscalls > 500
+    assert found.cases >= FEWEST[kind]
+    if found.seconds < SECONDS:
+        first = random.SystemRandom().randrange(1 << 31)
+        print(f"python -m tests.fuzz --what {kind} --seed {first}")  # a failure shows what was printed
+        found = campaign(KINDS[kind], first, seconds=SECONDS - found.seconds)
+        assert not found.problems, "\n".join(found.problems)
 
 
-@pytest.mark.parametrize("seed", range(1, 4))
-def test_programs(seed: int) -> None:
-    problems = fuzz_elf(seed)
-    assert not problems, "\n".join(problems)
+def test_growth_is_a_problem() -> None:
+    """Each seed keeps 2 MiB."""
+    kept: list[bytearray] = []
 
+    def leak(seed: int) -> Findings:
+        kept.append(bytearray(b"x") * (2 << 20))
+        return Findings(cases=1)
 
-@pytest.mark.parametrize("seed", range(1, 5))
-def test_options(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(tmp_path)
-    problems = fuzz_options(seed)
-    assert not problems, "\n".join(problems)
-
-
-@pytest.mark.parametrize("seed", range(1, 3))
-def test_packets(seed: int) -> None:
-    problems = fuzz_gdb(seed, 1000)
-    assert not problems, "\n".join(problems)
-
-
-@pytest.mark.parametrize("seed", range(1, 4))
-def test_board_files(seed: int) -> None:
-    problems = fuzz_boards(seed, 40)
-    assert not problems, "\n".join(problems)
-
-
-@pytest.mark.parametrize(("what", "seed"), [("devices", 1), ("devices", 3), ("ioctl", 1), ("ioctl", 2), ("ioctl", 3)])
-def test_devices(what: str, seed: int) -> None:
-    try:
-        problems = fuzz_devices(seed, what, 600)
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
-    assert not problems, "\n".join(problems)
+    found = campaign(leak, 1, seeds=WARM + 20)
+    assert (found.seeds, found.cases) == (WARM + 20, WARM + 20)
+    assert found.grown > GROWTH
+    assert found.problems == [f"{found.grown >> 20} MiB more after {WARM + 20} seeds than after {WARM}"]
+    kept.clear()
+    assert not campaign(lambda seed: Findings(cases=1), 1, cases=WARM + 20).problems
