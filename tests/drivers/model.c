@@ -1,7 +1,9 @@
-/* model DEVICE < STEPS: steps of four bytes on a device and an arena of pages, a line each; tests/drivers/test_model.py. */
+/* model DEVICE [BASE] < STEPS: steps of four bytes on a device from BASE on and an arena of pages, a line each;
+ * tests/drivers/test_model.py. */
 #include "check.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 
 #define PAGES 12
@@ -11,6 +13,7 @@ int main(int argc, char **argv)
 	unsigned char code[4], byte;
 	char *arena = hole(PAGES), line[60];
 	int fd = open(argv[1], O_RDWR), status, length, got;
+	long long base = argc > 2 ? atoll(argv[2]) : 0;
 	pid_t pid;
 
 	if (argc < 2 || fd < 0)
@@ -25,11 +28,11 @@ int main(int argc, char **argv)
 		got = 0;
 		switch (code[0]) {
 		case 0: /* a byte into page code[1] of the device */
-			got = pwrite(fd, &code[2], 1, code[1] * PAGE);
+			got = pwrite(fd, &code[2], 1, base + code[1] * PAGE);
 			break;
 		case 1: /* map code[2] pages of the device from page code[3] on; odd sizes of `code[3]` above 128 are private */
 			got = mmap(p, code[2] * PAGE, RW, (code[3] & 128 ? MAP_PRIVATE : MAP_SHARED) | MAP_FIXED, fd,
-				   (code[3] & 127) * PAGE) == MAP_FAILED ? errno : 0;
+				   base + (code[3] & 127) * PAGE) == MAP_FAILED ? errno : 0;
 			break;
 		case 2:
 			got = munmap(p, code[2] * PAGE);
@@ -51,7 +54,7 @@ int main(int argc, char **argv)
 			break;
 		default:
 			byte = 255;
-			got = pread(fd, &byte, 1, code[1] * PAGE) == 1 ? byte : -1;
+			got = pread(fd, &byte, 1, base + code[1] * PAGE) == 1 ? byte : -1;
 		}
 		length = snprintf(line, sizeof line, "%d\n", got);
 		if (write(1, line, length) != length)
