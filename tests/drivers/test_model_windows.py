@@ -1,7 +1,7 @@
 """Random steps on windows to physical memory against a plain model of frames and counts (B3, B7, B9, C4).
 
-`simplen` shows frames by `nopage`, `simpler` and /dev/mem by `remap_pfn_range`, `iomap` the memory of a card.  The window has
-eight pages: the first four are reserved, as a driver's own are, the last four ordinary RAM.  What the model knows:
+`simplen` shows frames by `nopage`, `simpler` and /dev/mem by `remap_pfn_range`, `iomap` the memory of a card.  Of the
+window's eight pages the first four are reserved, as a driver's own are, the others ordinary RAM.  What the model knows:
 
 * by `nopage` each shows its bytes; `get_page` counts each first touch, unmapping gives back all but a reserved page's;
 * by `remap_pfn_range` a reserved page shows its bytes and is not counted, an ordinary one reads as zeros, a page of
