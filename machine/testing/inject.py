@@ -24,11 +24,11 @@ from machine.errors import ConfigError, is_the_users
 from machine.hardware.cpu import RIP
 from machine.kernel.abi import errno as errno_names
 from machine.kernel.mm.fail_page_alloc import fail_page_alloc
-from machine.kernel.syscalls.table import ARGUMENTS
 from machine.observe.strace_sets import all_names
 from machine.options import did_you_mean
 from machine.testing import messages
 from machine.testing.places import Place, Sources, can_be_a_bus_error, touch_of
+from machine.testing.short import ALIASES, SHORTENED, Shortened, name_of
 
 if TYPE_CHECKING:
     from machine.kernel.syscalls.table import Syscall
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
     from machine.testing.harness import Harness
 
 __tracebackhide__ = is_the_users
-
-SHORTENED = {"read": 2, "write": 2, "pread64": 2, "pwrite64": 2, "recvfrom": 2, "sendto": 2, "getrandom": 1,
-             "getdents64": 2}  # fmt: skip
-"""Calls that may do less than was asked for, and which argument says how much."""
 
 
 class Injection:
@@ -128,6 +124,7 @@ class Inject:
     ) -> Injection:
         """Have any of these calls fail, or do less than it is asked for."""
         known = all_names()
+        names = frozenset(ALIASES.get(name, name) for name in names)
         for name in names:
             if name not in known:
                 raise ConfigError(messages.no_such_call(name, did_you_mean(name, ["sigbus", "oom", *sorted(known)])))
@@ -140,33 +137,29 @@ class Inject:
                 errors = [each for each in dir(errno_names) if each.startswith("E")]
                 raise ConfigError(messages.no_such_errno(errno, did_you_mean(errno, errors)))
             number = -found
-        elif not names <= SHORTENED.keys():
+        elif not names <= SHORTENED:
             raise ConfigError(messages.not_shortened(next(iter(names)), sorted(SHORTENED)))
         self._calls.append((made, names, number, short))
         return made
 
     def _tamper(self, task: Task, name: str, row: Optional[Syscall]) -> tuple[int, str]:
         entry = self._machine.kernel.entry
+        called = name_of(task, name, entry.cpu.regs)
         for made, names, number, short in self._calls:
-            if name in names and made.due():
-                made.hits.append(f"{name} of {task.comm}[{task.pid}] in {self._sources.here(task)}")
-                if short is not None:
-                    return self._shortened(task, name, row, short), " (SHORT)"
+            if called not in names and name not in names:
+                continue
+            smaller = None if short is None else Shortened(task, called, row, entry, short)
+            if smaller is not None and not smaller.possible():
+                continue
+            if made.due():
+                made.hits.append(f"{called} of {task.comm}[{task.pid}] in {self._sources.here(task)}")
+                if smaller is not None:
+                    return smaller.make(), " (SHORT)"
                 if name == "brk":  # says that it failed by not moving
                     return task.mm.brk, " (INJECTED)"
                 assert number is not None
                 return number, " (INJECTED)"
         return entry.make_call(task, name, row), ""
-
-    def _shortened(self, task: Task, name: str, row: Optional[Syscall], count: int) -> int:
-        regs = self._machine.kernel.cpu.regs
-        place = ARGUMENTS["x86_64" if task.abi.bits == 64 else "i386"][SHORTENED[name]]
-        asked = regs[place]
-        regs[place] = min(asked, count)
-        try:
-            return self._machine.kernel.entry.make_call(task, name, row)
-        finally:
-            self._machine.kernel.cpu.regs[place] = asked
 
     # -- memory ---------------------------------------------------------------------------------------------
 

@@ -356,8 +356,9 @@ def test_a_class_that_no_command_names(run: Any, guest_cc: Any) -> None:
         (
             lambda i: i("mmap", short=1),
             (
-                "inject('mmap', short=...): short is for getdents64, getrandom, pread64, pwrite64, read, recvfrom, "
-                "sendto, write"
+                "inject('mmap', short=...): short is for copy_file_range, getdents64, getrandom, pread64, preadv, "
+                "preadv2, pwrite64, pwritev, pwritev2, read, readv, recvfrom, recvmsg, sendfile, sendfile64, sendmsg, "
+                "sendto, splice, tee, vmsplice, write, writev"
             ),
         ),
         (
