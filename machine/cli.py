@@ -150,7 +150,7 @@ def parse_run(words: Sequence[str], verb: str = "run") -> tuple[argparse.Namespa
     except ValueError as error:
         parser.error(str(error))
     chosen = parser.parse_args(options)
-    chosen.verb, chosen.words, chosen.journal = verb, list(words), None
+    chosen.verb, chosen.words, chosen.recording = verb, list(words), None
     if chosen.trace_window is not None:
         chosen.rewind, chosen.faults = True, chosen.faults or "-"
     chosen.deterministic |= chosen.rewind or chosen.record is not None
@@ -198,6 +198,8 @@ def _config(chosen: argparse.Namespace) -> MachineConfig:
     )
     config.ram = chosen.ram or config.ram
     config.user = chosen.user or config.user
+    if chosen.recording is not None:
+        config.usual_env = chosen.recording.env
     if config.root is not None and not os.path.isdir(config.root):
         raise ConfigError(f"{config.root}: the root must be a directory" + ("" if os.path.exists(config.root) else
                           "; there is none of that name"))  # fmt: skip
@@ -221,23 +223,26 @@ def _session(chosen: argparse.Namespace, commands: list[list[str]]) -> int:
 
     if not chosen.rewind:
         return Session(config, chosen, _closed).run(commands)
-    from machine.rewinding import supervised
+    from machine.rewinding import as_recorded, supervised
 
-    return supervised(lambda base: Session(config, chosen, _closed, base).run(commands))
+    def run(base: Any) -> int:
+        return as_recorded(chosen.recording, lambda: Session(config, chosen, _closed, base).run(commands))
+
+    return supervised(run)
 
 
 def replay(words: Sequence[str]) -> int:
     """``nopage replay [OPTIONS] FILE``: a recorded run once more, with other views or a debugger."""
-    from machine.rewinding import REPLAY, recorded_run
+    from machine.rewinding import REPLAY, as_recorded, recorded_run
 
     if not words or words[-1].startswith("-"):
         shown = "--help" in words or "-h" in words
         (sys.stdout if shown else sys.stderr).write(REPLAY)
         return 0 if shown else USAGE_ERROR
-    again, journal = recorded_run(words[-1], words[:-1])
-    chosen, commands = parse_run(again)
-    chosen.record, chosen.journal, chosen.deterministic = None, journal, True
-    return _session(chosen, commands)
+    recording = recorded_run(words[-1], words[:-1])
+    chosen, commands = parse_run(recording.words)
+    chosen.record, chosen.recording, chosen.deterministic = None, recording, True
+    return as_recorded(recording, lambda: _session(chosen, commands))
 
 
 def debug(words: Sequence[str]) -> int:

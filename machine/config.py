@@ -185,6 +185,8 @@ class MachineConfig:
     user: tuple[int, int] = (0, 0)
     env: list[tuple[str, Optional[str]]] = field(default_factory=list)
     """Changes to the usual environment, in order: (name, value), or None to remove it."""
+    usual_env: Optional[Mapping[str, str]] = None
+    """None: what `default_environment` gives."""
     export: Optional[str] = None
     core: Optional[str] = None
     """Directory for cores, perhaps with a pattern for their names."""
@@ -244,7 +246,7 @@ class MachineConfig:
             deterministic=self.deterministic,
             batch_faults=self.batch_faults,
             user=self.user,
-            env=self.environment(default_environment()),
+            env=self.environment(default_environment() if self.usual_env is None else self.usual_env),
             export=self.export,
             core=self.core,
             interruptible=not self.deterministic,

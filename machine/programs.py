@@ -237,7 +237,10 @@ class Programs:
         from machine.kernel.task.spawn import signal_foreground
 
         kernel = self.kernel
-        kernel.sched.interrupt(lambda: signal_foreground(kernel, signo))
+        if kernel.key is not None:
+            kernel.key(signo)
+        else:
+            kernel.sched.interrupt(lambda: signal_foreground(kernel, signo))
 
     @property
     def has_job_control(self) -> bool:

@@ -12,13 +12,14 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
+from machine.defaults import default_environment, ignored_signals
 from machine.errors import ConfigError
 from machine.observe.output import Output
 from machine.observe.travel.journal import Journal, load
 from machine.observe.travel.snapshots import Base, Snapshots, die_with_parent
-from machine.observe.travel.timeline import Timeline
+from machine.observe.travel.timeline import Differs, Timeline
 from machine.observe.travel.travel import Travel
 from machine.options import split_command
 
@@ -46,7 +47,7 @@ class Travelling:
         self._base = base
         self._record: Optional[str] = chosen.record
         self._words: Sequence[str] = chosen.words
-        self.journal: Journal = chosen.journal or Journal()
+        self.journal: Journal = Journal() if chosen.recording is None else chosen.recording.journal
         if self._record is not None:
             try:
                 self._file = open(self._record, "wb")  # noqa: SIM115
@@ -87,7 +88,10 @@ class Travelling:
         """The machine has ended: the recording is written."""
         if self._record is not None:
             with self._file as stream:
-                self.journal.save(stream, {"words": list(self._words), "cwd": os.getcwd()})
+                self.journal.save(stream, {
+                    "words": list(self._words), "cwd": os.getcwd(), "env": default_environment(),
+                    "ignored": list(ignored_signals()),
+                })  # fmt: skip
 
 
 def _refuse(chosen: Namespace) -> None:
@@ -101,16 +105,43 @@ def _refuse(chosen: Namespace) -> None:
         raise ConfigError(f"{option}: what the guest writes to a :rw bind can't be taken back; bind it without :rw")
 
 
-def recorded_run(path: str, more: Sequence[str]) -> tuple[list[str], Journal]:
-    """(words of the command line with `more` options, what came from outside) of a file of --record.  ConfigError."""
+class Recording(NamedTuple):
+    """What a file of --record holds."""
+
+    path: str
+    words: list[str]
+    """The command line."""
+    journal: Journal
+    env: dict[str, str]
+    """What the guest had of the environment of then."""
+    ignored: tuple[int, ...]
+    """Signals that nopage was started with ignored."""
+
+
+def recorded_run(path: str, more: Sequence[str]) -> Recording:
+    """Of a file, with `more` options.  ConfigError: there is none, or it is of another directory."""
     try:
         header, journal = load(path)
         options, program = split_command([str(word) for word in header["words"]])
+        cwd, env, ignored = str(header["cwd"]), dict(header["env"]), tuple(map(int, header["ignored"]))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    return [*options, *more, *(["--", *program] if program else [])], journal
+    if cwd != os.getcwd():
+        raise ConfigError(f"{path} was recorded in {cwd}; replay it there")
+    return Recording(path, [*options, *more, *(["--", *program] if program else [])], journal, env, ignored)
+
+
+def as_recorded(recording: Optional[Recording], run: Callable[[], int]) -> int:
+    """What `run` gives; ConfigError when the run is not the one that was recorded."""
+    try:
+        return run()
+    except Differs as why:
+        assert recording is not None, why
+        raise ConfigError(
+            f"{recording.path} does not fit: {why}. Program, files, drivers and options must be those of the recording"
+        ) from None
 
 
 # -- the supervisor ------------------------------------------------------------------------------------------

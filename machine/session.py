@@ -53,7 +53,7 @@ class Session:
         self.reported = 0
         self.debugging: Any = None
         self.travelling: Any = None
-        if chosen.rewind or chosen.record is not None or chosen.journal is not None:
+        if chosen.rewind or chosen.record is not None or chosen.recording is not None:
             from machine.rewinding import Travelling
 
             self.travelling = Travelling(chosen, base)
@@ -306,6 +306,8 @@ class Session:
         if self.screen is not None:
             handlers[signal.SIGUSR1] = lambda *_: machine.kernel.sched.interrupt(self.screen.shoot)
         machine.kernel.ignored_signals = ignored_signals()
+        if self.chosen.recording is not None:
+            machine.kernel.ignored_signals = self.chosen.recording.ignored
         return {
             number: signal.signal(number, handler)
             for number, handler in handlers.items()

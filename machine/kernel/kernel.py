@@ -94,6 +94,8 @@ class Kernel(BoardSide):
         self.current: Optional[Task] = None
         self.host: Callable[..., Any] = _call
         """Makes a call of the host whose result is not a function of the machine's start: host(os.read, fd, 100)."""
+        self.key: Optional[Callable[[int], None]] = None
+        """Takes a signal for the foreground group, in a signal handler; None: it is delivered as soon as it can be."""
         self.coredump: Optional[Callable[[Task, siginfo], bool]] = None
         """Writes a core file at a fatal signal; True if one was written."""
         self.core_pattern: str = "core"

@@ -59,11 +59,10 @@ class HostDescriptor(anon_inode):
     """A descriptor of the host process: what it is (terminal, pipe, file) shows in fstat."""
 
     def __init__(self, kernel: Kernel, fd: int) -> None:
-        info = os.fstat(fd)
-        super().__init__(kernel, info.st_mode, host_operations, "hostio")
+        super().__init__(kernel, stat.S_IFREG, host_operations, "hostio")
         self.kernel = kernel
         self.fd = fd
-        self.is_tty = os.isatty(fd)
+        self.is_tty: bool = kernel.host(os.isatty, fd)
         self.pushed = b""
         """Bytes that were read and could not be delivered."""
         self.getattr()
@@ -288,7 +287,6 @@ def host_file(kernel: Kernel, fd: int, flags: int) -> file:
 
     One host object is one inode however often it is given: ``>out 2>&1`` is the same file twice.
     """
-    info = os.fstat(fd)
     for known in kernel.vfs.host_descriptors:
         if known.fd == fd:
             node = known
@@ -296,22 +294,23 @@ def host_file(kernel: Kernel, fd: int, flags: int) -> file:
     else:
         node = HostDescriptor(kernel, fd)
         kernel.vfs.host_descriptors.append(node)
-    try:
-        name = os.readlink(f"/proc/self/fd/{fd}")
-    except OSError:
-        name = f"host:[{fd}]"
-    kind = stat.S_IFMT(info.st_mode)
+    kind, number, inherited, name = kernel.host(_opened, fd)
     if kind not in (stat.S_IFREG, stat.S_IFCHR):
-        name = f"pipe:[{info.st_ino}]" if kind == stat.S_IFIFO else f"socket:[{info.st_ino}]"
-    opened = file(Dentry(node, name, None, name), flags | _inherited(fd), host_operations, name)
+        name = f"pipe:[{number}]" if kind == stat.S_IFIFO else f"socket:[{number}]"
+    opened = file(Dentry(node, name, None, name), flags | inherited, host_operations, name)
     if kind == stat.S_IFREG:
         opened.f_pos = kernel.host(os.lseek, fd, 0, os.SEEK_CUR)
     return opened
 
 
-def _inherited(fd: int) -> int:
-    """O_APPEND, where the user's shell opened it so (``>>``)."""
-    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
+def _opened(fd: int) -> tuple[int, int, int, str]:
+    """Of a descriptor: its type, its inode, O_APPEND where the user's shell opened it so (``>>``), its name."""
+    info = os.fstat(fd)
+    try:
+        name = os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        name = f"host:[{fd}]"
+    return stat.S_IFMT(info.st_mode), info.st_ino, fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND, name
 
 
 # -- bytes in memory -------------------------------------------------------------------------------

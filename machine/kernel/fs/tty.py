@@ -8,7 +8,6 @@ calls setsid.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EACCES, EIO, ENODEV, ENXIO, EPERM, Errno
@@ -74,7 +73,7 @@ class devpts_dir(memory_dir):
 
 def host_terminal(kernel: Kernel) -> Optional[HostDescriptor]:
     """The first of the host's descriptors that is a terminal, or None."""
-    return next((node for node in kernel.vfs.host_descriptors if os.isatty(node.fd)), None)
+    return next((node for node in kernel.vfs.host_descriptors if node.is_tty), None)
 
 
 def take_host_terminal(kernel: Kernel, task: task_struct) -> None:
@@ -93,7 +92,7 @@ def tty_number(kernel: Kernel, task: task_struct) -> int:
     if not tty.is_host:
         return int(tty.dev)
     terminal = host_terminal(kernel)
-    return 0 if terminal is None else os.fstat(terminal.fd).st_rdev
+    return 0 if terminal is None else terminal.i_rdev
 
 
 def _become(filp: file, terminal: HostDescriptor) -> int:

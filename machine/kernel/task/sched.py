@@ -266,6 +266,10 @@ class Scheduler:
         self._host.interrupt()
         self.cpu.request_stop()
 
+    def end_wait(self) -> None:
+        """Have the machine look around, if it waits.  From any thread, or a signal handler."""
+        self._host.interrupt()
+
     def is_stuck(self) -> bool:
         """Whether no task can run and nothing can wake one.  For a timer's callback that looks on."""
         runs = self.current is not None and self.current.state == TASK_RUNNING

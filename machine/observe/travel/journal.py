@@ -1,12 +1,14 @@
 """What a deterministic run is given from outside, in order: enough to run it again.
 
-Two lists, each in a file that all processes of a session share: `calls`, the results of calls of the host (bytes that
-were read, descriptors that were ready, ...), and `ticks`, the positions at which user code lost the processor.
-A process reads what is there already, and adds when it has come to the end: then it lives.
+Three lists, each in a file that all processes of a session share: `calls`, the results of calls of the host (bytes that
+were read, descriptors that were ready, ...), `ticks`, the positions at which user code lost the processor, and
+`signals`, the keys of the terminal: each with how far the other two were when it was delivered, at a tick or after a
+wait.  A process reads what is there already, and adds when it has come to the end: then it lives.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
 import struct
@@ -14,7 +16,8 @@ from typing import Any, BinaryIO, Optional
 
 _LENGTH = struct.Struct("<I")
 _TICK = struct.Struct("<q")
-MAGIC = b"nopage recording 1\n"
+_SIGNAL = struct.Struct("<qqi")
+MAGIC = b"nopage recording 2\n"
 
 
 class _Records:
@@ -46,15 +49,21 @@ class _Records:
 
 
 class Journal:
-    """Both lists."""
+    """The lists."""
 
     def __init__(self) -> None:
-        self._calls, self._ticks = _Records(), _Records()
+        self._calls, self._ticks, self._signals = _Records(), _Records(), _Records()
+        self._shared = mmap.mmap(-1, 1)
+
+    @property
+    def ended(self) -> bool:
+        """The recorded run has ended where the lists do: nothing is to be added."""
+        return self._shared[0] == 1
 
     @property
     def live(self) -> bool:
         """Nothing is known of what comes from outside next."""
-        return not self._calls.ahead(1)
+        return not self._calls.ahead(1) and not self._ticks.ahead(1)
 
     def next_call(self) -> Optional[tuple[str, Any]]:
         """(name of the function, its result, an OSError's number as `Failed`), taken from the list; None at its end."""
@@ -85,10 +94,26 @@ class Journal:
         else:
             self._ticks.at += _TICK.size
 
+    def next_signal(self) -> Optional[int]:
+        """The number of a signal that was delivered here, taken from the list."""
+        data = self._signals.ahead(_SIGNAL.size)
+        if not data:
+            return None
+        calls, ticks, signo = _SIGNAL.unpack(data)
+        if (calls, ticks) != (self._calls.at, self._ticks.at):
+            return None
+        self._signals.at += _SIGNAL.size
+        return int(signo)
+
+    def add_signal(self, signo: int) -> None:
+        """A signal is delivered here; the process lives."""
+        self._signals.add(_SIGNAL.pack(self._calls.at, self._ticks.at, signo))
+
     def cut(self) -> None:
         """The future is to be another."""
-        self._calls.cut()
-        self._ticks.cut()
+        self._shared[0] = 0
+        for each in (self._calls, self._ticks, self._signals):
+            each.cut()
 
     # -- files ---------------------------------------------------------------------------------------
 
@@ -96,9 +121,9 @@ class Journal:
         """As a file for `load`; `header` says which run it was."""
         import json
 
-        calls, ticks = self._calls.everything(), self._ticks.everything()
-        head = json.dumps({**header, "calls": len(calls), "ticks": len(ticks)}).encode() + b"\n"
-        stream.write(MAGIC + head + calls + ticks)
+        calls, ticks, signals = (each.everything() for each in (self._calls, self._ticks, self._signals))
+        sizes = {"calls": len(calls), "ticks": len(ticks), "signals": len(signals)}
+        stream.write(MAGIC + json.dumps({**header, **sizes}).encode() + b"\n" + calls + ticks + signals)
 
 
 class Failed(int):
@@ -110,15 +135,18 @@ def load(path: str) -> tuple[dict[str, Any], Journal]:
     import json
 
     with open(path, "rb") as stream:
-        if stream.readline() != MAGIC:
-            raise ValueError(f"{path} is no recording of nopage run --record")
+        magic = stream.readline()
+        if magic != MAGIC:
+            other = " of this version" if magic.startswith(MAGIC.rstrip()[:-1]) else ""
+            raise ValueError(f"{path} is no recording of nopage run --record{other}")
         header: dict[str, Any] = json.loads(stream.readline())
         rest = stream.read()
-    calls, ticks = int(header["calls"]), int(header["ticks"])
-    if len(rest) != calls + ticks:
+    sizes = [int(header[name]) for name in ("calls", "ticks", "signals")]
+    if len(rest) != sum(sizes):
         raise ValueError(f"{path} is damaged")
     journal = Journal()
-    for records, data in ((journal._calls, rest[:calls]), (journal._ticks, rest[calls:])):
-        records.add(data)
-        records.at = 0
+    journal._shared[0] = 1
+    for records, size in zip((journal._calls, journal._ticks, journal._signals), sizes, strict=True):
+        records.add(rest[:size])
+        records.at, rest = 0, rest[size:]
     return header, journal

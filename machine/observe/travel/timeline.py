@@ -7,6 +7,7 @@ through the journal; a process that repeats the past is `silent`: its debugger s
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from machine.hardware.bytecount import FAR
 from machine.hardware.cpu import RIP
-from machine.kernel.abi.signal import SIGTRAP
+from machine.kernel.abi.errno import ESPIPE
+from machine.kernel.abi.signal import SIGHUP, SIGINT, SIGTERM, SIGTRAP
+from machine.kernel.task.spawn import signal_foreground
 from machine.observe.gdb.stops import Stop
 from machine.observe.travel.journal import Failed, Journal
 
@@ -32,10 +35,18 @@ KINDS = (
 )  # fmt: skip
 """The events that are counted; they are always heard, so that numbers don't depend on who listens besides."""
 _WRITES = ("write", "pwrite")
+WAIT = "_select"
+"""What `HostWait` has the host do while every task sleeps."""
 NEAR = 64
 """Bytes of code before a place that are stepped through to find the instruction before it."""
 _REMEMBERED = 4096
+_TRIES = 100
+"""How often one instruction may be tried before it is said that it goes past the place: more than it can fault."""
 _SHARED = struct.Struct("<qq")
+
+
+class Differs(BaseException):
+    """The run is not the recorded one: why.  No `Exception`: neither the kernel nor a driver is at fault."""
 
 
 class Place(NamedTuple):
@@ -74,8 +85,10 @@ class Timeline:
         self._frontier = mmap.mmap(-1, _SHARED.size)
         """Number and `seq` of the newest event that any process of the session has seen."""
         self._last_tick = 0
-        self._near, self._tried = False, -1
-        kernel.host = self._host
+        self._near, self._tried, self._tries = False, -1, 0
+        self._keys: deque[int] = deque()
+        """Signals from the terminal that have not been delivered."""
+        kernel.host, kernel.key = self._host, self._key
         self.count.on_stop = self._stopped
         for kind in KINDS:
             kernel.events.listen(kind, lambda event, kind=kind: self._heard(kind, event))  # type: ignore[misc]
@@ -92,22 +105,56 @@ class Timeline:
         """`Kernel.host`: from the journal, or the host's answer, which goes there."""
         known = self.journal.next_call()
         if known is not None:
-            name, result = known
-            if name != function.__name__:
-                raise RuntimeError(f"the run does not repeat: {function.__name__} where {name} was recorded")
-            if isinstance(result, Failed):
-                raise OSError(int(result), name)
-            if name in _WRITES and self.number >= self.frontier:  # recorded by another session: nobody has seen it yet
-                descriptor, data, *position = arguments
-                function(descriptor, data[:result], *position)
-            return result
+            return self._repeat(known, function, arguments)
+        self._lives()
         try:
             result = function(*arguments)
         except OSError as failure:
             self.journal.add_call(function.__name__, Failed(failure.errno or 5))
             raise
         self.journal.add_call(function.__name__, result)
+        if function.__name__ == WAIT:
+            self._deliver_keys()
         return result
+
+    def _repeat(self, known: tuple[str, Any], function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        name, result = known
+        if name != function.__name__:
+            asked = function.__name__.strip("_")
+            raise Differs(f"the recorded run asked the host for {name.strip('_')} where this one asks for {asked}")
+        if isinstance(result, Failed):
+            raise OSError(int(result), name)
+        if name in _WRITES and self.number >= self.frontier:  # recorded by another session: nobody has seen it yet
+            descriptor, data, *position = arguments
+            _write(descriptor, data[:result], *position)
+        if name == WAIT:
+            self._deliver_keys()
+        return result
+
+    def _lives(self) -> None:
+        """Something new comes from outside."""
+        if self.journal.ended:
+            raise Differs("the run goes on where the recorded one had ended")
+
+    def _key(self, signo: int) -> None:
+        """`Kernel.key`: in a signal handler.  It is delivered at the next tick, or when the machine has waited; one
+        that is not in the recording ends its replay."""
+        if self.journal.ended and signo in (SIGINT, SIGTERM, SIGHUP):
+            raise KeyboardInterrupt
+        self._keys.append(signo)
+        self.kernel.sched.end_wait()
+
+    def _deliver_keys(self) -> None:
+        """At a tick, or after a wait: what the journal has here, or what has come."""
+        while (signo := self.journal.next_signal()) is not None:
+            self._deliver(signo)
+        while self._keys and self.journal.live:
+            signo = self._keys.popleft()
+            self.journal.add_signal(signo)
+            self._deliver(signo)
+
+    def _deliver(self, signo: int) -> None:
+        self.kernel.sched.interrupt(lambda: signal_foreground(self.kernel, signo))
 
     # -- events ------------------------------------------------------------------------------------------
 
@@ -182,11 +229,17 @@ class Timeline:
             return self._goes_on(task)
         known = self.journal.next_tick()
         if count.position < count.limit and count.limit in (self.goal, known):
+            self._tries = self._tries + 1 if self._tried == count.position else 0
+            if self._tries == _TRIES:
+                raise Differs("user code does not come to a place where it was interrupted then")
             self._tried = count.position
             count.approach()
             return True
+        if known is None:
+            self._lives()
         self._last_tick = count.position
         self.journal.tick(count.position)
+        self._deliver_keys()
         self._plan()
         if count.each is not None:
             count.approach()
@@ -226,3 +279,15 @@ class Timeline:
             self.control.siginfo.pop(task, None)
             stop = Stop(SIGTRAP, detail, said=text, address=self.kernel.cpu.regs[RIP])
             self.kernel.sched._run_kernel(task, (self.control.stop, (task, stop)))
+
+
+def _write(descriptor: int, data: bytes, *position: int) -> None:
+    """What was written to a file then may go to a pipe or a terminal now."""
+    if position:
+        try:
+            os.pwrite(descriptor, data, *position)
+            return
+        except OSError as failure:
+            if failure.errno != ESPIPE:
+                raise
+    os.write(descriptor, data)

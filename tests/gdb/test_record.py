@@ -1,0 +1,60 @@
+"""--record and `nopage replay`: keys of a terminal at the places where they came, and recordings that don't fit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.gdb.conftest import TOP
+from tests.terminal import Terminal
+
+TRAPS = "trap 'echo got one' INT; echo ready; read x; echo then; while :; do :; done"
+
+
+def replayed(recording: Path, events: Path, cwd: Path = TOP) -> subprocess.CompletedProcess[str]:
+    """Without a terminal, in another environment."""
+    command = [sys.executable, "-m", "machine", "replay", "--events", str(events), str(recording)]
+    return subprocess.run(
+        command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False,
+        env={**os.environ, "PYTHONPATH": str(TOP), "LC_ALL": "C.UTF-8", "COLUMNS": "33"},
+    )  # fmt: skip
+
+
+def test_keys_come_again_where_they_came(tmp_path: Path) -> None:
+    """Ctrl-C while a shell waits for a line, and while it spins; another one ends it.  # F2"""
+    recording, first, second = tmp_path / "recording", tmp_path / "first", tmp_path / "second"
+    with Terminal(("sh", "-c", TRAPS), options=("--record", str(recording), "--events", str(first))) as terminal:
+        terminal.expect("ready")
+        terminal.type("\x03")
+        terminal.expect("got one")
+        terminal.expect("then")  # the trap ends `read`
+        terminal.type("\x03")
+        terminal.expect("got one")
+        terminal.type("\x1c")
+        assert terminal.exit_status() == 128 + 3
+    done = replayed(recording, second)
+    assert (done.returncode, done.stdout) == (128 + 3, "ready\ngot one\nthen\ngot one\n"), done.stderr
+    assert first.read_bytes() == second.read_bytes()
+    assert second.read_text().count('"signo":2') >= 2
+
+
+def test_a_recording_of_another_program(tmp_path: Path) -> None:
+    """One line says so, wherever it shows; what the kernel or the drivers do is not blamed.  # F2"""
+    recording, program = tmp_path / "recording", tmp_path / "program"
+    program.write_text("#!/bin/sh\nread x\necho $x\n")
+    program.chmod(0o755)
+    command = [sys.executable, "-m", "machine", "run", "--record", str(recording), str(program)]
+    subprocess.run(command, cwd=TOP, input="1\n", text=True, check=True, timeout=90, stdout=subprocess.DEVNULL)
+    program.write_text("#!/bin/sh\necho first\nread x\n")
+    done = replayed(recording, tmp_path / "events")
+    assert done.returncode == 125 and done.stdout == "", done
+    said = " where this one asks for write. Program, files, drivers and options must be those of the recording"
+    assert done.stderr.startswith(f"nopage: {recording} does not fit: the recorded run ") and said in done.stderr, done
+    assert done.stderr.count("\n") == 1, done.stderr
+    program.write_text("#!/bin/sh\nwhile :; do :; done\n")
+    done = replayed(recording, tmp_path / "events")
+    assert done.returncode == 125 and " does not fit: " in done.stderr, done
+    done = replayed(recording, tmp_path / "events", tmp_path)
+    assert (done.returncode, done.stderr) == (125, f"nopage: {recording} was recorded in {TOP}; replay it there\n")
