@@ -19,14 +19,12 @@ A first run without failure counts how many there are; each of the others has a 
 
 from __future__ import annotations
 
-import os
-import pickle
+import re
 import signal
-import struct
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Optional, Union
 
 from machine.errors import ConfigError, NopageError, Stuck, TimeoutExpired, is_the_users
@@ -61,6 +59,7 @@ EXPLAINED = {
     CHECK: "the test's own check failed",
     MISSED: "it took another way before",
 }
+SHOWN_STRACES = 3
 Scenario = Union[Callable[[Any], Any], Sequence[Any]]
 
 
@@ -79,6 +78,8 @@ class Outcome:
     stdout: bytes = b""
     calls: tuple[str, ...] = ()
     """Of the run without failure: the names of its system calls."""
+    strace: str = ""
+    """With --nopage-strace, of a run that was not survived: its system calls."""
 
     @property
     def survived(self) -> bool:
@@ -145,6 +146,11 @@ class FaultReport(Sequence[Outcome]):
         if self.failures:
             raise AssertionError(messages.not_survived(self.head(), self.table(self.failures), self.again()))
 
+    def sections(self) -> list[tuple[str, str]]:
+        """(heading, text) for pytest's report of a failed test: the system calls of the first that failed."""
+        traced = [each for each in self.failures if each.strace]
+        return [(f"nopage strace: {self.kind}, run {each.n}", each.strace) for each in traced[:SHOWN_STRACES]]
+
     def again(self) -> str:
         """How to look at the first failure alone."""
         return Kind(self.kind).again(self.failures[0].n)
@@ -195,9 +201,34 @@ def scenario_of(what: Scenario) -> Callable[[Any], Any]:
     return lambda run: run(*words)
 
 
-def run_one(plan: Plan, what: Scenario, kind: Kind, n: int, clean: Optional[Outcome] = None) -> tuple[Outcome, int]:
+@dataclass(frozen=True)
+class Views:
+    """What is to be kept of a run, besides its outcome."""
+
+    report: Optional[Path] = None
+    """The test's own HTML report: a run's is beside it, ``NAME-oom-3.html``."""
+    waves: Optional[Path] = None
+    strace: bool = False
+    keep_all: bool = False
+    """Of runs that were survived too."""
+
+    @staticmethod
+    def path(path: Optional[Path], kind: Kind, n: int) -> Optional[Path]:
+        """The file of one run."""
+        name = re.sub(r"[^\w.=+]+", "-", kind.text)
+        return None if path is None or not n else path.with_name(f"{path.stem}-{name}-{n}{path.suffix}")
+
+
+def run_one(
+    plan: Plan, what: Scenario, kind: Kind, n: int, clean: Optional[Outcome] = None, views: Optional[Views] = None
+) -> tuple[Outcome, int]:
     """(how run `n` went, how many could have failed): in a fresh machine.  `clean` is the run without failure."""
-    harness = Harness(plan)
+    views = views or Views()
+    harness = Harness(plan, strace=views.strace and n > 0, report=views.path(views.report, kind, n))
+    waves = views.path(views.waves, kind, n) if plan.attachments else None
+    if waves is not None:
+        waves.parent.mkdir(parents=True, exist_ok=True)
+        harness.closers.append(harness.machine.waves(waves))
     inject = Inject(harness)
     made = kind.arm(inject, n)
     last: Optional[RunResult] = None
@@ -220,20 +251,28 @@ def run_one(plan: Plan, what: Scenario, kind: Kind, n: int, clean: Optional[Outc
             harness.close()
             raise
         trouble, detail, last = CHECK, traceback.format_exception_only(error)[-1].strip(), harness.last()
-    what_failed = made.hits[0] if made.hits else ""
-    complaints = harness.close()
-    outcome = Outcome(
-        n, what_failed, trouble, 0 if last is None else last.exit, detail, b"" if last is None else last.stdout
-    )
-    if not n and last is not None:
-        outcome = replace(outcome, calls=tuple(dict.fromkeys(each.name for each in last.syscalls)))
+    outcome = _outcome(n, made, last, trouble, detail)
     if not trouble:
         outcome = _judge(outcome, last, kind, clean)
+    kept = views.keep_all or outcome.verdict not in SURVIVED
+    complaints = harness.close(keep_report=kept)
     if n and not made.hits:
         outcome = replace(outcome, verdict=MISSED)
     elif complaints and outcome.verdict in SURVIVED:
         outcome = replace(outcome, verdict=LEAK, detail="\n".join(complaints))
+    if waves is not None and not kept:
+        waves.unlink(missing_ok=True)
+    if kept:
+        outcome = replace(outcome, strace="".join(text for _, text in harness.strace_section()))
     return outcome, made.seen
+
+
+def _outcome(n: int, made: Injection, last: Optional[RunResult], trouble: str, detail: str) -> Outcome:
+    what = made.hits[0] if made.hits else ""
+    if last is None:
+        return Outcome(n, what, trouble, 0, detail)
+    calls = () if n else tuple(dict.fromkeys(each.name for each in last.syscalls))
+    return Outcome(n, what, trouble, last.exit, detail, last.stdout, calls)
 
 
 def _judge(outcome: Outcome, last: Optional[RunResult], kind: Kind, clean: Optional[Outcome]) -> Outcome:
@@ -257,22 +296,31 @@ def for_each_fault(
     only: Sequence[int] = (),
     workers: int = 1,
     progress: Callable[[Outcome], None] = lambda outcome: None,
+    views: Optional[Views] = None,
 ) -> FaultReport:
     """Run `what` once for each thing of this kind that can fail.
 
-    `limit` runs that many, spread evenly; `only` those; `workers` processes share the work.  What the run without
-    failure raises comes through.
+    `limit` runs that many, spread evenly; `only` those; `workers` processes share the work.  `views` are kept of runs
+    that are not survived, and of those in `only`.  What the run without failure raises comes through.
     """
     parsed = Kind(kind)
     for where, model, _ in plan.attachments:
         if not isinstance(model, type):
             raise ConfigError(messages.wants_a_class(where, model))
+    if views is not None and only:
+        views = replace(views, keep_all=True)
     clean, total = run_one(plan, what, parsed, 0)
     numbers = list(only) or spread(total, limit)
     outcomes: list[Outcome] = []
-    source = _forked(plan, what, parsed, clean, numbers, workers) if workers > 1 else (
-        run_one(plan, what, parsed, n, clean)[0] for n in numbers
-    )  # fmt: skip
+
+    def one(n: int, coverage: Any) -> Outcome:
+        return run_one(replace(plan, coverage=coverage), what, parsed, n, clean, views)[0]
+
+    source: Iterator[Outcome] = (one(n, plan.coverage) for n in numbers)
+    if workers > 1:
+        from machine.testing.forked import forked
+
+        source = forked(one, numbers, workers, plan.coverage, lambda: _sizes(what))
     for outcome in source:
         outcomes.append(outcome)
         progress(outcome)
@@ -290,42 +338,15 @@ def spread(total: int, limit: Optional[int]) -> list[int]:
     return sorted({1 + (total - 1) * i // (limit - 1) for i in range(limit)})
 
 
-def _forked(
-    plan: Plan, what: Scenario, kind: Kind, clean: Outcome, numbers: Sequence[int], workers: int
-) -> Iterator[Outcome]:
-    """The work in copies of this process: scenarios are functions of the test, which no other process could import."""
-    pipes = []
-    for number in range(min(workers, len(numbers))):
-        reading, writing = os.pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # threads: none of ours runs between two programs
-            pid = os.fork()
-        if not pid:
-            _child(writing, list(numbers[number::workers]), lambda n: run_one(plan, what, kind, n, clean)[0])
-        os.close(writing)
-        pipes.append((pid, open(reading, "rb")))  # noqa: SIM115
-    for pid, stream in pipes:
-        with stream:
-            while head := stream.read(4):
-                outcome: Any = pickle.loads(stream.read(struct.unpack("<I", head)[0]))
-                if isinstance(outcome, str):
-                    raise RuntimeError(f"a process of for_each_fault failed:\n{outcome}")
-                yield outcome
-        os.waitpid(pid, 0)
-
-
-def _child(writing: int, numbers: Sequence[int], work: Callable[[int], Outcome]) -> None:
-    """Do them and end, without anything of pytest's."""
-    with open(writing, "wb") as stream:
+def _sizes(what: Scenario) -> dict[str, int]:
+    """How many are in the lists and dictionaries that a function of the test can reach: of its own test."""
+    code, cells = getattr(what, "__code__", None), getattr(what, "__closure__", None) or ()
+    found: dict[str, int] = {}
+    for name, cell in zip(getattr(code, "co_freevars", ()), cells, strict=True):
         try:
-            for number in numbers:
-                _send(stream, work(number))
-        except BaseException:
-            _send(stream, traceback.format_exc())
-    os._exit(0)
-
-
-def _send(stream: Any, what: Any) -> None:
-    data = pickle.dumps(what)
-    stream.write(struct.pack("<I", len(data)) + data)
-    stream.flush()
+            value = cell.cell_contents
+        except ValueError:  # not bound yet
+            continue
+        if isinstance(value, (list, dict, set)):
+            found[name] = len(value)
+    return found

@@ -749,6 +749,24 @@ def no_such_kind(text: str) -> str:
     return f"for_each_fault: {text!r} is not oom, ENOMEM, sigbus, syscall:NAME, syscall:NAME=ERRNO or short:NAME"
 
 
+def process_failed(trace: str) -> str:
+    """In one of the processes of workers=4."""
+    return f"a process of for_each_fault failed:\n{trace}"
+
+
+def process_died(status: int) -> str:
+    """A process of workers=4 was killed: by whom memory is short, for instance."""
+    return f"a process of for_each_fault ended with status {status} before its work was done"
+
+
+def changed_in_a_process(names: Sequence[str]) -> str:
+    """A scenario that fills a list of the test, with workers=4."""
+    return (
+        f"for_each_fault: the runs change {', '.join(repr(name) for name in names)}, each in a process of its own, "
+        "where the test does not see it: compare inside the function, look at the outcomes, or leave workers= away"
+    )
+
+
 def nothing_failed(head: str, at_least: int, calls: Sequence[str]) -> str:
     made = f"; its system calls are {', '.join(calls)}" if calls else ""
     return f"{head}; at least {at_least} were to be tried{made}"

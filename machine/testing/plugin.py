@@ -10,22 +10,35 @@ This file is loaded in every run of pytest on the computer: it imports nothing o
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from machine.testing.settings import (
+    coverage_of,
+    ini,
+    option,
+    parsed,
+    plan_of,
+    refused,
+    report_path,
+    strace_wanted,
+    views_of,
+    which_reports,
+)
+
 if TYPE_CHECKING:
     from machine import Machine
-    from machine.testing.harness import Harness, Plan
+    from machine.testing.harness import Harness
     from machine.testing.results import RunResult
 
 _FAILED = pytest.StashKey[bool]()
+_SECTIONS = pytest.StashKey["list[tuple[str, str]]"]()
 _HARNESSES = pytest.StashKey["list[Harness]"]()
 MARKERS = (
     "device(where, model=None, **options): a device model at a place ('/dev/mem@ADDRESS'), or a driver ('NAME,p=1')",
@@ -40,7 +53,6 @@ OPTIONS = (
     ("timeout", "SECONDS", "60", "time that a program has to end, where the test says nothing"),
 )
 COVERAGE = "nopage.info"
-_COVERAGE = pytest.StashKey[Any]()
 Run = Callable[..., "RunResult"]
 Compile = Callable[..., Path]
 
@@ -52,7 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("nopage", "nopage: machines, and programs in them")
     for name, metavar, default, text in OPTIONS:
         group.addoption(f"--nopage-{name}", metavar=metavar, default=None, help=text)
-        parser.addini(_ini(name), text, default=default)
+        parser.addini(ini(name), text, default=default)
     group.addoption(
         "--nopage-cov", metavar="FILE", nargs="?", const=COVERAGE, action="append", default=None,
         help=f"write which source lines of the guest's programs ran, for lcov (FILE.info) or as Cobertura (FILE.xml); "
@@ -62,31 +74,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--nopage-update", action="store_true", help="write all recordings of `recording` anew")
     group.addoption("--nopage-strace", action="store_true", help="show the system calls of failed tests (-rP: of all)")
     parser.addini("nopage_strace", "show the system calls of failed tests", type="bool", default=False)
-
-
-def _ini(name: str) -> str:
-    return "nopage_" + name.replace("-", "_")
-
-
-def _option(config: pytest.Config, name: str) -> str:
-    """What the command line says, else the configuration file."""
-    given = config.getoption(f"--nopage-{name}")
-    return str(config.getini(_ini(name)) if given is None else given)
-
-
-def _parsed(item: pytest.Item, name: str, parse: Callable[[str], Any]) -> Any:
-    try:
-        return parse(_option(item.config, name))
-    except ValueError as error:
-        from machine.testing import messages
-
-        raise _refused(item, messages.bad_option(f"--nopage-{name}", str(error))) from None
-
-
-def _which(text: str) -> str:
-    if text not in ("all", "failed"):
-        raise ValueError(f"'{text}' is not all or failed")
-    return text
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -102,28 +89,17 @@ def pytest_configure(config: pytest.Config) -> None:
 # -- coverage ---------------------------------------------------------------------------------------------------
 
 
-def _coverage(config: pytest.Config) -> Any:
-    """What all tests of this process add to; None where nobody wants it."""
-    if not config.getoption("--nopage-cov"):
-        return None
-    if _COVERAGE not in config.stash:
-        from machine.observe.coverage import Coverage
-
-        config.stash[_COVERAGE] = Coverage()
-    return config.stash[_COVERAGE]
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: Any) -> None:
     """A process of pytest-xdist has ended: what its tests covered."""
     packed = getattr(node, "workeroutput", {}).get("nopage_coverage")
     if packed:
-        _coverage(node.config).add_packed(packed)
+        coverage_of(node.config).add_packed(packed)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
-    coverage = _coverage(config)
+    coverage = coverage_of(config)
     if coverage is None:
         return
     if hasattr(config, "workeroutput"):
@@ -134,7 +110,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    coverage = _coverage(config)
+    coverage = coverage_of(config)
     if coverage is not None:
         ran, lines = coverage.totals()
         share = f" ({100 * ran // lines} %)" if lines else ""
@@ -156,102 +132,46 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
         told = None if call.excinfo is None else getattr(call.excinfo.value, "program", None)
         for harness in harnesses:
             report.sections += [*(harness.sections(told) if report.failed else []), *harness.strace_section()]
+        if report.failed:
+            report.sections += _noted(item)
     return report
 
 
-def _report_path(item: pytest.Item, directory: str, suffix: str = ".html") -> Optional[Path]:
-    """DIR/test_timer.py-test_starts[x86_64].html, with nothing in it that a file's name can't have."""
-    if not directory:
-        return None
-    return Path(directory) / (re.sub(r"[^\w.\[\]=,+-]+", "-", item.nodeid).strip("-") + suffix)
+def _noted(item: pytest.Item) -> list[tuple[str, str]]:
+    """Sections for pytest's report of the test, should it fail."""
+    return item.stash.setdefault(_SECTIONS, [])
 
 
 # -- the machine ----------------------------------------------------------------------------------------------------
 
 
-def _add_devices(item: pytest.Item, plan: Plan) -> None:
-    """Drivers and models of the test's markers; those of the module and the class first."""
-    for marker in reversed(list(item.iter_markers("device"))):
-        options = dict(marker.kwargs)
-        named = options.pop("block", None)
-        where = marker.args[0] if marker.args else ""
-        model = marker.args[1] if len(marker.args) > 1 else named
-        if model is None:
-            plan.drivers.append(where)
-        else:
-            plan.attachments.append((where, model, options))
-
-
-def _wrong_markers(item: pytest.Item) -> str:
-    """What is wrong with a ``device`` marker before anything is tried; "" for nothing."""
-    from machine.testing import messages
-
-    for marker in item.iter_markers("device"):
-        if not marker.args or not isinstance(marker.args[0], str):
-            return messages.device_without_place(marker.args[0] if marker.args else None)
-    return ""
-
-
-def _refused(item: pytest.Item, text: str) -> BaseException:
-    """The test asks for what can't be: the text alone, with the place of the test."""
-    from machine.testing import messages
-
-    path, line, _ = item.reportinfo()
-    return pytest.fail.Exception(messages.at_test((os.fspath(path), (line or 0) + 1), text), pytrace=False)
-
-
-def _board(item: pytest.Item) -> Optional[str]:
-    marker = item.get_closest_marker("board")
-    if marker is None:
-        return _option(item.config, "board") or None
-    if len(marker.args) != 1:
-        from machine.testing import messages
-
-        raise _refused(item, messages.board_wants_a_name())
-    name = os.fspath(marker.args[0])
-    beside = item.path.parent / name
-    return str(beside) if beside.is_file() else name
-
-
 @pytest.fixture
 def _nopage(request: pytest.FixtureRequest) -> Iterator[Harness]:
     """The test's machine with all that belongs to it."""
-    from machine.config import parse_ram, parse_seconds
     from machine.errors import NopageError
     from machine.hardware.reg import RegisterError
     from machine.testing import messages
-    from machine.testing.harness import Harness, Plan
+    from machine.testing.harness import Harness
 
     item, config = request.node, request.config
-    wrong = _wrong_markers(item)
-    if wrong:
-        raise _refused(item, wrong)
-    plan = Plan(
-        ram=_parsed(item, "ram", parse_ram),
-        board=_board(item),
-        directories=[item.path.parent],
-        timeout=_parsed(item, "timeout", parse_seconds),
-        coverage=_coverage(config),
-    )
-    _add_devices(item, plan)
+    plan = plan_of(item)
     if "tmp_path" in request.fixturenames:
         directory = str(request.getfixturevalue("tmp_path"))
         plan.binds.append((directory, directory, True))
-    which = _parsed(item, "report-for", _which)
-    strace = config.getoption("--nopage-strace") or config.getini("nopage_strace")
+    which = parsed(item, "report-for", which_reports)
     try:
-        made = Harness(plan, strace=strace, report=_report_path(item, _option(config, "report")))
+        made = Harness(plan, strace=strace_wanted(config), report=report_path(item, option(config, "report")))
     except (NopageError, RegisterError, ValueError) as error:
-        raise _refused(item, str(error)) from None
+        raise refused(item, str(error)) from None
     item.stash[_HARNESSES] = [made]
-    waves = _report_path(item, _option(config, "vcd"), ".vcd")
+    waves = report_path(item, option(config, "vcd"), ".vcd")
     if waves is not None and plan.attachments:
         waves.parent.mkdir(parents=True, exist_ok=True)
         try:
             made.closers.append(made.machine.waves(waves))
         except NopageError as error:
             made.close()
-            raise _refused(item, messages.bad_option("--nopage-vcd", str(error))) from None
+            raise refused(item, messages.bad_option("--nopage-vcd", str(error))) from None
     yield made
     del item.stash[_HARNESSES]
     failed = item.stash.get(_FAILED, False)
@@ -301,7 +221,7 @@ def inject(_nopage: Harness) -> Iterator[Any]:
 
 
 @pytest.fixture
-def for_each_fault(_nopage: Harness) -> Callable[..., Any]:
+def for_each_fault(_nopage: Harness, request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Run a program once for each thing that can fail, each time in a fresh machine like the test's:
     ``for_each_fault(lambda run: run("./prog", "start"), "oom").assert_survived()``.
 
@@ -312,7 +232,9 @@ def for_each_fault(_nopage: Harness) -> Callable[..., Any]:
         __tracebackhide__ = True
         from machine.testing.foreach import for_each_fault
 
-        return for_each_fault(_nopage.plan, what, kind, **options)
+        found = for_each_fault(_nopage.plan, what, kind, views=views_of(request.node), **options)
+        _noted(request.node).extend(found.sections())
+        return found
 
     return for_each
 
@@ -336,9 +258,9 @@ def device(_nopage: Harness, request: pytest.FixtureRequest) -> Any:
 
     found = list(_nopage.devices.values())
     if not found:
-        raise _refused(request.node, messages.no_device_marker(request.node.name))
+        raise refused(request.node, messages.no_device_marker(request.node.name))
     if len(found) > 1:
-        raise _refused(request.node, messages.several_devices(list(_nopage.devices)))
+        raise refused(request.node, messages.several_devices(list(_nopage.devices)))
     return found[0]
 
 
