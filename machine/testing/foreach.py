@@ -31,7 +31,7 @@ from machine.errors import ConfigError, NopageError, Stuck, TimeoutExpired, is_t
 from machine.testing import messages
 from machine.testing.harness import Harness, Plan, ProgramFailed
 from machine.testing.inject import Inject, Injection
-from machine.testing.results import RunResult
+from machine.testing.results import RunResult, shown
 
 __tracebackhide__ = is_the_users
 
@@ -304,9 +304,7 @@ def for_each_fault(
     that are not survived, and of those in `only`.  What the run without failure raises comes through.
     """
     parsed = Kind(kind)
-    for where, model, _ in plan.attachments:
-        if not isinstance(model, type):
-            raise ConfigError(messages.wants_a_class(where, model))
+    wants_classes(plan)
     if views is not None and only:
         views = replace(views, keep_all=True)
     clean, total = run_one(plan, what, parsed, 0)
@@ -325,8 +323,20 @@ def for_each_fault(
         outcomes.append(outcome)
         progress(outcome)
     outcomes.sort(key=lambda outcome: outcome.n)
-    name = getattr(what, "__name__", "") if callable(what) else " ".join(str(word) for word in what)
-    return FaultReport(kind, "the program" if name in ("", "<lambda>") else name, outcomes, total, clean.calls)
+    return FaultReport(kind, name_of(what), outcomes, total, clean.calls)
+
+
+def wants_classes(plan: Plan) -> None:
+    """ConfigError for a model that is an object: each run needs a fresh one."""
+    for where, model, _ in plan.attachments:
+        if not isinstance(model, type):
+            raise ConfigError(messages.wants_a_class(where, model))
+
+
+def name_of(what: Scenario) -> str:
+    """What a report calls it."""
+    name = getattr(what, "__name__", "") if callable(what) else shown([str(word) for word in what])
+    return "the program" if name in ("", "<lambda>") else name
 
 
 def spread(total: int, limit: Optional[int]) -> list[int]:

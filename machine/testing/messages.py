@@ -749,6 +749,38 @@ def no_such_kind(text: str) -> str:
     return f"for_each_fault: {text!r} is not oom, ENOMEM, sigbus, syscall:NAME, syscall:NAME=ERRNO or short:NAME"
 
 
+def wants_fault_run(test: str) -> str:
+    """The marker for_each_fault on a test that does not look."""
+    return (
+        f"the marker for_each_fault makes runs for the fixture 'fault_run': def {test}(fault_run): "
+        "fault_run.assert_survived()"
+    )
+
+
+def no_fault_marker(test: str) -> str:
+    """The fixture without the marker."""
+    return (
+        f"the fixture 'fault_run' wants a marker on {test}: "
+        '@pytest.mark.for_each_fault("ENOMEM", ["./timerctl", "start"])'
+    )
+
+
+def marker_wants_two(count: int) -> str:
+    """@pytest.mark.for_each_fault("oom")."""
+    return (
+        "for_each_fault marker: it takes a kind and a command line or a function, and here are "
+        f'{count}: @pytest.mark.for_each_fault("ENOMEM", ["./timerctl", "start"])'
+    )
+
+
+def no_compiler_options(names: Sequence[str]) -> str:
+    """@pytest.mark.for_each_fault("oom", ["./timerctl"], target="i386")."""
+    return (
+        f"for_each_fault marker: {', '.join(names)}: such options are guest_cc's, for a command line whose program is "
+        "a C file beside the test; the marker's own are limit, only and at_least"
+    )
+
+
 def process_failed(trace: str) -> str:
     """In one of the processes of workers=4."""
     return f"a process of for_each_fault failed:\n{trace}"

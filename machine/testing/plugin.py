@@ -42,6 +42,7 @@ _SECTIONS = pytest.StashKey["list[tuple[str, str]]"]()
 _HARNESSES = pytest.StashKey["list[Harness]"]()
 MARKERS = (
     "device(where, model=None, **options): a device model at a place ('/dev/mem@ADDRESS'), or a driver ('NAME,p=1')",
+    "for_each_fault(kind, what, limit=None, only=(), at_least=1): a test for each thing that can fail",
     "board(name): the PC that the test's machine is, by name or by file",
 )
 OPTIONS = (
@@ -237,6 +238,29 @@ def for_each_fault(_nopage: Harness, request: pytest.FixtureRequest) -> Callable
         return found
 
     return for_each
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The marker ``for_each_fault``: as many tests as there are things to fail."""
+    if metafunc.definition.get_closest_marker("for_each_fault") is not None:
+        from machine.testing.faultids import parametrize
+
+        parametrize(metafunc)
+
+
+@pytest.fixture
+def fault_run(request: pytest.FixtureRequest) -> Any:
+    """The run of a test that the marker ``for_each_fault`` has made: ``fault_run.assert_survived()``; or look at
+    ``fault_run[0]``, its `Outcome`."""
+    if not hasattr(request, "param"):
+        from machine.testing import messages
+
+        raise refused(request.node, messages.no_fault_marker(request.node.name))
+    from machine.testing.faultids import run_case
+
+    made = run_case(request.node, request.param)
+    _noted(request.node).extend(made.sections())
+    return made
 
 
 class InjectionWarning(pytest.PytestWarning):
