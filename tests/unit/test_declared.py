@@ -33,7 +33,7 @@ OF_EXTRAS = {
     "machine.sweep.places": "sweep",
 }
 """What needs an extra, and says so when it is not there."""
-PYTEST_BRINGS_IT = {"machine.testing.plugin"}
+PYTEST_BRINGS_IT = {f"machine.testing.{name}" for name in ("compiling", "faultids", "plugin", "settings")}
 """Loaded by pytest, never without it."""
 
 
