@@ -22,4 +22,5 @@ def test_sequences(target: str, seed: int, count: int, check: bool) -> None:
     with comparison:
         different = comparison.differences(seed, count)
         assert not different, comparison.explain(comparison.shortened(different[0]))
+        assert comparison.steps.looks > 5
         assert not comparison.machine.check_clean()

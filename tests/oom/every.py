@@ -9,10 +9,13 @@ from pathlib import Path
 from guest.toolchain import compile
 from machine import Machine
 from machine.errors import NopageError, TimeoutExpired
+from machine.events import SyscallExit
 from machine.kernel.mm.fail_page_alloc import fail_page_alloc
+from tests.steps import Steps
 
 HERE = Path(__file__).parent
 SECONDS = 60
+MOST = 10
 WRONG = range(90, 125)
 """Exit statuses with which our programs say that a call failed otherwise than for want of memory, or lost data."""
 SCRIPT = "x=$(echo a b c | tr a-z A-Z); echo $x > /tmp/o; cat /tmp/o; (exit 3); "
@@ -30,12 +33,14 @@ class Tally:
     signals: int = 0
     refused: int = 0
     """Programs that could not even start."""
+    looks: int = 0
+    """At the whole machine's invariants, after the call in which an allocation failed."""
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
             f"{self.points} points: {self.fine} went on, {self.errors} ended with an error, {self.signals} by signals, "
-            f"{self.refused} did not start; {len(self.problems)} problems"
+            f"{self.refused} did not start; {self.looks} looks; {len(self.problems)} problems"
         )
 
 
@@ -65,19 +70,30 @@ def fail_everywhere(
             result = machine.run(command, timeout=SECONDS)
             _forget(machine, drivers)
         assert result.exit == 0, result
+        steps = Steps(machine)
         for number in range(first, min(upto, counted.calls) + 1, step):
-            _one(machine, command, number, times, tally)
+            _one(machine, command, number, times, tally, steps)
             _forget(machine, drivers)
             tally.problems += [f"{name}, allocation {number}: {text}" for text in _wrong(machine)]
-            if len(tally.problems) > 10:
+            if len(tally.problems) > MOST:
                 break
         if machine.run(command, timeout=SECONDS).stdout != result.stdout:
             tally.problems.append(f"{name}: it does not run any more")
     return tally
 
 
-def _one(machine: Machine, command: Sequence[str], number: int, times: int, tally: Tally) -> None:
+def _one(machine: Machine, command: Sequence[str], number: int, times: int, tally: Tally, steps: Steps) -> None:
+    failed = 0
+
+    def after(call: SyscallExit) -> None:
+        nonlocal failed
+        if len(failing.failed) > failed and len(steps.problems) < MOST:
+            failed = len(failing.failed)
+            tally.problems.extend(steps.look(f"{call.enter.name} = {call.result}, {failing.failed[-1]}"))
+            tally.looks = steps.looks
+
     with fail_page_alloc(machine.kernel.mem, number, times) as failing:
+        machine.events.listen("syscall_exit", after)
         try:
             result = machine.run(command, timeout=SECONDS)
         except TimeoutExpired:
@@ -86,6 +102,8 @@ def _one(machine: Machine, command: Sequence[str], number: int, times: int, tall
         except NopageError:
             tally.refused += 1
             result = None
+        finally:
+            machine.events.unlisten("syscall_exit", after)
     tally.points += bool(failing.failed)
     if result is None:
         return

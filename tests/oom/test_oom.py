@@ -23,6 +23,7 @@ def test_every_allocation(name: str, step: int, times: int) -> None:
         pytest.skip(str(missing))
     assert not tally.problems, "\n".join(tally.problems)
     assert tally.points >= 5
+    assert tally.looks
     assert tally.errors or tally.signals
 
 

@@ -33,7 +33,7 @@ def main() -> int:
             seed += 1
         problems = comparison.machine.check_clean()
     print(*problems, sep="\n")
-    print(f"{done} sequences, {bad} differences, {time.monotonic() - started:.0f} s")
+    print(f"{done} sequences, {bad} differences, {comparison.steps.looks} looks, {time.monotonic() - started:.0f} s")
     return int(bad > 0 or bool(problems))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from guest.toolchain import compile
 from machine import Machine
+from tests.steps import Steps
 
 HERE = Path(__file__).parent
 STEPS = 12
@@ -32,11 +33,13 @@ def encoded(sequences: Sequence[Sequence_]) -> bytes:
 
 
 class Comparison:
-    """One machine for all batches; its invariants are examined after every change when `check` is set."""
+    """One machine for all batches.  Its invariants are looked at after every so-manieth call that changes memory; when
+    `check` is set, more often, and those of the address space after each change."""
 
     def __init__(self, target: str = "x86_64", check: bool = False) -> None:
         self.program = str(compile(HERE / "memory.c", target=target, flags=("-w",)))
         self.machine = Machine(ram=64 << 20, check_invariants=check, binds=[(self.program, self.program, False)])
+        self.steps = Steps(self.machine, memory=7 if check else 97)
 
     def __enter__(self) -> Comparison:
         return self
@@ -51,6 +54,7 @@ class Comparison:
         assert host.returncode == 0, host.stderr
         here = self.machine.run(command, stdin=stdin, timeout=600)
         assert not self.machine.kernel.oopses, self.machine.kernel.oopses[0].traceback
+        assert not self.steps.problems, self.steps.problems
         return host.stdout.decode(), here.stdout.decode() + (f"exit {here.exit}\n" if here.exit else "")
 
     def differences(self, seed: int, count: int) -> list[Sequence_]:
