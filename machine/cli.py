@@ -61,8 +61,8 @@ examples:
   nopage run -L ~/debian-root /bin/sh              another root directory
   nopage run --bind ./data:/data:rw ./a.out /data  a directory that the guest may write
 
-exit status: the program's own; 128+N when signal N killed it; 124 after --timeout, --max-output and, when killing a
-process did not help, --max-memory; 125 for an error of nopage,
+exit status: the program's own; 128+N when signal N killed it; 124 after --timeout, --max-ticks, --max-output and, when
+killing a process did not help, --max-memory; 125 for an error of nopage,
 and when the debugger in a driver (breakpoint()) is left with quit;
 126 when the program can't be executed; 127 when it is not there; 2 for a mistake on the command line.
 """
@@ -153,7 +153,7 @@ def parse_run(words: Sequence[str], verb: str = "run") -> tuple[argparse.Namespa
     chosen.verb, chosen.words, chosen.recording = verb, list(words), None
     if chosen.trace_window is not None:
         chosen.rewind, chosen.faults = True, chosen.faults or "-"
-    chosen.deterministic |= chosen.rewind or chosen.record is not None
+    chosen.deterministic |= chosen.rewind or chosen.record is not None or chosen.max_ticks is not None
     if verb == "debug":
         if chosen.gdb is not None:
             parser.error("debug starts gdb itself; to connect your own: nopage run --gdb PORT")

@@ -104,6 +104,13 @@ def parse_tasks(text: str) -> int:
     return int(text)
 
 
+def parse_ticks(text: str) -> int:
+    """How many ticks of user code: 1 and more.  ValueError."""
+    if not (text.isascii() and text.isdigit()) or not int(text):
+        raise ValueError(f"'{text}' is not a number of ticks, 1 and more")
+    return int(text)
+
+
 def parse_screen(text: str) -> str:
     """A file for pictures of the screen, by its name a PNG or a GIF.  ValueError."""
     if not text.lower().endswith((".png", ".gif")):

@@ -49,8 +49,16 @@ class TimeoutExpired(NopageError):
     """It was not there in time: the end of a program, which was killed with everything else; or, `waited_for`, what
     `Machine.run_until` waited for, and nothing was killed."""
 
-    def __init__(self, what: str, seconds: float, tasks: Sequence[str] = (), waited_for: bool = False) -> None:
-        text = "\n".join([f"{what}: still running after {seconds:g} seconds; killed", *tasks])
+    def __init__(
+        self,
+        what: str,
+        seconds: float,
+        tasks: Sequence[str] = (),
+        waited_for: bool = False,
+        ticks: Optional[int] = None,
+    ) -> None:
+        after = f"{seconds:g} seconds" if ticks is None else f"{ticks} ticks"
+        text = "\n".join([f"{what}: still running after {after}; killed", *tasks])
         if waited_for:
             from machine.testing import messages
 
@@ -58,6 +66,8 @@ class TimeoutExpired(NopageError):
         super().__init__(text)
         self.program = what
         self.seconds = seconds
+        self.ticks = ticks
+        """Set when it was `max_ticks`, and not `seconds`, that was over."""
         self.tasks = tuple(tasks)
         """What each task did when the time was over, a line each."""
 

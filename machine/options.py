@@ -17,6 +17,7 @@ from machine.config import (
     parse_screen,
     parse_seconds,
     parse_tasks,
+    parse_ticks,
     parse_user,
 )
 
@@ -137,6 +138,8 @@ RUN_OPTIONS = (
            "single_faults"),
     Option(("--deterministic",), "", "virtual clock, fixed addresses and entropy: two runs are alike", "deterministic"),
     Option(("--timeout",), "SECONDS", "kill everything after this time", "timeout", parse_seconds),
+    Option(("--max-ticks",), "NUMBER", "--deterministic, and kill everything after so many ticks: 50,000 basic "
+           "blocks of code each, about a millisecond", "max_ticks", parse_ticks),
     Option(("--env",), "NAME=VALUE|-NAME", "set or remove a variable of the guest's environment", "env", parse_env,
            True),
     Option(("--user",), "UID[:GID]", "who the guest's programs run as (0:0, root)", "user", parse_user),

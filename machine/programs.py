@@ -105,24 +105,37 @@ class Programs:
             self.cores.start(process.task)
             return process
 
-    def wait(self, process: Spawned, timeout: Optional[float] = None) -> Result:
-        """Run the machine until `process` ends.  TimeoutExpired after `timeout` seconds of host time, LimitReached when
-        the machine has taken more of this computer than it may.
+    def wait(self, process: Spawned, timeout: Optional[float] = None, max_ticks: Optional[int] = None) -> Result:
+        """Run the machine until `process` ends.  TimeoutExpired after `timeout` seconds of host time, or `max_ticks`
+        ticks: 50,000 basic blocks of code each, whoever runs them, which only a deterministic machine counts
+        (ConfigError for another).  LimitReached when the machine has taken more of this computer than it may.
 
         When a debugger inside a driver was left (`quit` of pdb) its exception comes through, here and ever after.
         """
         __tracebackhide__ = True
         kernel = self.kernel
+        self._check_ticks(max_ticks)
         since = self.marks()
+        started = kernel.clock.ticks
         with self.entered():
-            finished = wait_status(kernel, process, timeout)
+            finished = wait_status(kernel, process, timeout, max_ticks, self._describe)
         if kernel.halted is not None:
             raise halting(kernel.halted)
         if not finished and kernel.bus.failures:
             self.raise_device_failure(None)
         if not finished and process.error is None:
-            raise TimeoutExpired(process.argv0, timeout or 0, process.tasks)
+            spent = None if max_ticks is None or kernel.clock.ticks - started < max_ticks else max_ticks
+            raise TimeoutExpired(process.argv0, timeout or 0, process.tasks, ticks=spent)
         return self.result(process, since)
+
+    def _check_ticks(self, max_ticks: Optional[int]) -> None:
+        if max_ticks is not None and not self.kernel.deterministic:
+            raise ConfigError("max_ticks: only a deterministic machine counts what it runs")
+
+    def _describe(self) -> list[str]:
+        from machine.process import describe_tasks
+
+        return describe_tasks(self)
 
     def marks(self) -> tuple[int, int, int]:
         """Faults, system calls and recorded register accesses so far."""
@@ -176,14 +189,16 @@ class Programs:
         env: Optional[Mapping[str, str]] = None,
         cwd: Optional[str] = None,
         timeout: Optional[float] = None,
+        max_ticks: Optional[int] = None,
     ) -> Result:
-        """Run a program to its end.  ProgramNotFound, NotExecutable, TimeoutExpired.
+        """Run a program to its end.  ProgramNotFound, NotExecutable, TimeoutExpired (`wait` says of what).
 
         `argv[0]` is looked for in the guest's PATH when it has no ``/``.
         """
         __tracebackhide__ = True
+        self._check_ticks(max_ticks)
         process = self.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd)
-        return self.wait(process, timeout)
+        return self.wait(process, timeout, max_ticks)
 
     # -- programs that somebody holds ---------------------------------------------------------------
 

@@ -96,7 +96,11 @@ class Travelling:
 
 def _refuse(chosen: Namespace) -> None:
     option = "--rewind" if chosen.rewind else "--record"
-    for name, value in (("--perfetto", chosen.perfetto), ("--drcov", chosen.drcov), ("--timeout", chosen.timeout)):
+    alone = (
+        ("--perfetto", chosen.perfetto), ("--drcov", chosen.drcov), ("--timeout", chosen.timeout),
+        ("--max-ticks", chosen.max_ticks),
+    )  # fmt: skip
+    for name, value in alone:
         if value is not None and chosen.rewind:
             raise ConfigError(f"{option} and {name} don't go together")
     if chosen.verb == "watch":

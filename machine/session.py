@@ -324,7 +324,7 @@ class Session:
             try:
                 status = self._run_one(machine, command, number == len(commands)) or status
             except TimeoutExpired as error:
-                self.say.line(f"nopage: {command[0]}: still running after {self.chosen.timeout:g} seconds; killed")
+                self.say.line(f"nopage: {command[0]}: still running after {self._limit(error)}; killed")
                 for task in error.tasks:
                     self.say.line(one_line(f"nopage: {task}"))
                 self._last_look(TIMED_OUT)
@@ -340,6 +340,11 @@ class Session:
         self._report_missing(machine, status)
         self._report_changes(machine)
         return status
+
+    def _limit(self, error: TimeoutExpired) -> str:
+        """What was over, in the words of the command line."""
+        chosen = self.chosen
+        return f"{chosen.timeout:g} seconds" if error.ticks is None else f"{chosen.max_ticks} ticks"
 
     def _last_look(self, status: int) -> None:
         """At the screen, before the drivers go and switch it off."""
@@ -357,6 +362,7 @@ class Session:
 
     def _run_one(self, machine: Machine, command: Sequence[str], last: bool) -> int:
         timeout = None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
+        ticks = None if self.chosen.max_ticks is None else self.chosen.max_ticks - machine.kernel.clock.ticks
         started = time.monotonic()
         files = [CLOSED if fd in self.closed else fd for fd in range(3)]
         try:
@@ -368,7 +374,7 @@ class Session:
                 self.debugging.begin(process)
             if self.screen is not None:
                 self.screen.begin()
-            result = machine.wait(process, timeout)
+            result = machine.wait(process, timeout, ticks)
         except ProgramNotFound as error:
             self.say.line(f"nopage: {error}{self._not_found_hint(command[0])}")
             return NOT_FOUND

@@ -16,6 +16,8 @@ class Clock:
     """Real time, from the start of the machine."""
 
     virtual = False
+    ticks = 0
+    """Budgets of blocks that a repeatable processor has run."""
 
     def __init__(self) -> None:
         self._start = time.monotonic_ns()
@@ -50,7 +52,7 @@ class VirtualClock(Clock):
     virtual = True
 
     def __init__(self) -> None:
-        self._now = 0
+        self._now = self.ticks = 0
         self.boot_realtime_ns = DETERMINISTIC_EPOCH
 
     def monotonic_ns(self) -> int:
@@ -64,6 +66,7 @@ class VirtualClock(Clock):
 
     def tick(self) -> None:
         self._now += TICK_NS
+        self.ticks += 1
 
     def delay(self, ns: int) -> None:
         self._now += ns

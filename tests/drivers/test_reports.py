@@ -67,5 +67,5 @@ def test_who_sleeps_where_when_the_time_is_over(driver: str, capfd: pytest.Captu
     assert cli.main(["run", "--timeout", "4", "--device", driver, "sh", "-c", "cat /dev/slip; cat /dev/slip"]) == 124
     lines = capfd.readouterr().err.splitlines()
     assert lines[0] == "nopage: sh: still running after 4 seconds; killed"
-    assert lines[1] == "nopage: sh (pid 2) sleeps in wait4()"
-    assert lines[2] == "nopage: cat (pid 4) sleeps in read(): down, slip.py:6 in slip_read"
+    assert lines[1].startswith("nopage: sh (pid 2) sleeps in wait4(), called from ")
+    assert lines[2].startswith("nopage: cat (pid 4) sleeps in read(): down, slip.py:6 in slip_read, called from ")

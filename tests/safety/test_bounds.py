@@ -8,10 +8,13 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from machine import Machine
+from machine.errors import ConfigError, TimeoutExpired
 from tests.conftest import build
 from tests.terminal import Terminal
 
@@ -175,14 +178,67 @@ def test_a_loop_ends(tmp_path: Path) -> None:
     assert done.returncode == 124
 
 
+SPIN = """
+#include <sys/wait.h>
+#include <unistd.h>
+static volatile unsigned long n;
+static void spin(void) { for (;;) if (++n % 1000000 == 0) write(1, ".", 1); }
+int main(int argc, char **argv) { if (argc > 1 && !fork()) spin(); spin(); return argv == 0; }
+"""
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+@pytest.mark.parametrize("more", [(), ("child",)])
+def test_ticks_end_a_loop_at_the_same_place(tmp_path: Path, target: str, more: tuple[str, ...]) -> None:
+    """--max-ticks counts blocks of code, whoever runs them: two runs end after the same output, in the same place."""
+    program = str(build(SPIN, target=target))
+    first, second = (nopage("--max-ticks", "150", program, *more) for _ in range(2))
+    assert first.returncode == 124
+    assert 2 <= len(first.stdout) <= 8  # 7,500,000 blocks, one or two of them a round
+    said = first.stderr.decode().splitlines()
+    assert said[0] == f"nopage: {program}: still running after 150 ticks; killed"
+    assert len(said) == 2 + len(more), said
+    place = re.compile(r"nopage: program \(pid \d\) is ready to run, at (spin|main)\b.*")
+    assert all(place.fullmatch(line) for line in said[1:]), said
+    assert (first.stdout, first.stderr) == (second.stdout, second.stderr)
+
+
+def test_ticks_are_one_budget_for_all_commands(tmp_path: Path) -> None:
+    """A program that needs fewer is not disturbed; the next one has what is left, and sleeping costs nothing."""
+    program = str(build(SPIN))
+    done = nopage("--max-ticks", "100", "--exec", "sleep 3600", "--exec", "echo fine", program)
+    assert done.returncode == 124 and done.stdout.startswith(b"fine\n"), done
+    assert b"still running after 100 ticks" in done.stderr
+
+
+def test_ticks_from_python(machine_clean: Callable[..., Machine]) -> None:
+    """TimeoutExpired says what was over; the machine goes on, with a new budget."""
+    program = str(build(SPIN))
+    machine = machine_clean(deterministic=True, binds=[(program, program, False)])
+    ends = []
+    for _ in range(2):
+        before = machine.kernel.clock.ticks
+        with pytest.raises(TimeoutExpired, match="still running after 30 ticks; killed") as caught:
+            machine.run([program], max_ticks=30, timeout=100)
+        assert caught.value.ticks == 30 and ", at " in caught.value.tasks[0]
+        ends.append(machine.kernel.clock.ticks - before)
+    assert ends[0] >= 30 and machine.run(["hello"], max_ticks=30).exit == 0
+    with pytest.raises(TimeoutExpired) as caught:
+        machine.run([program], max_ticks=1 << 40, timeout=0.5)
+    assert caught.value.ticks is None
+    with pytest.raises(ConfigError, match="only a deterministic machine counts"):
+        machine_clean(binds=[(program, program, False)]).run([program], max_ticks=30)
+
+
 def test_what_is_said_about_limits() -> None:
     for words, said in (
+        (("--max-ticks", "0"), b"'0' is not a number of ticks, 1 and more"),
         (("--max-memory", "1M"), b"1M is too little for nopage itself: 256M at least"),
         (("--max-output", "0"), b"'0' is no limit to work with"),
         (("--max-trace", "lots"), b"'lots' is not a size; write it like 64M"),
     ):
         done = nopage(*words, "true")
-        assert done.returncode == 2 and said in done.stderr
+        assert done.returncode == 2 and said in done.stderr, done
     assert nopage("--max-memory", "none", "--max-output", "none", "--max-trace", "none", "true").returncode == 0
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from machine.events import TaskEvent
@@ -202,18 +204,24 @@ def find_program(kernel: Kernel, task: Task, name: str, path: str) -> str:
     raise Errno(EACCES if denied and not name else ENOENT)
 
 
-def wait_status(kernel: Kernel, spawned: Spawned, timeout: Optional[float]) -> bool:
-    """Run the machine until the process has ended; False when `timeout` seconds passed first.
+def wait_status(
+    kernel: Kernel, spawned: Spawned, timeout: Optional[float], max_ticks: Optional[int],
+    describe: Callable[[], list[str]],
+) -> bool:  # fmt: skip
+    """Run the machine until the process has ended; False when `timeout` seconds passed first, or `max_ticks` of the
+    repeatable processor: then `describe` says what each task was doing, and all are killed.
 
     A process that can never run again (everybody sleeps and nothing can wake them) is killed.
     """
     sched = kernel.sched
     deadline = None if timeout is None else sched.host_deadline(timeout)
     expired = False
+    clock = kernel.clock
+    last_tick = sys.maxsize if max_ticks is None else clock.ticks + max_ticks
 
     def until() -> bool:
         nonlocal expired
-        expired = deadline is not None and deadline.passed
+        expired = (deadline is not None and deadline.passed) or clock.ticks >= last_tick
         return spawned.ended or expired or kernel.halted is not None or kernel.bus.broken
 
     while not spawned.ended:
@@ -232,9 +240,7 @@ def wait_status(kernel: Kernel, spawned: Spawned, timeout: Optional[float]) -> b
         kill_everything(kernel)
         return False
     if expired and not spawned.ended:
-        from machine.kernel.task.where import what_tasks_do
-
-        spawned.tasks = what_tasks_do(kernel)
+        spawned.tasks = describe()
         kill_everything(kernel)
         return False
     return True
