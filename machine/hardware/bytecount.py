@@ -18,10 +18,11 @@ from machine.hardware.ram import PAGE_SIZE
 
 if TYPE_CHECKING:
     from machine.hardware.cpu import Cpu
+    from machine.hardware.traps import TrapHooks
 
 FAR = 1 << 62
 """A position that is never reached."""
-_RCX, _RSP, _RIP = 1, 4, 16
+_RCX, _RSP, _R11, _RIP = 1, 4, 11, 16
 """Indices into `Cpu.regs`."""
 _TF, _DEBUG = 0x100, 1
 _PFN = 0x000F_FFFF_FFFF_F000
@@ -41,7 +42,7 @@ class ByteCount:
 
     counts_blocks = True
 
-    def __init__(self, cpu: Cpu, uc_emu_stop: int, eflags: int) -> None:
+    def __init__(self, cpu: Cpu, traps: TrapHooks, uc_emu_stop: int, eflags: int) -> None:
         test = b"\x48\x89\x71\x08\x89\xd0\x48\x89\x41\x10\x48\x29\x01\x78\x01\xc3"
         self._page = mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._page.write(test + b"\x48\xb8" + uc_emu_stop.to_bytes(8, "little") + b"\xff\xe0")
@@ -52,6 +53,7 @@ class ByteCount:
         self._words = (ctypes.c_int64 * 3)(FAR, 0, 0)
         self.data = ctypes.addressof(self._words)
         """Host address of the words, the hook's user data: what is left to `limit`, the last block's place, size."""
+        self._traps = traps
         self._cpu: Any = cpu
         """This file knows its image and its hooks."""
         self._eflags = eflags
@@ -158,14 +160,13 @@ class ByteCount:
 
     # -- around the engine's hooks ------------------------------------------------------------------
 
-    def around_intr(self, hook: Callable[..., None]) -> Callable[..., None]:
-        """The hook of interrupts and exceptions with the count settled before it."""
+    def around_exception(self, trap: Callable[[], None]) -> Callable[[], None]:
+        """The trap of exceptions with the count settled before it."""
         cpu = self._cpu
 
-        def intr(uc: int, vector: int, data: Any) -> None:
-            cpu._save_raw(cpu._uch_value, cpu._ctx_value)
+        def exception() -> None:
             rip = cpu.regs[_RIP]
-            if vector == _DEBUG:
+            if self._traps.vector == _DEBUG:
                 self._stepped(rip)
                 self._rcx = cpu.regs[_RCX]
                 if self._approaching:
@@ -179,18 +180,27 @@ class ByteCount:
                     return
             else:
                 self._enter(rip)
-            hook(uc, vector, data)
+            trap()
 
-        return intr
+        return exception
 
-    def around(self, hook: Callable[..., Any], length: int) -> Callable[..., Any]:
-        """The same for the hooks of `syscall` (it counts as executed: `length` 2) and of invalid instructions."""
-        cpu = self._cpu
+    def around(self, trap: Callable[[], None]) -> Callable[[], None]:
+        """The same for page faults."""
 
-        def enter(uc: int, data: Any) -> Any:
-            cpu._save_raw(cpu._uch_value, cpu._ctx_value)
-            self._enter(cpu.regs[_RIP] + length)
-            return hook(uc, data)
+        def enter() -> None:
+            self._enter(self._cpu.regs[_RIP])
+            trap()
+
+        return enter
+
+    def around_syscall(self, trap: Callable[[], None]) -> Callable[[], None]:
+        """The same for `syscall`, which counts as executed; it has put the flags into R11."""
+
+        def enter() -> None:
+            if self._approaching:
+                self._cpu.regs[_R11] &= ~_TF
+            self._enter(self._cpu.regs[_RIP])
+            trap()
 
         return enter
 
@@ -211,18 +221,15 @@ class ByteCount:
             cpu.ram.view[physical] &= ~(_TF >> 8)
 
     def _hide_step(self) -> None:
-        """Clear TF in the image and in the engine, whose hook saves it again."""
+        """Clear TF, which is not the guest's."""
         cpu = self._cpu
         cpu.set_register(self._eflags, cpu.eflags() & ~_TF)
-        cpu._restore_raw(cpu._uch_value, cpu._ctx_value)
 
     def _swallow_step(self, again: bool, stop: bool) -> None:
         """Exception 1 ended a step that the kernel is not to see: another one follows, a stop, or neither."""
         cpu = self._cpu
-        cpu._ints[cpu._exception_at] = -1
-        cpu._early_step = False
+        self._traps.take_early_step()
         if not again:
             cpu.set_register(self._eflags, cpu.eflags() & ~_TF)
         if stop:
             cpu._uc.emu_stop()
-        cpu._restore_raw(cpu._uch_value, cpu._ctx_value)

@@ -8,7 +8,8 @@ Two fields of the image are not in the engine's register API: the page-fault err
 mark "an exception is being delivered".  `_calibrate` finds their places with deliberate faults.
 
 Beside this file: the image itself (image.py), the searches of the calibration (calibrate.py), FXSAVE's layout
-(fpu.py), segments (gdt.py), the exact stop (stop.py), physical addresses that are not RAM (holes.py).
+(fpu.py), segments (gdt.py), the exact stop (stop.py), the hooks of traps (traps.py), physical addresses that are not
+RAM (holes.py).
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from unicorn import unicorn_const as uc_const
 from unicorn import x86_const as x86
 from unicorn.unicorn_py3 import unicorn as binding
 
-from machine.hardware.calibrate import CalibrationError
+from machine.hardware.calibrate import REGS_OFFSET, CalibrationError
 from machine.hardware.codepoints import CodePoints
 from machine.hardware.fpu import FPCW_DEFAULT, FPTAG_DEFAULT, MXCSR_DEFAULT
 from machine.hardware.gdt import KERNEL_CS, KERNEL_DS, USER32_CS, USER_CS, USER_DS, write_gdt
 from machine.hardware.holes import Holes
-from machine.hardware.image import EFLAGS_FIXED, FLAGS, CpuError, RegisterImage
+from machine.hardware.image import EFLAGS_FIXED, CpuError, RegisterImage
 from machine.hardware.porthooks import PortHooks
 from machine.hardware.ram import PAGE_SIZE, Ram
 from machine.hardware.stop import StopCheck
+from machine.hardware.traps import TrapHooks
 
 # Indices into `Cpu.regs`, in the engine's (and the ModRM byte's) order.
 RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, RIP = range(17)
@@ -48,10 +50,7 @@ _CR4_TSD = 0x4
 _EFER = 0xD01  # NXE, LMA, LME, SCE
 _MSR_EFER = 0xC0000080
 
-_INTR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
-_SYSCALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 _CPUID = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-_INVALID = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_void_p)
 
 _PROBE_STACK = 0x7000
 """RSP at the deliberate faults."""
@@ -88,8 +87,6 @@ class Cpu(RegisterImage):
         self._blocks: tuple[int, Any, list[Any]] | None = None  # hook, callback, listeners of watching.py
         self.running = self._stopped = False
         self._map_changes: list[Callable[[], None]] = []
-        self._early_step = False
-        """SYSCALL ends by looking at TF, before the next instruction: what the hook put there traps too early."""
         self._holes = Holes(self._uc, ram, uc_const.UC_PROT_ALL)
         self.gdt = write_gdt(ram, boot)
         """The descriptor table itself; entries 12 to 14 are a task's TLS descriptors."""
@@ -152,14 +149,14 @@ class Cpu(RegisterImage):
         return a, b, c, d
 
     def _add_hooks(self) -> None:
-        self._intr_cb = _INTR(self._intr_hook)
-        self._syscall_cb = _SYSCALL(self._syscall_hook)
-        self._invalid_cb = _INVALID(self._invalid_hook)
-        self._trap_hooks = [
-            self._hook(uc_const.UC_HOOK_INTR, self._intr_cb),
-            self._hook(uc_const.UC_HOOK_INSN, self._syscall_cb, ctypes.c_int(x86.UC_X86_INS_SYSCALL)),
-            self._hook(uc_const.UC_HOOK_INSN_INVALID, self._invalid_cb),
-        ]
+        image = self._ctx_value or 0
+        traps = self._traps = TrapHooks(self._addresses, self._uch_value, image, image + REGS_OFFSET, self._eflags)
+        traps.call(self._probe_trap, self._probe_trap, self._probe_trap)
+        intr, syscall, invalid = (ctypes.c_void_p(code) for code in (traps.intr, traps.syscall, traps.invalid))
+        of_syscall = ctypes.c_int(x86.UC_X86_INS_SYSCALL)
+        self._hook(uc_const.UC_HOOK_INTR, intr, user_data=traps.data)
+        self._hook(uc_const.UC_HOOK_INSN, syscall, of_syscall, user_data=traps.data)
+        self._hook(uc_const.UC_HOOK_INSN_INVALID, invalid, user_data=traps.data)
         self._ports = PortHooks(self, uc_const.UC_HOOK_INSN, x86.UC_X86_INS_IN, x86.UC_X86_INS_OUT)
         stop = ctypes.cast(binding.uclib.uc_emu_stop, ctypes.c_void_p).value or 0
         self._stop_check: Any = StopCheck(stop, self.counts_blocks)
@@ -171,15 +168,10 @@ class Cpu(RegisterImage):
         from machine.hardware.bytecount import ByteCount
 
         stop = ctypes.cast(binding.uclib.uc_emu_stop, ctypes.c_void_p).value or 0
-        for hook in (self._stop_hook, *self._trap_hooks):
-            self._unhook_code(hook)
-        count = self._stop_check = ByteCount(self, stop, EFLAGS)
-        self._intr_cb = _INTR(count.around_intr(self._intr_hook))
-        self._syscall_cb = _SYSCALL(count.around(self._syscall_hook, 2))
-        self._invalid_cb = _INVALID(count.around(self._invalid_hook, 0))
-        self._hook(uc_const.UC_HOOK_INTR, self._intr_cb)
-        self._hook(uc_const.UC_HOOK_INSN, self._syscall_cb, ctypes.c_int(x86.UC_X86_INS_SYSCALL))
-        self._hook(uc_const.UC_HOOK_INSN_INVALID, self._invalid_cb)
+        self._unhook_code(self._stop_hook)
+        count = self._stop_check = ByteCount(self, self._traps, stop, EFLAGS)
+        around = (count.around_syscall(self._syscall_trap), count.around(self._page_fault_trap))
+        self._traps.call(*around, count.around_exception(self._exception_trap))
         self._stop_hook = self._hook(uc_const.UC_HOOK_BLOCK, ctypes.c_void_p(count.code), user_data=count.data)
         self.drop_code()
         return count
@@ -219,6 +211,8 @@ class Cpu(RegisterImage):
             self.set_register(segment, USER_DS)
         self._template32 = bytes(self.image)
         self.ram.view[stub : stub + PAGE_SIZE] = bytes(PAGE_SIZE)
+        self._traps.clears((self._ctx_value or 0) + 4 * self._exception_at)
+        self._traps.call(self._syscall_trap, self._page_fault_trap, self._exception_trap)
 
     def _enter_ring3(self, stub: int, cs: int, rip: int) -> None:
         frame = (stub + 0x800) >> 3
@@ -228,64 +222,43 @@ class Cpu(RegisterImage):
         offset = self._boot_virtual - self._boot
         self._uc.reg_write(x86.UC_X86_REG_RSP, stub + 0x800 + offset)
         self._trapped = False
-        self._calibrating = True
         status = self._start_raw(self._uch, stub + offset, 0, 0, 0)
-        self._calibrating = False
         if not self._trapped:
             raise CalibrationError(f"a deliberate page fault was not reported (engine error {status})")
 
     # -- hooks -----------------------------------------------------------------------------------
 
-    def _intr_hook(self, _uc: int, vector: int, _data: Any) -> None:
-        self._save_raw(self._uch_value, self._ctx_value)
-        if self._calibrating:
-            self._trapped = vector == PAGE_FAULT
-            self._uc.emu_stop()
-            return
-        try:
-            if vector == 14:
-                self._ints[self._exception_at] = -1
-                self.on_page_fault(self._words[self._cr2_at], self._ints[self._error_at])
-            else:
-                if vector < 32:
-                    self._ints[self._exception_at] = -1
-                if vector == DEBUG and self._early_step:
-                    self._early_step = False
-                else:
-                    self.on_exception(vector)
-        except BaseException as failure:
-            self._fail(failure)
-        self._restore_raw(self._uch_value, self._ctx_value)
-        if self._flush_wanted:
-            self._flush_now()
-
-    def _syscall_hook(self, _uc: int, _data: Any) -> None:
-        self._save_raw(self._uch_value, self._ctx_value)
-        regs = self.regs
-        regs[RIP] += 2
+    def _syscall_trap(self) -> None:
         try:
             self.on_syscall()
         except BaseException as failure:
             self._fail(failure)
-        regs[RIP] = (regs[RIP] - 2) & 0xFFFF_FFFF_FFFF_FFFF  # the engine adds 2 after this hook
-        self._restore_raw(self._uch_value, self._ctx_value)
-        regs[RIP] = (regs[RIP] + 2) & 0xFFFF_FFFF_FFFF_FFFF
-        if regs[FLAGS] & TF:
-            self._early_step = True
         if self._flush_wanted:
             self._flush_now()
 
-    def _invalid_hook(self, _uc: int, _data: Any) -> bool:
-        self._save_raw(self._uch_value, self._ctx_value)
+    def _page_fault_trap(self) -> None:
         try:
-            self._ints[self._exception_at] = -1
-            self.on_exception(INVALID_OPCODE)
+            self.on_page_fault(self._words[self._cr2_at], self._ints[self._error_at])
         except BaseException as failure:
             self._fail(failure)
-        self._restore_raw(self._uch_value, self._ctx_value)
         if self._flush_wanted:
             self._flush_now()
-        return True
+
+    def _exception_trap(self) -> None:
+        try:
+            vector = self._traps.vector
+            # SYSCALL ends by looking at TF, before the next instruction: what was put there in its hook traps too early
+            if vector != DEBUG or not self._traps.take_early_step():
+                self.on_exception(vector)
+        except BaseException as failure:
+            self._fail(failure)
+        if self._flush_wanted:
+            self._flush_now()
+
+    def _probe_trap(self) -> None:
+        """A deliberate fault of the calibration."""
+        self._trapped = self._traps.vector == PAGE_FAULT
+        self._uc.emu_stop()
 
     def _fail(self, failure: BaseException) -> None:
         """Keep what a handler raised: it must not cross the engine; `run` raises it again."""

@@ -73,6 +73,8 @@ class RegisterImage:
             function.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
             function.restype = ctypes.c_int
         self._reg_read_raw, self._reg_write_raw = lib.uc_context_reg_read, lib.uc_context_reg_write
+        raw_functions = (lib.uc_context_save, lib.uc_context_restore, lib.uc_context_reg_read)
+        self._addresses = [ctypes.cast(function, ctypes.c_void_p).value or 0 for function in raw_functions]
         raw = (ctypes.c_char * self._context_size).from_address(self._context.value or 0)
         self.image = memoryview(raw).cast("B")
         """The register image of the trapped task: everything that a switch must save."""

@@ -19,7 +19,6 @@ from machine.hardware.cpu import (
     INVALID_OPCODE,
     OVERFLOW,
     PAGE_FAULT,
-    R11,
     RAX,
     RCX,
     RDX,
@@ -140,8 +139,6 @@ class Entry:
         if task is None:
             self.cpu.stop()
             return
-        regs = self.cpu.regs
-        regs[RCX], regs[R11] = regs[RIP], self.cpu.eflags()  # what the instruction does (SDM vol. 2B, SYSCALL)
         self._dispatch(task, self._table64)
 
     def _dispatch(self, task: Task, table: SyscallTable) -> None:

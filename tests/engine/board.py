@@ -16,6 +16,7 @@ DATA = 0x500000
 STACK = 0x700000
 
 SYSCALL = b"\x0f\x05"
+UD2 = b"\x0f\x0b"
 READONLY_DATA = P | US | NX
 DATA_BITS = P | US | RW | NX
 CODE_BITS = P | US

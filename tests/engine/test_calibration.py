@@ -28,7 +28,14 @@ def with_images(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Cpu], None]) -
 
         self._save_raw = save_and_spoil  # type: ignore[assignment]
 
+    probe = Cpu._probe_trap
+
+    def probe_and_spoil(self: Cpu) -> None:
+        spoil(self)
+        probe(self)
+
     monkeypatch.setattr(Cpu, "_bind", strange)
+    monkeypatch.setattr(Cpu, "_probe_trap", probe_and_spoil)
 
 
 def test_the_image_is_that_of_2_1_4(board: Board) -> None:

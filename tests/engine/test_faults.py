@@ -18,7 +18,7 @@ from machine.hardware.cpu import (
     RSI,
 )
 from machine.hardware.paging import US, A, D, P
-from tests.engine.board import CODE, CODE_BITS, DATA, DATA_BITS, READONLY_DATA, STACK, SYSCALL, Board, Fault
+from tests.engine.board import CODE, CODE_BITS, DATA, DATA_BITS, READONLY_DATA, STACK, SYSCALL, UD2, Board, Fault
 
 LOAD = b"\x48\x8b\x07"  # mov rax, [rdi]
 STORE = b"\x48\x89\x07"  # mov [rdi], rax
@@ -76,7 +76,7 @@ def test_rep_movsb_over_six_absent_pages(board: Board) -> None:
             board.map(address & -4096)
 
     board.on_fault = supply
-    board.start(b"\xf3\xa4" + SYSCALL, rsi=DATA, rdi=DATA + 0x10000, rcx=len(text))
+    board.start(b"\xf3\xa4" + UD2, rsi=DATA, rdi=DATA + 0x10000, rcx=len(text))
     assert len(board.faults) == 6 and {fault.rip for fault in board.faults} == {CODE}
     assert board.get(DATA + 0x10000, len(text)) == text
     assert (board.cpu.regs[RCX], board.cpu.regs[RSI]) == (0, DATA + len(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from machine.hardware.cpu import CS, MXCSR, RAX, RBX, RCX, RIP
 from machine.hardware.gdt import GDT_ENTRY_TLS_MIN, USER32_CS, USER_CS
-from tests.engine.board import CODE, CODE_BITS, DATA, SYSCALL, Board
+from tests.engine.board import CODE, CODE_BITS, DATA, SYSCALL, UD2, Board
 
 INT80 = b"\xcd\x80"
 
@@ -105,7 +105,7 @@ def test_floating_point_flags_are_not_reported(board: Board) -> None:
 
 def test_what_the_processor_says_it_can(board: Board) -> None:
     """SSE4.2 and popcnt, no AVX: what AT_HWCAP and a libc's choices rest on."""
-    board.start(b"\x0f\xa2" + SYSCALL, rax=1)  # cpuid
+    board.start(b"\x0f\xa2" + UD2, rax=1)  # cpuid
     features = board.cpu.regs[RCX]
     assert features >> 20 & 1 and features >> 23 & 1, "SSE4.2, popcnt"
     assert not features >> 28 & 1, "AVX"

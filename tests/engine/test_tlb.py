@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from machine.hardware.cpu import RAX, RBX, RCX
 from machine.hardware.paging import NX, RW, US, A, D, P
-from tests.engine.board import CODE_BITS, DATA, DATA_BITS, READONLY_DATA, SYSCALL, Board
+from tests.engine.board import CODE_BITS, DATA, DATA_BITS, READONLY_DATA, SYSCALL, UD2, Board
 
 LOAD_RAX = b"\x0f\xb6\x07"  # movzx eax, byte [rdi]
 LOAD_RBX = b"\x0f\xb6\x1f"  # movzx ebx, byte [rdi]
@@ -106,7 +106,7 @@ def test_an_upgrade_that_answers_the_write_fault_needs_no_flush(board: Board) ->
         unflushed.append(flush_is_wanted(board))
 
     board.on_fault = copy
-    board.start(LOAD_RAX + STORE + LOAD_RBX + b"\x0f\xb6\x4f\x01" + SYSCALL, rdi=DATA)
+    board.start(LOAD_RAX + STORE + LOAD_RBX + b"\x0f\xb6\x4f\x01" + UD2, rdi=DATA)
     regs = board.cpu.regs
     assert unflushed == [False]
     assert (regs[RAX], regs[RBX], regs[RCX]) == (5, 0x42, 6)
