@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from machine.config import parse_ram, parse_seconds
-from machine.errors import ConfigError
+from machine.errors import ConfigError, NopageError
 from machine.sweep.job import Job, make_run
 from machine.testing import messages
 from machine.testing.foreach import FaultReport, Kind, Outcome, spread
@@ -128,6 +128,9 @@ def sweep_command(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"nopage: {messages.sweep_interrupted(len(outcomes), len(numbers), chosen.journal)}\n")
         return INTERRUPTED
+    except NopageError as error:
+        text = messages.sweep_stopped(str(error), len(outcomes), len(numbers), chosen.journal)
+        raise ConfigError(text) from None
     finally:
         journal.close()
     report = FaultReport(job.kind, " ".join(command), [outcomes[n] for n in numbers], total)

@@ -7,17 +7,38 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 import threading
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import machine
+from machine.errors import ConfigError, NopageError
+from machine.testing import messages
 from machine.testing.foreach import Kind, Outcome, run_one
 from machine.testing.harness import Plan
 
 _ONE_AT_A_TIME = threading.Lock()
 """A process runs one machine: a worker of Dask may have several threads."""
+
+
+@cache
+def build() -> str:
+    """Which nopage this is: ``0.1.0 (5f3a90c1)``, the version and a hash of its files."""
+    digest = hashlib.blake2b(digest_size=4)
+    top = Path(machine.__file__).parents[1]
+    for package in ("machine", "drivers", "firmware"):
+        for path in sorted((top / package).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(top)}\n".encode() + path.read_bytes())
+    return f"{machine.__version__} ({digest.hexdigest()})"
+
+
+def _here() -> str:
+    return f"{socket.gethostname()}, process {os.getpid()}"
 
 
 @dataclass
@@ -36,6 +57,10 @@ class Job:
     files: dict[str, bytes] = field(default_factory=dict)
     """Absolute path -> contents, of what a run needs: the program, models, data.  Made here when they are not there."""
     modes: dict[str, int] = field(default_factory=dict)
+    cwd: str = field(default_factory=os.getcwd)
+    """Where it is run, if a file lies there that is taken along: what the program calls "data.txt"."""
+    nopage: str = field(default_factory=build)
+    """Of the computer that asks: another one's runs could not be compared with it."""
 
     def carry(self, path: str) -> None:
         """Take a file along.  OSError."""
@@ -82,10 +107,22 @@ _unpacked: dict[str, Path] = {}
 
 
 def make_run(job: Job, n: int, clean: Outcome | None) -> tuple[Outcome, int]:
-    """Run number `n` (0: without a failure): (how it went, how many things could have failed)."""
+    """Run number `n` (0: without a failure): (how it went, how many things could have failed).
+
+    ConfigError, with the name of this computer: it can't be made here.
+    """
+    if job.nopage != build():
+        raise ConfigError(messages.other_nopage(_here(), build(), job.nopage))
     with _ONE_AT_A_TIME:
+        files_there = any(os.path.dirname(path) == job.cwd for path in job.files)
+        cwd = job.cwd if files_there and job.cwd != os.getcwd() else None
 
         def scenario(run: Any) -> Any:
-            return run(*job.command, stdin=job.stdin)
+            return run(*job.command, stdin=job.stdin, cwd=cwd)
 
-        return run_one(job.plan(), scenario, Kind(job.kind), n, clean)
+        try:
+            return run_one(job.plan(), scenario, Kind(job.kind), n, clean)
+        except NopageError as error:  # with one argument: others can't be sent
+            if clean is None:
+                raise
+            raise ConfigError(messages.not_here(_here(), str(error))) from None

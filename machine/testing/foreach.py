@@ -243,7 +243,7 @@ def run_one(
         last = harness.last()
     except NopageError as error:
         trouble, detail = CLEAN, str(error)  # it could not even be started
-        if not n:
+        if not made.hits:  # and not because something failed
             harness.close()
             raise
     except Exception as error:

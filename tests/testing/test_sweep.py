@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,53 +67,8 @@ def test_it_goes_on_where_it_ended(here: Path, capfd: pytest.CaptureFixture[str]
     with open("careful", "ab") as program:
         program.write(b"another version")
     assert main(command) == 125
-    assert capfd.readouterr().err.endswith("j.jsonl: it is of another sweep (program, options or files differ); "
-                                           "remove it, or name another\n")  # fmt: skip
-
-
-@pytest.fixture
-def cluster() -> Iterator[str]:
-    """The address of a Dask scheduler with a worker, in processes of their own."""
-    if importlib.util.find_spec("distributed") is None:
-        pytest.skip("Dask is not installed: pip install 'nopage[sweep]'")
-    code = (
-        "import sys\n"
-        "from distributed import LocalCluster\n"
-        "if __name__ == '__main__':\n"
-        "    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:\n"
-        "        print(cluster.scheduler_address, flush=True)\n"
-        "        sys.stdin.read()\n"
-    )
-    started = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert started.stdin is not None and started.stdout is not None
-    yield started.stdout.readline().strip()
-    started.stdin.close()
-    started.wait(60)
-    started.stdout.close()
-
-
-def test_the_workers_of_a_cluster(here: Path, cluster: str) -> None:
-    """The program and the model go along: the workers have neither, nor this directory."""
-    words = [*WORDS, "--scheduler", cluster, "--kind", "oom", "--limit", "5", "--", "./careful"]
-    command = [sys.executable, "-W", "ignore", "-m", "machine", *words]
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    alone = [*command[:5], *WORDS, "-j", "1", *words[5:]]
-    local = subprocess.run(alone, cwd=here, capture_output=True, text=True, timeout=200, check=False)
-    assert done.stdout == local.stdout and "5 runs (of " in done.stdout
-
-
-def test_nobody_there(here: Path) -> None:
-    words = [*WORDS, "--scheduler", "tcp://127.0.0.1:1", "--", "./careful"]
-    command = [sys.executable, "-W", "ignore", "-m", "machine", *words]
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=200, check=False)
-    if importlib.util.find_spec("distributed") is None:
-        assert done.stderr == "nopage: --scheduler: Dask is not installed here: pip install 'nopage[sweep]'\n"
-    else:
-        assert "nopage: --scheduler tcp://127.0.0.1:1: no scheduler of Dask answers there: " in done.stderr
-    assert done.returncode == 125
+    other = "it is of another sweep (program, options, files or nopage differ); remove it, or name another\n"
+    assert capfd.readouterr().err.endswith(f"j.jsonl: {other}")
 
 
 @pytest.mark.parametrize(
