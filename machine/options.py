@@ -92,7 +92,7 @@ RUN_OPTIONS = (
            "max_memory", parse_memory),
     Option(("--max-output",), "SIZE", "what all programs may write to standard output and error, or none (16G)",
            "max_output", parse_limit),
-    Option(("--max-trace",), "SIZE", "how large a file of --strace, --events and the like, or all cores, may get (4G)",
+    Option(("--max-trace",), "SIZE", "how large what --strace, --events and the like write, or all cores, may get (4G)",
            "max_trace", parse_limit),
     Option(("--strace",), "[=FILE]", "show every system call and signal, on standard error or in FILE", "strace"),
     Option(("-e",), "EXPR", "as strace's: trace=open,%%file,!read  signal=!CHLD  inject=mmap:error=EPERM:when=2",

@@ -126,13 +126,14 @@ class Session:
 
     def output(self, where: str) -> Output:
         """The one `Output` of a destination: ``-`` is standard error."""
+        limit = self.chosen.max_trace or MAX_TRACE
         if where not in self.outputs:
             if where == "-":
                 colour = os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-                self.outputs[where] = Output.to_descriptor(2, colour=colour)
+                self.outputs[where] = Output.to_descriptor(2, colour=colour, limit=limit)
             else:
                 try:
-                    self.outputs[where] = Output.to_file(where, self.chosen.max_trace or MAX_TRACE)
+                    self.outputs[where] = Output.to_file(where, limit)
                 except OSError as error:
                     raise ConfigError(f"{where}: {error.strerror}") from None
         found: Output = self.outputs[where]
@@ -149,7 +150,7 @@ class Session:
         from machine.observe.fatal import FatalSignals
 
         events = machine.events
-        self.say = self.output("-")
+        self.say = self.output("-").say
         self.fatal = FatalSignals(machine.kernel, machine.read_file)
         events.listen("oops", self._on_oops)
         if self.chosen.verbose:
@@ -212,7 +213,7 @@ class Session:
         if self.chosen.screen is not None:
             from machine.screen.recording import Recording
 
-            self.screen = Recording(machine.kernel, self.chosen.screen, self.chosen.screen_every, self.say.line)
+            self.screen = Recording(machine.kernel, self.chosen.screen, self.chosen.screen_every, self.say)
             self.views.append(self.screen)
 
     def _open_page(self, machine: Machine) -> None:
@@ -227,9 +228,7 @@ class Session:
             for name in ("COLUMNS", "LINES"):
                 machine.env.pop(name, None)
             waits = not self.chosen.now
-            self.say.line(
-                f"nopage: {self.page.url}" + ("  (the program starts when this page is open)" if waits else "")
-            )
+            self.say(f"nopage: {self.page.url}" + ("  (the program starts when this page is open)" if waits else ""))
             if waits:
                 self.page.wait_for_page()
 
@@ -250,15 +249,15 @@ class Session:
         self.views.append(Strace(machine.events, self.output(chosen.strace or "-"), expressions, paths))
 
     def _on_printk(self, line: Printk) -> None:
-        self.say.line(one_line(f"[{line.time_ns // 10**9:5}.{line.time_ns // 1000 % 10**6:06}] {line.text}"))
+        self.output("-").line(one_line(f"[{line.time_ns // 10**9:5}.{line.time_ns // 1000 % 10**6:06}] {line.text}"))
 
     def _on_report(self, report: DriverReport) -> None:
         """What a driver does wrong; with -v it is seen in the log."""
         self.reported += 1
         if self.reported <= REPORTS:
-            self.say.line(f"nopage: {' '.join(report.text.split())}")
+            self.say(f"nopage: {' '.join(report.text.split())}")
         elif self.reported == REPORTS + 1:
-            self.say.line("nopage: more reports are in the kernel's log: -v, or dmesg in the machine")
+            self.say("nopage: more reports are in the kernel's log: -v, or dmesg in the machine")
 
     def _on_oops(self, oops: Oops) -> None:
         who = f"{oops.comm} (pid {oops.pid}), " if oops.comm else ""
@@ -266,7 +265,7 @@ class Session:
         where = f"user instruction at {oops.rip:#x}"
         if oops.context:
             who, where = "", oops.context + (f", while {oops.comm} ran" if oops.pid else "")
-        self.say.line(one_line(f"nopage: {who}{what}; {where}") + f"\n{oops.traceback.rstrip()}")
+        self.say(one_line(f"nopage: {who}{what}; {where}") + f"\n{oops.traceback.rstrip()}")
 
     def _start_debugging(self, machine: Machine) -> None:
         breaks = self.chosen.breaks or []
@@ -280,7 +279,7 @@ class Session:
             from machine.debugging import Debugging
 
             starts_gdb = self.chosen.verb == "debug"
-            self.debugging = Debugging(machine, self.chosen.gdb, starts_gdb, self.say.line)
+            self.debugging = Debugging(machine, self.chosen.gdb, starts_gdb, self.say)
             if breaks:
                 self.debugging.break_on(breaks)
             if self.debugging.gdb is not None:  # Ctrl-C is gdb's
@@ -320,20 +319,20 @@ class Session:
         status = 0
         for number, command in enumerate(commands, 1):
             if len(commands) > 1:
-                self.say.line(f"nopage: $ {' '.join(map(shlex.quote, command))}")
+                self.say(f"nopage: $ {' '.join(map(shlex.quote, command))}")
             try:
                 status = self._run_one(machine, command, number == len(commands)) or status
             except TimeoutExpired as error:
-                self.say.line(f"nopage: {command[0]}: still running after {self._limit(error)}; killed")
+                self.say(f"nopage: {command[0]}: still running after {self._limit(error)}; killed")
                 for task in error.tasks:
-                    self.say.line(one_line(f"nopage: {task}"))
+                    self.say(one_line(f"nopage: {task}"))
                 self._last_look(TIMED_OUT)
                 return TIMED_OUT
         if self.debugging is not None:
             self.debugging.finish()
             if self.travelling is None and machine.kernel.halted is None:
                 for line in self.debugging.never():
-                    self.say.line(f"nopage: {line}")
+                    self.say(f"nopage: {line}")
         self._last_look(status)
         self._unload(machine)
         self._report_limits(machine, status)
@@ -376,10 +375,10 @@ class Session:
                 self.screen.begin()
             result = machine.wait(process, timeout, ticks)
         except ProgramNotFound as error:
-            self.say.line(f"nopage: {error}{self._not_found_hint(command[0])}")
+            self.say(f"nopage: {error}{self._not_found_hint(command[0])}")
             return NOT_FOUND
         except NotExecutable as error:
-            self.say.line(f"nopage: {error}")
+            self.say(f"nopage: {error}")
             return NOT_EXECUTABLE
         if self.debugging is not None and self.debugging.left and result.signal == signal.SIGKILL:
             return 0  # the user has left gdb
@@ -396,11 +395,11 @@ class Session:
     def _report_end(self, machine: Machine, name: str, result: Result, seconds: float) -> None:
         if result.signal is not None and result.signal not in QUIET:
             core = "" if result.core is None else f"; core in {result.core}"
-            self.say.line(one_line(f"nopage: {self.fatal.line(result.fatal, name, result.signal)}{core}"))
+            self.say(one_line(f"nopage: {self.fatal.line(result.fatal, name, result.signal)}{core}"))
         for pid, core in machine.cores.others().items():
-            self.say.line(one_line(f"nopage: core of pid {pid} in {core}"))
+            self.say(one_line(f"nopage: core of pid {pid} in {core}"))
         if self.chosen.verbose:
-            self.say.line(
+            self.say(
                 f"nopage: {name}: status {result.exit}, {seconds:.2f} s, {result.faults} page faults, "
                 f"{result.syscalls} system calls"
             )
@@ -409,17 +408,18 @@ class Session:
         """Which limits were met, when a program may have failed of them."""
         for text, count in machine.limits.items():
             if status or self.chosen.verbose or text.startswith("out of memory"):
-                self.say.line(one_line(f"nopage: {text}" + (f" ({count} times)" if count > 1 else "")))
+                self.say(one_line(f"nopage: {text}" + (f" ({count} times)" if count > 1 else "")))
         for name, output in self.outputs.items():
             if output.is_cut:
-                self.say.line(f"nopage: {name}: it is full, the rest is left out; see --max-trace")
+                full = "standard error" if name == "-" else name
+                self.say(f"nopage: {full}: it is full, the rest is left out; see --max-trace")
 
     def _report_missing(self, machine: Machine, status: int) -> None:
         """Which system calls the programs wanted in vain; only when somebody may wonder."""
         missing = machine.kernel.enosys
         if missing and (status or self.chosen.verbose) and self.chosen.strace != "-":
             calls = ", ".join(f"{name} ({count})" for name, count in sorted(missing.items()))
-            self.say.line(f"nopage: not implemented, so answered with ENOSYS: {calls}")
+            self.say(f"nopage: not implemented, so answered with ENOSYS: {calls}")
 
     def _report_changes(self, machine: Machine) -> None:
         """One line about files that end with the machine."""
@@ -430,7 +430,7 @@ class Session:
             names = ", ".join([*made, *(f"{name} (removed)" for name in removed)][:NAMED])
             more = f" and {len(made) + len(removed) - NAMED} more" if len(made) + len(removed) > NAMED else ""
             ends = f"nopage: changes that end with the machine: {names}{more} (--export DIR keeps them)"
-            self.say.line(one_line(ends))
+            self.say(one_line(ends))
 
 
 class _Breakpoints:

@@ -65,14 +65,16 @@ class Output:
         self._at_once = stream.line_buffering if isinstance(stream, TextIOWrapper) else True
         """Somebody may be looking: a line that is begun is shown at once.  A file of its own is not flushed."""
         self._broken = False
+        self._cut_inside = False
+        """The last that was written was not the end of a line."""
         self.muted = False
         """What is written has been written before: the machine has gone back and repeats its past."""
 
     @classmethod
-    def to_descriptor(cls, fd: int, *, colour: bool = False) -> Output:
-        """Onto a descriptor of the host that stays open, a line at a time."""
+    def to_descriptor(cls, fd: int, *, colour: bool = False, limit: Optional[int] = None) -> Output:
+        """Onto a descriptor of the host that stays open, a line at a time, at most `limit` characters."""
         stream = open(os.dup(fd), "w", encoding="utf-8", errors="surrogateescape", buffering=1)  # noqa: SIM115
-        return cls(stream, colour=colour)
+        return cls(stream, colour=colour, limit=limit)
 
     @classmethod
     def to_file(cls, path: str, limit: Optional[int] = None) -> Output:
@@ -88,6 +90,16 @@ class Output:
         """Write whole lines (`text` without the last newline)."""
         self._close_open_line()
         self._write(text + "\n")
+
+    def say(self, text: str) -> None:
+        """`line` for nopage's own words, which come whatever the limit says: they are few."""
+        left, self.left = self.left, None
+        try:
+            if self._cut_inside and self._interrupted is None:
+                self._write("\n")
+            self.line(text)
+        finally:
+            self.left = left
 
     def begin(self, text: str, interrupted: Callable[[], str]) -> None:
         """Write the start of a line.  If somebody else writes before `finish`, the line is ended with what
@@ -119,6 +131,7 @@ class Output:
             text = (_CONTROL_OR_COLOUR if self.colour else _CONTROL)(_escaped, text)
         try:
             self.stream.write(text)
+            self._cut_inside = text[-1:] != "\n"
         except BrokenPipeError:
             self._broken = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -127,3 +128,32 @@ def test_the_report_of_memory() -> None:
     first, second = done.stderr.splitlines()
     assert re.fullmatch(r"nopage: hog \(pid \d+\): killed by SIGKILL", first)
     assert re.fullmatch(r"nopage: out of memory: hog \(pid \d+\) with [23]\d MiB was killed; see --ram", second)
+
+
+# -- files in memory --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_inodes_of_a_tmpfs(machine_clean: Make, target: str, tmp_path: Path) -> None:
+    """As many as half the pages of RAM; the same on the host, on a tmpfs of its own where we may mount one."""
+    path = program("inodes", target)
+    machine = machine_clean(ram=16 << 20)
+    result = machine.run([path, "/dev/shm"], timeout=200)
+    assert (result.exit, result.stderr) == (0, b""), result.stdout
+    assert b"FAIL" not in result.stdout and result.stdout.count(b"ok ") == 50
+    script = f"mount -t tmpfs -o nr_inodes=60 none {tmp_path} && exec {path} {tmp_path}"
+    command = ["unshare", "-m", "sh", "-c", script] if shutil.which("unshare") else ["false"]
+    host = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    if host.stdout:
+        assert (host.returncode, host.stdout) == (0, result.stdout)
+
+
+def test_the_size_of_a_tmpfs(machine_clean: Make) -> None:
+    """Half of RAM; what a program could not write is not there, and statfs knows."""
+    machine = machine_clean(ram=32 << 20)
+    show = "stat -f -c '%b %f %c %d' /dev/shm"
+    result = machine.run(["sh", "-c", f"cat /dev/zero > /dev/shm/full; {show}; rm /dev/shm/full; {show}"], timeout=200)
+    assert b"No space left on device" in result.stderr
+    pages = machine.kernel.mem.total_frames() // 2
+    full, empty = result.stdout.decode().splitlines()
+    assert (full, empty) == (f"{pages} 0 {pages} {pages - 2}", f"{pages} {pages} {pages} {pages - 1}")

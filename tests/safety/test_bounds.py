@@ -135,6 +135,15 @@ def test_traces_are_bounded(tmp_path: Path, option: str) -> None:
     assert f"nopage: {trace}: it is full, the rest is left out; see --max-trace".encode() in done.stderr
 
 
+@pytest.mark.parametrize(("option", "kilobytes"), [("--strace", 20), ("--faults", 2)])
+def test_what_is_shown_on_standard_error_is_bounded(option: str, kilobytes: int) -> None:
+    """The views stop there; nopage's own words at the end still come."""
+    done = nopage(option, "--max-trace", f"{kilobytes}K", program("said"), "calls")
+    assert done.returncode == 0
+    assert kilobytes << 9 < len(done.stderr) < kilobytes + 1 << 10
+    assert done.stderr.endswith(b"\nnopage: standard error: it is full, the rest is left out; see --max-trace\n")
+
+
 def test_output_is_bounded() -> None:
     done = nopage("--max-output", "1M", program("said"), "flood")
     assert done.returncode == 124

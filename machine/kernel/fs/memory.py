@@ -39,9 +39,10 @@ S_ISUID, S_ISGID, S_ISVTX, S_IXGRP = 0o4000, 0o2000, 0o1000, 0o010
 
 
 class memory_super(super_block):
-    """A file system whose data live in frames of the machine; its size is a limit on those frames."""
+    """A file system whose data live in frames of the machine; its size is a limit on those frames, and there is one
+    on its inodes, which a name of a file with several counts as too (mm/shmem.c: shmem_reserve_inode)."""
 
-    __slots__ = ("_next_ino", "files", "kernel", "max_pages", "used_pages")
+    __slots__ = ("_next_ino", "files", "kernel", "max_inodes", "max_pages", "used_inodes", "used_pages")
 
     def __init__(
         self, kernel: Kernel, s_type: str, s_dev: int, s_magic: int = TMPFS_MAGIC, max_pages: Optional[int] = None
@@ -50,6 +51,10 @@ class memory_super(super_block):
         self.kernel = kernel
         self.max_pages = kernel.mem.total_frames() // 2 if max_pages is None else max_pages
         self.used_pages = 0
+        self.max_inodes = kernel.mem.total_frames() // 2
+        """What `nr_inodes` says: by default half the pages of RAM (shmem_default_max_inodes)."""
+        self.used_inodes = 1
+        """The root's, and those that programs have made."""
         self._next_ino = 1
         self.files: dict[memory_file, None] = {}
         """Regular files that may own frames."""
@@ -66,6 +71,12 @@ class memory_super(super_block):
             raise Errno(ENOSPC)
         self.used_pages += pages
 
+    def reserve_inode(self) -> None:
+        """Room for one more inode or name; ENOSPC."""
+        if self.used_inodes >= self.max_inodes:
+            raise Errno(ENOSPC)
+        self.used_inodes += 1
+
     def uncharge(self, pages: int) -> None:
         """The pages were freed."""
         self.used_pages -= pages
@@ -74,8 +85,8 @@ class memory_super(super_block):
         """Figures of statfs(2), in pages."""
         free = max(0, self.max_pages - self.used_pages)
         return kstatfs(
-            self.s_magic, PAGE_SIZE, self.max_pages, free, free, self.max_pages, max(0, free - 1), f_fsid=self.s_dev,
-            f_flags=0x20 | (1 if self.read_only else 0),
+            self.s_magic, PAGE_SIZE, self.max_pages, free, free, self.max_inodes, self.max_inodes - self.used_inodes,
+            f_fsid=self.s_dev, f_flags=0x20 | (1 if self.read_only else 0),
         )  # fmt: skip
 
 
@@ -86,6 +97,11 @@ class memory_inode(inode):
     d_caches = True
     """Looking up a name gives the same object every time, so dentries may be kept."""
     i_blocks: int
+    reserved = 0
+    """How many of the file system's inodes it counts for: one for each name that a program gave it, or for the open
+    file without one."""
+    opens = 0
+    """Open files, where their number matters."""
 
     def __init__(self, sb: memory_super, mode: int, fop: file_operations, rdev: int = 0) -> None:
         super().__init__(sb, sb.new_ino(), mode, fop, rdev)
@@ -161,6 +177,14 @@ class memory_inode(inode):
         self.prepare_change()
         self.i_nlink -= 1
         self.i_ctime = self.now()
+        self.free_reserved()
+
+    def free_reserved(self) -> None:
+        """Give back what it counted for and does not any more."""
+        needed = self.i_nlink if self.i_nlink > 0 else int(self.opens > 0)
+        if self.reserved > needed:
+            self.i_sb.used_inodes -= self.reserved - needed
+            self.reserved = needed
 
 
 class memory_file(memory_inode):
@@ -168,7 +192,6 @@ class memory_file(memory_inode):
 
     def __init__(self, sb: memory_super, mode: int) -> None:
         super().__init__(sb, mode, regular_operations)
-        self.opens = 0
         self.i_mapping: address_space = self._mapping(sb)
         sb.files[self] = None
 
@@ -192,6 +215,7 @@ class memory_file(memory_inode):
         if self.i_nlink <= 0 and self.opens <= 0:
             self.i_mapping.release()
             self.i_sb.files.pop(self, None)
+            self.free_reserved()
 
     def getattr(self) -> None:
         self.i_blocks = len(self.i_mapping.pages) * (PAGE_SIZE // 512)

@@ -303,7 +303,7 @@ def _open_tmpfile(kernel: Kernel, task: task_struct, where: dentry, flags: int, 
     inode_permission(task, directory, MAY_WRITE | MAY_EXEC)
     if not hasattr(directory, "make") or directory.i_sb.s_type == "bind":
         raise Errno(EOPNOTSUPP)
-    node = directory.make(S_IFREG | mode & 0o7777)
+    node = directory.make_new(S_IFREG | mode & 0o7777)
     node.i_nlink = 0
     node.i_uid, node.i_gid = task.euid, task.egid
     node.linkable = not flags & O_EXCL

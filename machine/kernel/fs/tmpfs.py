@@ -107,9 +107,16 @@ class memory_dir(memory_inode):
 
     def create(self, name: str, mode: int, rdev: int = 0) -> inode:
         self._free_name(name)
-        node = self.make(mode, rdev)
+        node = self.make_new(mode, rdev)
         self._own(node)
         self.add(name, node)
+        return node
+
+    def make_new(self, mode: int, rdev: int = 0) -> inode:
+        """`make` for a program: it counts.  ENOSPC."""
+        self.i_sb.reserve_inode()
+        node = self.make(mode, rdev)
+        node.reserved = 1  # type: ignore[attr-defined]
         return node
 
     def make(self, mode: int, rdev: int = 0) -> inode:
@@ -124,14 +131,18 @@ class memory_dir(memory_inode):
 
     def mkdir(self, name: str, mode: int) -> inode:
         self._free_name(name)
+        self.i_sb.reserve_inode()
         node = self.make_dir(mode)
+        node.reserved = 1
         self._own(node)
         self.add(name, node)
         return node
 
     def symlink(self, name: str, target: str) -> inode:
         self._free_name(name)
+        self.i_sb.reserve_inode()
         node = memory_symlink(self.i_sb, target)
+        node.reserved = 1
         self._own(node)
         self.add(name, node)
         return node
@@ -141,6 +152,9 @@ class memory_dir(memory_inode):
         if existing.i_nlink >= LINK_MAX:
             raise Errno(EMLINK)
         if isinstance(existing, memory_inode):
+            if existing.i_nlink > 0:  # a file of O_TMPFILE counts already
+                self.i_sb.reserve_inode()
+                existing.reserved += 1
             existing.prepare_change()
         existing.i_nlink += 1
         existing.i_ctime = self.now()
@@ -165,6 +179,7 @@ class memory_dir(memory_inode):
             raise Errno(ENOTEMPTY)
         self.remove(name)
         node.i_nlink = 0
+        node.free_reserved()
 
     def rename(self, name: str, new_dir: inode, new_name: str, flags: int = 0) -> None:
         """Move an entry; the caller has checked permissions, loops and that both are of one file system."""
