@@ -265,7 +265,7 @@ class Session:
         where = f"user instruction at {oops.rip:#x}"
         if oops.context:
             who, where = "", oops.context + (f", while {oops.comm} ran" if oops.pid else "")
-        self.say(one_line(f"nopage: {who}{what}; {where}") + f"\n{oops.traceback.rstrip()}")
+        self.output("-").line(one_line(f"nopage: {who}{what}; {where}") + f"\n{oops.traceback.rstrip()}")
 
     def _start_debugging(self, machine: Machine) -> None:
         breaks = self.chosen.breaks or []
