@@ -157,3 +157,16 @@ def test_the_size_of_a_tmpfs(machine_clean: Make) -> None:
     pages = machine.kernel.mem.total_frames() // 2
     full, empty = result.stdout.decode().splitlines()
     assert (full, empty) == (f"{pages} 0 {pages} {pages - 2}", f"{pages} {pages} {pages} {pages - 1}")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_watches_of_a_user(machine_clean: Make, target: str) -> None:
+    """epoll items, inotify watches and inotify descriptors are counted over all processes of a user, and given back."""
+    machine = machine_clean(ram=32 << 20, deterministic=True)
+    result = machine.run([program("watches", target)], timeout=300)
+    assert (result.exit, result.stderr) == (0, b""), result.stdout
+    assert result.stdout.count(b"ok ") == 12
+    assert not machine.kernel.vfs.ucounts
+    shown = machine.run(["sh", "-c", "cat /proc/sys/fs/epoll/max_user_watches /proc/sys/fs/inotify/max_user_watches"])
+    frames = machine.kernel.mem.total_frames()
+    assert shown.stdout == b"%d\n8192\n" % ((frames // 25 << 12) // 184)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from errno import EAGAIN, EMFILE, ENOMEM, ENOSPC
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,34 @@ def test_memory_is_bounded(tmp_path: Path, kind: str) -> None:
     if child.returncode == 137:
         assert b"the machine needed more than 256 MiB of this computer; see --max-memory" in said
     assert int((tmp_path / "most").read_text()) < (450 << 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "most", "why"),
+    [
+        ("vmas", 65530, ENOMEM),  # vm.max_map_count
+        ("files", 4000, ENOSPC),  # inodes: half the pages of RAM
+        ("root_files", 4000, ENOSPC),
+        ("links", 4000, ENOSPC),
+        ("symlinks", 4000, ENOSPC),
+        ("directories", 4000, ENOSPC),
+        ("data", 256, ENOSPC),  # 64 KiB each: half of RAM
+        ("epoll_items", 8000, ENOSPC),  # fs.epoll.max_user_watches
+        ("timers", 4096, EAGAIN),  # RLIMIT_SIGPENDING
+        ("signals", 4096, EAGAIN),
+        ("segments", 4096, ENOSPC),  # shmmni
+        ("queues", 10, EMFILE),  # RLIMIT_MSGQUEUE
+        ("pseudo_terminals", 4096, ENOSPC),
+        ("processes", 300, EAGAIN),  # threads-max
+    ],
+)
+def test_each_has_its_own_bound(kind: str, most: int, why: int) -> None:
+    """That of Linux, with its errno, long before the host's memory matters."""
+    done = nopage("--ram", "32M", program("hoard"), kind)
+    assert done.returncode == 128 + 15, done
+    found = re.search(rb"^%s: (\d+), errno (\d+)$" % kind.encode(), done.stdout, re.MULTILINE)
+    assert found and int(found[2]) == why, done.stdout
+    assert most // 10 <= int(found[1]) <= most
 
 
 @pytest.mark.parametrize("kind", ["large_read", "large_write", "large_calls"])

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.kernel.abi.errno import EEXIST, EINVAL, ELOOP, ENOENT, Errno
+from machine.kernel.abi.errno import EEXIST, EINVAL, ELOOP, ENOENT, ENOSPC, Errno
 from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
 from machine.kernel.fs.file import O_RDWR, file, inode
 from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLRDNORM, poll_table, vfs_poll
+from machine.kernel.ucount import EPOLL_WATCHES, dec_ucount, epoll_max_user_watches, inc_ucount
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -27,9 +28,11 @@ EP_MAX_NESTS = 4
 class epitem:
     """One watched descriptor: bits of `events`, and `data`, which is the program's own."""
 
-    __slots__ = ("data", "events", "fd", "filp", "last", "wakeups")
+    __slots__ = ("data", "events", "fd", "filp", "last", "uid", "wakeups")
 
-    def __init__(self, fd: int, filp: file, events: int, data: int) -> None:
+    def __init__(self, fd: int, filp: file, events: int, data: int, uid: int) -> None:
+        self.uid = uid
+        """The user whom it is counted for."""
         self.fd = fd
         self.filp = filp
         self.events = events | POLLERR | POLLHUP
@@ -52,24 +55,25 @@ class eventpoll:
         """Woken when the set itself changes."""
 
     def control(self, operation: int, fd: int, filp: file, events: int, data: int) -> None:
-        """epoll_ctl: EEXIST, ENOENT, EINVAL."""
+        """epoll_ctl: EEXIST, ENOENT, EINVAL; ENOSPC when the user has /proc/sys/fs/epoll/max_user_watches."""
         self.forget_closed()
         key = fd, filp
         item = self.items.get(key)
         if operation == EPOLL_CTL_ADD:
             if item is not None:
                 raise Errno(EEXIST)
-            self.items[key] = epitem(fd, filp, events, data)
+            uid = inc_ucount(self.kernel, EPOLL_WATCHES, epoll_max_user_watches(self.kernel), ENOSPC)
+            self.items[key] = epitem(fd, filp, events, data, uid)
         elif operation == EPOLL_CTL_DEL:
             if item is None:
                 raise Errno(ENOENT)
-            del self.items[key]
+            self._drop(key)
         elif operation == EPOLL_CTL_MOD:
             if item is None:
                 raise Errno(ENOENT)
             if (item.events | events) & EPOLLEXCLUSIVE:
                 raise Errno(EINVAL)
-            self.items[key] = epitem(fd, filp, events, data)
+            self.items[key] = epitem(fd, filp, events, data, item.uid)
         else:
             raise Errno(EINVAL)
         self.wait.wake()
@@ -77,7 +81,15 @@ class eventpoll:
     def forget_closed(self) -> None:
         """A file whose last descriptor is closed leaves every set by itself."""
         for key in [key for key, item in self.items.items() if item.filp.f_count <= 0]:
-            del self.items[key]
+            self._drop(key)
+
+    def clear(self) -> None:
+        """The set is closed."""
+        for key in list(self.items):
+            self._drop(key)
+
+    def _drop(self, key: tuple[int, file]) -> None:
+        dec_ucount(self.kernel, EPOLL_WATCHES, self.items.pop(key).uid)
 
     def ready(self, limit: int, queues: Optional[dict[WaitQueue, None]], consume: bool = True) -> list[tuple[int, int]]:
         """Up to `limit` (events, data) that can be reported now; `queues` collects what to sleep on."""
@@ -137,7 +149,7 @@ class EpollOperations(StreamOperations):
         return POLLIN | POLLRDNORM if found else 0
 
     def release(self, node: inode, filp: file) -> int:
-        filp.private_data.items.clear()
+        filp.private_data.clear()
         return 0
 
 

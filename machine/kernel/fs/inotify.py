@@ -10,11 +10,19 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
-from machine.kernel.abi.errno import EAGAIN, EEXIST, EINVAL, ENOSPC, ENOTTY, Errno
+from machine.kernel.abi.errno import EAGAIN, EEXIST, EINVAL, EMFILE, ENOSPC, ENOTTY, Errno
 from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
 from machine.kernel.fs.file import O_NONBLOCK, O_RDONLY, file, inode
 from machine.kernel.fs.fsnotify import IN_ALL_EVENTS, IN_DELETE_SELF, IN_IGNORED, IN_ISDIR, IN_MOVE_SELF, IN_Q_OVERFLOW
 from machine.kernel.fs.poll import POLLIN, POLLRDNORM, poll_table
+from machine.kernel.ucount import (
+    INOTIFY_INSTANCES,
+    INOTIFY_WATCHES,
+    MAX_USER_INSTANCES,
+    dec_ucount,
+    inc_ucount,
+    inotify_max_user_watches,
+)
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 
 IN_MASK_CREATE, IN_MASK_ADD = 0x10000000, 0x20000000
 ALL_INOTIFY_BITS = 0xF700EFFF
-MAX_QUEUED_EVENTS, MAX_USER_WATCHES, MAX_USER_INSTANCES = 16384, 65536, 128
+MAX_QUEUED_EVENTS = 16384
 FIONREAD = 0x541B
 _EVENT = struct.Struct("<iIII")
 
@@ -54,9 +62,12 @@ class Watch:
 
 
 class Group:
-    """An inotify descriptor: watches, and events that wait to be read."""
+    """An inotify descriptor: watches, and events that wait to be read.  EMFILE when its user has too many."""
 
     def __init__(self, kernel: Kernel) -> None:
+        self.uid = inc_ucount(kernel, INOTIFY_INSTANCES, MAX_USER_INSTANCES, EMFILE)
+        self.watch_uids: dict[int, int] = {}
+        """Watch descriptor -> the user whom it is counted for."""
         self.kernel = kernel
         self.watches: dict[int, Watch] = {}
         self.events: deque[Event] = deque()
@@ -90,9 +101,9 @@ class Group:
             kept = old.mask if mask & IN_MASK_ADD else 0
             old.mask = kept | mask & ~(IN_MASK_ADD | IN_MASK_CREATE)
             return old.wd
-        if len(self.watches) >= MAX_USER_WATCHES:
-            raise Errno(ENOSPC)
+        uid = inc_ucount(self.kernel, INOTIFY_WATCHES, inotify_max_user_watches(self.kernel), ENOSPC)
         self._last_wd += 1
+        self.watch_uids[self._last_wd] = uid
         watch = Watch(self, node, self._last_wd, mask & ~(IN_MASK_ADD | IN_MASK_CREATE))
         self.watches[watch.wd] = watch
         if marks is None:
@@ -106,6 +117,7 @@ class Group:
         if self.watches.pop(watch.wd, None) is None:
             return
         self.kernel.fsnotify_watches -= 1
+        dec_ucount(self.kernel, INOTIFY_WATCHES, self.watch_uids.pop(watch.wd))
         marks = watch.node.i_fsnotify_marks
         del marks[self]
         if not marks:
@@ -171,6 +183,7 @@ class InotifyOperations(StreamOperations):
         for watch in list(group.watches.values()):
             group.remove(watch)
         group.events.clear()
+        dec_ucount(group.kernel, INOTIFY_INSTANCES, group.uid)
         return 0
 
 
@@ -179,6 +192,7 @@ inotify_operations = InotifyOperations(open=no_open)
 
 def inotify_file(kernel: Kernel, nonblock: bool) -> file:
     """A new inotify descriptor, opened."""
+    group = Group(kernel)
     filp = anon_file(kernel, "inotify", inotify_operations, O_RDONLY | (O_NONBLOCK if nonblock else 0))
-    filp.private_data = Group(kernel)
+    filp.private_data = group
     return filp

@@ -15,6 +15,7 @@ from machine.kernel.fs.proc import Entry, Text
 from machine.kernel.fs.proc_sysctl_fixed import FIXED
 from machine.kernel.ipc import msg, sem, shm
 from machine.kernel.sysctl import DEFAULTS, RANGES
+from machine.kernel.ucount import epoll_max_user_watches, inotify_max_user_watches
 
 if TYPE_CHECKING:
     from machine.kernel.fs.file import file
@@ -130,6 +131,8 @@ def _drop_caches(kernel: Kernel, data: bytes) -> None:
 SYSCTLS: dict[str, Entry] = {
     **{f"sys/{name}": Entry(0o444, _constant(text)) for name, text in FIXED.items()},
     "sys/fs/file-nr": Entry(0o444, _file_nr),
+    "sys/fs/epoll/max_user_watches": Entry(0o444, lambda kernel: f"{epoll_max_user_watches(kernel)}\n"),
+    "sys/fs/inotify/max_user_watches": Entry(0o444, lambda kernel: f"{inotify_max_user_watches(kernel)}\n"),
     "sys/kernel/tainted": Entry(0o444, _tainted),
     "sys/vm/drop_caches": Entry(0o200, _constant("0"), _drop_caches),
     **{f"sys/{name}": _setting(name) for name in DEFAULTS},

@@ -93,6 +93,8 @@ class Vfs:
         """/dev, once it is mounted."""
         self.shmem: Optional[memory_super] = None
         """Where unnamed shared memory and memfds live."""
+        self.ucounts: dict[tuple[str, int], int] = {}
+        """(what, user) -> how many there are (ucount.py)."""
         self._next_dev = 24
 
     def new_dev(self) -> int:
