@@ -54,6 +54,7 @@ INJECTED = "injected"
 
 _MASK64 = 0xFFFF_FFFF_FFFF_FFFF
 _MASK32 = 0xFFFF_FFFF
+_LEAST_RESTART, _MOST_RESTART = -ERESTART_RESTARTBLOCK & _MASK32, -ERESTARTSYS & _MASK32
 
 TRAPS = {
     DIVIDE_ERROR: (SIGFPE, FPE_INTDIV),
@@ -98,7 +99,9 @@ class Entry:
             self.cpu.stop()
             return
         kernel.fault_count += 1
-        vma = task.mm.find_vma(address)
+        vma = task.mm.mmap_cache
+        if vma is None or not vma.vm_start <= address < vma.vm_end:
+            vma = task.mm.find_vma(address)
         ops = None if vma is None else vma.vm_ops
         at_once = ops is None or (ops.owner is None and ops.userfault is None)
         if self.events.fault is not None:
@@ -302,14 +305,21 @@ class Entry:
 
     def return_to_user(self, task: Task) -> None:
         """On the kernel stack, before user code goes on: deliver signals, restart calls."""
-        if not task.sigpending and task.orig_ax < 0:  # a page fault, mostly
+        debugger, result = self.kernel.debugger, self.cpu.regs[RAX]
+        if not task.sigpending and debugger is None:
+            if task.orig_ax < 0:  # a page fault, mostly
+                return
+            if not _LEAST_RESTART <= result & _MASK32 <= _MOST_RESTART:  # whatever the ABI, no ERESTART...
+                if task not in self.kernel.mmio.steps:
+                    task.orig_ax = -1
+                return
+        elif not task.sigpending and task.orig_ax < 0:
             return
         if task in self.kernel.mmio.steps:  # one instruction on a device's registers first
             return
-        debugger = self.kernel.debugger
         if debugger is not None:
             debugger.returning(task)
-        result = self.cpu.regs[RAX]
+            result = self.cpu.regs[RAX]
         restarts = task.orig_ax >= 0 and ERESTARTSYS <= -_signed(result, task.abi.bits) <= ERESTART_RESTARTBLOCK
         if task.sigpending or restarts:
             self._signals(task)

@@ -121,7 +121,7 @@ def virt_to_page(address: int) -> Page:
     """
     mem = current_kernel().mem
     pfn = (address - PAGE_OFFSET) >> PAGE_SHIFT
-    if not mem.pfn_valid(pfn):
+    if not 0 <= pfn < mem.low_pfn and not mem.pfn_valid(pfn):
         BUG_report(f"virt_to_page({address:#x}): {_foreign(address)}")
         return Page(mem, 0)
     return Page(mem, pfn)

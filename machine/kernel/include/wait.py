@@ -266,7 +266,8 @@ def down_trylock(sem: semaphore) -> int:
 def up(sem: semaphore) -> None:
     """Give the semaphore back and wake one sleeper."""
     sem.count += 1
-    sem._wait.wake(1)
+    if sem._wait.sleepers:
+        sem._wait.wake(1)
 
 
 __all__ = [

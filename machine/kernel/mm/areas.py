@@ -88,17 +88,23 @@ class AreaList:
 
     def within(self, start: int, end: int) -> list[vm_area_struct]:
         """The areas that overlap [start, end), in order."""
-        found: list[vm_area_struct] = []
-        i = max(bisect_right(self._firsts, start) - 1, 0)
-        while i < len(self._blocks) and self._firsts[i] < end:
-            block = self._blocks[i]
-            j = max(bisect_right(block.starts, start) - 1, 0)
-            for vma in block.areas[j:]:
-                if vma.vm_start >= end:
-                    return found
-                if vma.vm_end > start:
-                    found.append(vma)
+        blocks = self._blocks
+        i = bisect_right(self._firsts, start) - 1
+        if i < 0:
+            if not blocks:
+                return []
+            i = 0
+        block = blocks[i]
+        first = bisect_right(block.starts, start) - 1
+        if first < 0 or block.areas[first].vm_end <= start:
+            first += 1
+        last = bisect_left(block.starts, end, first)
+        found = block.areas[first:last]
+        while last == len(block.areas) and i + 1 < len(blocks):
             i += 1
+            block = blocks[i]
+            last = bisect_left(block.starts, end)
+            found += block.areas[:last]
         return found
 
     def insert(self, vma: vm_area_struct) -> None:

@@ -60,14 +60,17 @@ def do_page_fault(kernel: Kernel, task: Task, address: int, error_code: int) -> 
     if address >= mm.task_size:
         bad_area(kernel, task, SEGV_MAPERR, address, error_code | (PF_PRESENT if address >= 1 << 47 else 0))
         return
-    vma = mm.find_vma(address)
-    if vma is None or (vma.vm_start > address and not expand_stack(mm, vma, address)):
-        bad_area(kernel, task, SEGV_MAPERR, address, error_code)
-        return
+    vma = mm.mmap_cache
+    if vma is None or not vma.vm_start <= address < vma.vm_end:
+        vma = mm.find_vma(address)
+        if vma is None or (vma.vm_start > address and not expand_stack(mm, vma, address)):
+            bad_area(kernel, task, SEGV_MAPERR, address, error_code)
+            return
     if access_error(vma, error_code):
         bad_area(kernel, task, SEGV_ACCERR, address, error_code)
         return
-    pte = mm.tables.get(address)
+    leaf = mm.tables.leaves.get(address >> 21)
+    pte = 0 if leaf is None else mm.ram.words[leaf + (address >> PAGE_SHIFT & 511)]
     if pte & DEVICE and not pte & P:
         kernel.fault_answer = "device registers"
         if not kernel.mmio.access(task, vma, address, error_code, (pte & PTE_PFN) | (address & (PAGE_SIZE - 1))):
@@ -157,7 +160,8 @@ def handle_mm_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: boo
     kernel = mm.kernel
     page = address & ~(PAGE_SIZE - 1)
     try:
-        index = mm.tables.leaf(address)
+        leaf = mm.tables.leaves.get(address >> 21)
+        index = mm.tables.leaf(address) if leaf is None else leaf + (address >> PAGE_SHIFT & 511)
         pte = mm.ram.words[index]
         if not pte:
             ops = vma.vm_ops

@@ -42,7 +42,8 @@ def account(mm: mm_struct, vma: vm_area_struct, sign: int) -> None:
         mm.exec_vm += pages
     if flags & VM_LOCKED:
         mm.locked_vm += pages
-    mm.hiwater_vm = max(mm.hiwater_vm, mm.total_vm)
+    if mm.total_vm > mm.hiwater_vm:
+        mm.hiwater_vm = mm.total_vm
 
 
 def enough_memory(mm: mm_struct, pages: int) -> bool:

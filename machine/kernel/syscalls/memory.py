@@ -6,13 +6,22 @@ from typing import TYPE_CHECKING
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
-from machine.kernel.abi.mman import MAP_ANONYMOUS, MAP_HUGE_SHIFT, MAP_HUGETLB, MLOCK_ONFAULT
+from machine.kernel.abi.mman import (
+    MAP_ANONYMOUS,
+    MAP_HUGE_SHIFT,
+    MAP_HUGETLB,
+    MAP_NORESERVE,
+    MAP_PRIVATE,
+    MAP_STACK,
+    MLOCK_ONFAULT,
+)
 from machine.kernel.mm.brk import do_brk
 from machine.kernel.mm.madvise import do_madvise, do_mincore, do_mlock, do_mlockall, do_msync, do_munlockall
 from machine.kernel.mm.mmap import do_mmap
 from machine.kernel.mm.mprotect import do_mprotect
 from machine.kernel.mm.mremap import do_mremap
 from machine.kernel.mm.munmap import do_munmap
+from machine.kernel.mm.vma import VM_LOCKED
 from machine.kernel.syscalls.table import syscall
 
 if TYPE_CHECKING:
@@ -41,14 +50,47 @@ def _told(task: Task, result: int) -> int:
     return result
 
 
-@syscall("mmap", "addr size flags:PROT_ flags:MAP_ fd ulong:x", abi="x86_64", result="hex")
+_AT_ONCE = MAP_PRIVATE | MAP_ANONYMOUS
+"""Flags of an mmap, beside MAP_NORESERVE and MAP_STACK, that asks nobody."""
+
+
+def _plain(task: Task, start: int, length: int) -> bool:
+    """Whether what is mapped at [start, start + length) has no file, no driver and no lock: nothing of it can sleep."""
+    mm = task.mm
+    if not 0 < length <= mm.task_size or mm.def_flags & VM_LOCKED:
+        return False
+    for vma in mm.areas.within(start, start + length):
+        if vma.vm_ops is not None or vma.vm_file is not None or vma.vm_flags & VM_LOCKED:
+            return False
+    return True
+
+
+def _mmap_at_once(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int | None:
+    """Anonymous memory where there is room for it."""
+    if flags & ~(MAP_NORESERVE | MAP_STACK) != _AT_ONCE or offset or task.mm.def_flags & VM_LOCKED:
+        return None
+    return do_mmap(task.mm, None, addr, length, prot, flags, 0)
+
+
+def _munmap_at_once(task: Task, addr: int, length: int) -> int | None:
+    if not _plain(task, addr, length):
+        return None
+    do_munmap(task.mm, addr, length)
+    return 0
+
+
+def _mprotect_at_once(task: Task, addr: int, length: int, prot: int) -> int | None:
+    return do_mprotect(task.mm, addr, length, prot) if _plain(task, addr, length) else None
+
+
+@syscall("mmap", "addr size flags:PROT_ flags:MAP_ fd ulong:x", abi="x86_64", result="hex", at_once=_mmap_at_once)
 def sys_mmap(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
     if offset & (PAGE_SIZE - 1):
         raise Errno(EINVAL)
     return _mmap_pgoff(task, addr, length, prot, flags, fd, offset >> PAGE_SHIFT)
 
 
-@syscall("mmap2", "addr size flags:PROT_ flags:MAP_ fd ulong:pgoff", abi="i386", result="hex")
+@syscall("mmap2", "addr size flags:PROT_ flags:MAP_ fd ulong:pgoff", abi="i386", result="hex", at_once=_mmap_at_once)
 def sys_mmap2(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, pgoff: int) -> int:
     return _mmap_pgoff(task, addr, length, prot, flags, fd, pgoff)
 
@@ -63,13 +105,13 @@ def old_mmap(task: Task, block: int) -> int:
     return _mmap_pgoff(task, words[0], words[1], words[2], words[3], fd, words[5] >> PAGE_SHIFT)
 
 
-@syscall("munmap", "addr size")
+@syscall("munmap", "addr size", at_once=_munmap_at_once)
 def sys_munmap(task: Task, addr: int, length: int) -> int:
     do_munmap(task.mm, addr, length)
     return _told(task, 0)
 
 
-@syscall("mprotect", "addr size flags:PROT_")
+@syscall("mprotect", "addr size flags:PROT_", at_once=_mprotect_at_once)
 def sys_mprotect(task: Task, addr: int, length: int, prot: int) -> int:
     return do_mprotect(task.mm, addr, length, prot)
 

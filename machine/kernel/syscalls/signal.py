@@ -36,7 +36,7 @@ from machine.kernel.syscalls.table import syscall
 from machine.kernel.task.altstack import do_sigaltstack, sas_ss_flags
 from machine.kernel.task.deliver import dequeue_signal
 from machine.kernel.task.sigframe32 import rt_sigreturn32, sigreturn32
-from machine.kernel.task.sigframe64 import rt_sigreturn64
+from machine.kernel.task.sigframe64 import frame_is_there, rt_sigreturn64
 from machine.kernel.task.sighand import k_sigaction
 from machine.kernel.task.siginfo import siginfo
 from machine.kernel.task.signal import recalc_sigpending, set_current_blocked
@@ -122,7 +122,15 @@ def _change_mask(task: Task, how: int, bits: int) -> None:
     set_current_blocked(task, mask)
 
 
-@syscall("rt_sigprocmask", "int:SIG_ ptr:sigset ptr:sigset> size")
+def _rt_sigprocmask_at_once(task: Task, how: int, nset: int, oset: int, size: int) -> int | None:
+    """The masks are in memory that can be reached without a page fault."""
+    mm = task.mm
+    if (nset and mm.take_at_once(nset, SIGSET_SIZE) is None) or (oset and mm.room_at_once(oset, SIGSET_SIZE) == -1):
+        return None
+    return sys_rt_sigprocmask(task, how, nset, oset, size)
+
+
+@syscall("rt_sigprocmask", "int:SIG_ ptr:sigset ptr:sigset> size", at_once=_rt_sigprocmask_at_once)
 def sys_rt_sigprocmask(task: Task, how: int, nset: int, oset: int, size: int) -> int:
     """Examine and change the blocked signals."""
     _check_size(size)
@@ -295,7 +303,14 @@ def sys_sigaltstack(task: Task, uss: int, uoss: int) -> int:
     return 0
 
 
-@syscall("rt_sigreturn", "", result="hex")
+def _sigreturn_at_once(task: Task) -> int | None:
+    """A frame that can be read without a page fault, of a 64-bit program."""
+    if task.abi.bits != 64 or not frame_is_there(task):
+        return None
+    return rt_sigreturn64(task.kernel, task)
+
+
+@syscall("rt_sigreturn", "", result="hex", at_once=_sigreturn_at_once)
 def sys_rt_sigreturn(task: Task) -> int:
     """Return from a handler: everything as the frame says."""
     back = rt_sigreturn64 if task.abi.bits == 64 else rt_sigreturn32

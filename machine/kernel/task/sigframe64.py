@@ -36,6 +36,8 @@ UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS = 1, 2, 4
 _UCONTEXT = struct.Struct("<QQ QI4xQ 18Q 4H 4Q Q64x Q")
 """uc_flags, uc_link, uc_stack, sigcontext_64, sigmask."""
 _ORDER = (R8, R8 + 1, R8 + 2, R8 + 3, R8 + 4, R8 + 5, R8 + 6, R8 + 7, RDI, RSI, RBP, RBX, RDX, RAX, RCX, RSP, RIP)
+_FPSTATE_AT = 40 + 23 * 8
+"""Of `struct ucontext`: where sigcontext_64 has the address of the FP state."""
 _UC_AT = 8
 _INFO_AT = _UC_AT + _UCONTEXT.size
 FRAME_SIZE = _INFO_AT + SIGINFO_SIZE
@@ -157,6 +159,17 @@ def bad_frame(kernel: Kernel, task: task_struct) -> int:
     """The frame can't be read or makes no sense: SIGSEGV (signal_fault)."""
     force_sig(kernel, task, SIGSEGV)
     return 0
+
+
+def frame_is_there(task: task_struct) -> bool:
+    """Whether `rt_sigreturn64` finds all that it reads without a page fault."""
+    mm = task.mm
+    where = task.kernel.cpu.regs[RSP] - 8 & 0xFFFF_FFFF_FFFF_FFFF
+    raw = mm.take_at_once(where + _UC_AT, _UCONTEXT.size)
+    if raw is None:
+        return False
+    fpstate = int.from_bytes(raw[_FPSTATE_AT : _FPSTATE_AT + 8], "little")
+    return not fpstate or mm.take_at_once(fpstate, XSTATE_SIZE + 4) is not None
 
 
 def rt_sigreturn64(kernel: Kernel, task: task_struct) -> int:
