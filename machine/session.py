@@ -134,8 +134,8 @@ class Session:
             else:
                 try:
                     self.outputs[where] = Output.to_file(where, limit)
-                except OSError as error:
-                    raise ConfigError(f"{where}: {error.strerror}") from None
+                except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+                    raise ConfigError(f"{where}: {getattr(error, 'strerror', error)}") from None
         found: Output = self.outputs[where]
         return found
 
@@ -143,8 +143,8 @@ class Session:
         try:
             self.outputs[path] = LimitedFile(path, self.chosen.max_trace or MAX_TRACE)
             return cast(BinaryIO, self.outputs[path])
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: {getattr(error, 'strerror', error)}") from None
 
     def _watch(self, machine: Machine) -> None:
         from machine.observe.fatal import FatalSignals

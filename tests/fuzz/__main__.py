@@ -12,8 +12,8 @@ import faulthandler
 import sys
 from collections.abc import Iterator
 
-from tests.fuzz.findings import campaign
-from tests.fuzz.kinds import KINDS
+from tests.fuzz.findings import GROWTH, campaign
+from tests.fuzz.kinds import KINDS, MAY_GROW
 
 HANG = 300
 """Seconds after which one seed is a hang that even the machine's own timeout does not end."""
@@ -43,6 +43,7 @@ def main() -> int:
     for kind in kinds:
         found = campaign(
             KINDS[kind], chosen.seed, seconds=seconds, cases=chosen.cases, seeds=chosen.seeds, guard=_watched,
+            growth=MAY_GROW.get(kind, GROWTH),
             say=lambda text, kind=kind: print(f"{kind}: {text}", flush=True),  # type: ignore[misc]
         )  # fmt: skip
         print(f"{kind}: {found}", flush=True)

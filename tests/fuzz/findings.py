@@ -50,11 +50,13 @@ def campaign(
     seconds: float = 0,
     cases: int = 0,
     seeds: int = 0,
+    growth: int = GROWTH,
     say: Callable[[str], None] = lambda text: None,
     guard: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Findings:
     """Seeds from `first` on until `seconds` are over, so many `cases` were made and so many `seeds` run: all that is
-    given.  `say` gets each problem at once; `guard` is around each seed.  Memory that grows is a problem too."""
+    given.  `say` gets each problem at once; `guard` is around each seed.  Memory that grows by more than `growth` bytes
+    is a problem too."""
     total = Findings()
     started = time.monotonic()
     sizes: list[tuple[int, int]] = []
@@ -75,7 +77,7 @@ def campaign(
             break
     warm, size = sizes[-2] if len(sizes) > 1 else sizes[0] if sizes else (0, 0)
     total.grown = resident() - size if warm else 0
-    if total.grown > GROWTH:
+    if total.grown > growth:
         total.problems.append(f"{total.grown >> 20} MiB more after {total.seeds} seeds than after {warm}")
         say(total.problems[-1])
     return total

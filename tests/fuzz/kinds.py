@@ -28,3 +28,5 @@ KINDS: dict[str, Callable[[int], Findings]] = {
     "devices": partial(fuzz_devices, what="devices"),
     "ioctl": partial(fuzz_devices, what="ioctl"),
 }
+MAY_GROW = {"options": 1 << 40}
+"""Bytes that a kind may keep: a command line is one for its process, whose end frees what it has."""
