@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from machine.kernel.abi.errno import EINVAL, ESRCH, Errno
+from machine.kernel.abi.errno import EINVAL, ENOTTY, ESRCH, Errno
 from machine.kernel.abi.signal import NSIG, POLL_IN, SIGIO, SIGURG
+from machine.kernel.fs.file import FASYNC
 from machine.kernel.task.siginfo import siginfo
 from machine.kernel.task.signal import send_signal
 
@@ -121,6 +122,18 @@ def set_fasync(filp: file, fd: int, on: bool) -> int:
         return 0
     result = call_driver(current_kernel(), filp.f_op.owner, "fasync", method, fd, filp, int(on))
     return min(0, driver_result(filp, "fasync", result))
+
+
+def ioctl_fioasync(filp: file, fd: int, on: bool) -> int:
+    """FIOASYNC: O_ASYNC on or off; ENOTTY for a file that has no signals to send (fs/ioctl.c: ioctl_fioasync)."""
+    if bool(filp.f_flags & FASYNC) == on:
+        return 0
+    if filp.f_op.fasync is None:
+        return -ENOTTY
+    refused = set_fasync(filp, fd, on)
+    if not refused:
+        filp.f_flags ^= FASYNC
+    return refused
 
 
 def fasync_helper(fd: int, filp: file, on: int, entries: list[Any]) -> int:

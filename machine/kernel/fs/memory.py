@@ -224,6 +224,12 @@ class memory_file(memory_inode):
         """The data are about to change."""
         self.prepare_change()
 
+    def file_update_time(self) -> None:
+        """First store to a page of a shared mapping: mtime and ctime (mm/memory.c: fault_dirty_shared_page)."""
+        if not self.i_mapping.write_through:  # the host's own times change when the page is written there
+            self.prepare_write()
+            self.modified()
+
     def truncate(self, length: int) -> None:
         check_seals(self, length)
         if length < self.i_size and getattr(self, "seals", 0) & F_SEAL_SHRINK:

@@ -17,13 +17,7 @@ from machine.kernel.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGB
 from machine.kernel.answers import nonsense, place
 from machine.kernel.mm.ahead import fault_ahead
 from machine.kernel.mm.borrow import BORROWED
-from machine.kernel.mm.do_fault import (
-    FAULT_FLAG_INSTRUCTION,
-    FAULT_FLAG_USER,
-    bad_page_of,
-    do_fault,
-    write_shared,
-)  # fmt: skip
+from machine.kernel.mm.do_fault import FAULT_FLAG_INSTRUCTION, FAULT_FLAG_USER, bad_page_of, do_fault, write_shared
 from machine.kernel.mm.do_fault import SIGSEGV as FAULT_SIGSEGV
 from machine.kernel.mm.fault_around import fault_around
 from machine.kernel.mm.filemap import generic_file_vm_ops
@@ -254,6 +248,8 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
         entry = pfn << PAGE_SHIFT | vma.vm_page_prot | A
         if write:
             entry |= D
+            if ops is generic_file_vm_ops:
+                vma.vm_file.f_inode.file_update_time()  # type: ignore[union-attr]
         if not mem.flags[pfn] & PG_reserved:
             if mem.owner_of(pfn) == "anonymous":  # a window on physical memory shows a page of some process
                 mm.rss_anon += 1

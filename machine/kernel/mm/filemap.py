@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 from machine.hardware.paging import D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import ENOEXEC, ENOMEM, EPERM, Errno
-from machine.kernel.fs.file import Ptr, file, inode, vm_operations_struct
+from machine.kernel.fs.file import O_NOATIME, Ptr, file, inode, vm_operations_struct
 from machine.kernel.mm.page import (
     GFP_HIGHUSER,
     GFP_ZERO,
@@ -24,7 +24,7 @@ from machine.kernel.mm.page import (
     Page,
     PG_dirty,
     PG_exec,
-)
+)  # fmt: skip
 from machine.kernel.mm.vma import VM_MAYWRITE, VM_SHARED, VM_WRITE, vm_area_struct
 
 if TYPE_CHECKING:
@@ -383,7 +383,7 @@ generic_file_vm_ops = vm_operations_struct(nopage=filemap_nopage)
 
 def generic_file_mmap(filp: file, vma: vm_area_struct) -> int:
     """The `mmap` method of every regular file.  EPERM where a seal forbids a writable shared mapping."""
-    node = filp.f_inode
+    node: Any = filp.f_inode
     if node.i_mapping is None:
         return -ENOEXEC
     seals = getattr(node, "seals", 0)
@@ -391,5 +391,7 @@ def generic_file_mmap(filp: file, vma: vm_area_struct) -> int:
         if vma.vm_flags & VM_WRITE:
             return -EPERM
         vma.vm_flags &= ~VM_MAYWRITE
+    if not filp.f_flags & O_NOATIME:
+        node.touch_atime()
     vma.vm_ops = generic_file_vm_ops
     return 0

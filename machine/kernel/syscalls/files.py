@@ -346,6 +346,10 @@ def sys_ioctl(task: Task, fd: int, cmd: int, arg: int) -> int:
         on = task.mm.get_u32(arg)
         filp.f_flags = filp.f_flags | 0o4000 if on else filp.f_flags & ~0o4000
         return 0
+    if cmd == FIOASYNC:
+        from machine.kernel.fs.fasync import ioctl_fioasync
+
+        return ioctl_fioasync(filp, fd, task.mm.get_u32(arg) != 0)
     node = filp.f_inode
     if cmd == FICLONE and node.i_mode & S_IFMT == S_IFREG:  # cp asks first (fs/ioctl.c: ioctl_file_clone)
         other = task.files.fget(arg & 0xFFFF_FFFF).f_inode.i_sb is not node.i_sb

@@ -1,6 +1,7 @@
 /* SIGIO of a pipe: F_SETOWN, F_SETOWN_EX, F_SETSIG, O_ASYNC. */
 #include "check.h"
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -97,7 +98,18 @@ int main(void)
 	EQUAL("the end is closed", taken(), SIGRTMIN + 3);
 	CHECK("as input", info.si_code == POLL_IN);
 
+	fcntl(ends[0], F_SETFL, 0);
+	file = 1;
+	EQUAL("FIOASYNC", ioctl(ends[0], FIOASYNC, &file), 0);
+	EQUAL("flag on", fcntl(ends[0], F_GETFL) & O_ASYNC, O_ASYNC);
+	file = 0;
+	EQUAL("FIOASYNC off", ioctl(ends[0], FIOASYNC, &file), 0);
+	EQUAL("flag off", fcntl(ends[0], F_GETFL) & O_ASYNC, 0);
+	ERRNO("FIOASYNC, bad address", ioctl(ends[0], FIOASYNC, (void *)8), EFAULT);
+
 	file = temporary_file(1);
+	status = 1;
+	ERRNO("FIOASYNC of a file without signals", ioctl(file, FIOASYNC, &status), ENOTTY);
 	EQUAL("a plain file has an owner", fcntl(file, F_SETOWN, getpid()), 0);
 	EQUAL("and it is told", syscall(SYS_fcntl, file, F_GETOWN), getpid());
 	return done();
