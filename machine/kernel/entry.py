@@ -82,6 +82,7 @@ class Entry:
         self.tamper_fault: Optional[Callable[[Task, int, int], bool]] = None
         """True where a page fault is to end in SIGBUS: task, address, error code.  Asked only while somebody listens to
         faults."""
+        self._dispatch = self._unfiltered
         self._table64 = SyscallTable("x86_64")
         self._table32 = SyscallTable("i386")
         self.cpu.on_page_fault = self.page_fault
@@ -144,7 +145,21 @@ class Entry:
             return
         self._dispatch(task, self._table64)
 
-    def _dispatch(self, task: Task, table: SyscallTable) -> None:
+    def filter_system_calls(self) -> None:
+        """A task has asked for seccomp: from now on each call looks whether its task has."""
+        self._dispatch = self._filtered
+
+    def _filtered(self, task: Task, table: SyscallTable) -> None:
+        """All calls of a task with seccomp are made on its kernel stack: it may end there."""
+        if task.seccomp is None:
+            self._unfiltered(task, table)
+            return
+        number = self.cpu.regs[RAX] & _MASK32
+        self.kernel.syscall_count += 1
+        self.clock.advance()
+        self.sched.enter(self._slow_syscall, task, table[number], number, table)
+
+    def _unfiltered(self, task: Task, table: SyscallTable) -> None:
         regs = self.cpu.regs
         number = regs[RAX] & _MASK32
         self.kernel.syscall_count += 1
@@ -184,6 +199,13 @@ class Entry:
                 return
             number = task.orig_ax & _MASK32
             row = table[number]
+        refused = None
+        if task.seccomp is not None:
+            from machine.kernel.task.seccomp import secure_computing
+
+            refused = secure_computing(self.kernel, task, table.abi)
+            number = task.orig_ax & _MASK32
+            row = table[number]
         name = row.name if row is not None else table.name(number) or f"syscall_{number:#x}"
         task.syscall = name
         events = self.events
@@ -191,7 +213,9 @@ class Entry:
         if events.syscall_enter is not None or events.syscall_exit is not None:
             entered = self._enter_event(task, name, number, table.abi)
         tampered = ""
-        if self.tamper is not None:
+        if refused is not None:
+            result = refused
+        elif self.tamper is not None:
             result, tampered = self.tamper(task, name, row)
         elif row is None:
             result = self.make_call(task, name, row)
@@ -217,7 +241,7 @@ class Entry:
         emulate = task.ptrace.emulate
         report_syscall(self.kernel, task, PTRACE_EVENTMSG_SYSCALL_ENTRY)
         if emulate or task.orig_ax < 0 or fatal_signal_pending(task):
-            if not emulate and task.ptrace is not None:
+            if task.ptrace is not None and not (emulate and task.ptrace.emulate):
                 self._report_exit(task)
             return False
         return True

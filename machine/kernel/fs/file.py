@@ -35,6 +35,8 @@ O_NOATIME, O_CLOEXEC, O_SYNC, O_PATH, O_TMPFILE = 0o1000000, 0o2000000, 0o401000
 
 FMODE_READ, FMODE_WRITE = 1, 2
 FMODE_STREAM = 0x20_0000
+FMODE_WRITER = 0x1_0000
+"""Opened for writing by name: no program can start from the file meanwhile."""
 """It has no positions (`nonseekable_open`)."""
 
 Ptr = list[int]

@@ -193,7 +193,7 @@ def _fdsize(task: task_struct) -> int:
 
 
 def status(task: task_struct) -> Text:
-    """proc_pid_status.  NUMA, seccomp and cpuset lines are those of a machine with one processor."""
+    """proc_pid_status.  NUMA and cpuset lines are those of a machine with one processor."""
     signal, mm = task.signal, _space(task)
     umask = getattr(getattr(task, "fs", None), "umask", None)
     capabilities = 0 if task.euid else CAP_FULL_SET
@@ -203,15 +203,16 @@ def status(task: task_struct) -> Text:
         + ("" if umask is None else f"Umask:\t{umask:04o}\n")
         + f"State:\t{_state(task)[1]}\nTgid:\t{task.tgid}\nNgid:\t0\nPid:\t{task.pid}\nPPid:\t{_parent(task)}\n"
         f"TracerPid:\t{_tracer(task)}\n"
-        f"Uid:\t{task.uid}\t{task.euid}\t{task.euid}\t{task.euid}\n"
-        f"Gid:\t{task.gid}\t{task.egid}\t{task.egid}\t{task.egid}\n"
+        f"Uid:\t{task.uid}\t{task.euid}\t{task.suid}\t{task.fsuid}\n"
+        f"Gid:\t{task.gid}\t{task.egid}\t{task.sgid}\t{task.fsgid}\n"
         f"FDSize:\t{_fdsize(task)}\nGroups:\t{groups or ' '}\n"
         f"NStgid:\t{task.tgid}\nNSpid:\t{task.pid}\nNSpgid:\t{signal.pgrp}\nNSsid:\t{signal.session}\nKthread:\t0\n"
     )
     tail = (
         f"CapInh:\t{0:016x}\nCapPrm:\t{capabilities:016x}\nCapEff:\t{capabilities:016x}\n"
         f"CapBnd:\t{CAP_FULL_SET:016x}\nCapAmb:\t{0:016x}\n"
-        "NoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\n"
+        f"NoNewPrivs:\t{int(task.no_new_privs)}\nSeccomp:\t{0 if task.seccomp is None else task.seccomp.mode}\n"
+        f"Seccomp_filters:\t{0 if task.seccomp is None else len(task.seccomp.filters())}\n"
         "Speculation_Store_Bypass:\tnot vulnerable\nSpeculationIndirectBranch:\talways enabled\n"
         "Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0\n"
         f"voluntary_ctxt_switches:\t{task.nvcsw}\nnonvoluntary_ctxt_switches:\t{task.nivcsw}\n"

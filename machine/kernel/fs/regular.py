@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EFBIG, EINVAL, ENXIO, EPERM, Errno
-from machine.kernel.fs.file import FMODE_WRITE, O_NOATIME, S_IFMT, file, file_operations
+from machine.kernel.fs.file import FMODE_WRITE, FMODE_WRITER, O_NOATIME, S_IFMT, file, file_operations
 from machine.kernel.mm.filemap import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, generic_file_mmap
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ class RegularOperations(file_operations):
         node.opened()
         if filp.f_mode & FMODE_WRITE:
             node.writers = getattr(node, "writers", 0) + 1
+            filp.f_mode |= FMODE_WRITER
         return 0
 
     def release(self, node: Any, filp: file) -> int:
-        if filp.f_mode & FMODE_WRITE:
+        if filp.f_mode & FMODE_WRITER:
             node.writers -= 1
         node.closed()
         return 0

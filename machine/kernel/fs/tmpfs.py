@@ -33,7 +33,6 @@ from machine.kernel.fs.memory import (
 from machine.kernel.fs.regular import (
     d_type,
     directory_operations,
-    regular_operations,
 )
 
 if TYPE_CHECKING:
@@ -284,7 +283,7 @@ def shmem_file_setup(kernel: Kernel, name: str, size: int, flags: int = 2) -> fi
     node.i_size = size
     fullname = f"/{name} (deleted)"
     opened = open_file(Dentry(node, name, None, fullname), flags, node.i_fop, fullname)
-    regular_operations.open(node, opened)
+    node.opened()  # and no FMODE_WRITER: a memfd can be executed while it is open for writing (alloc_file_pseudo)
     return opened
 
 

@@ -13,6 +13,7 @@ from machine.kernel.mm.vma_ops import copy_vma, insert_vma, vma_open
 _FIELDS = (
     "mmap_base", "task_size", "start_code", "end_code", "start_data", "end_data", "start_brk", "brk", "start_stack",
     "arg_start", "arg_end", "env_start", "env_end", "saved_auxv", "vdso", "dumpable", "thp_disable",
+    "membarrier",
 )  # fmt: skip
 
 

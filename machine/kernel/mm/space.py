@@ -95,6 +95,8 @@ class mm_struct(UserAccess):
         self.dumpable = 1
         self.thp_disable = False
         """PR_SET_THP_DISABLE: kept and shown, there are no huge pages."""
+        self.membarrier = 0
+        """MEMBARRIER_CMD_REGISTER_* that its process has made."""
         self.closed = False
         self.empty_answers = (0, 0)
         """(address, how often in a row) of a driver's VM_FAULT_NOPAGE that left no entry (mm/do_fault.py)."""

@@ -104,6 +104,9 @@ FAMILIES = {
         "sched_rr_get_interval sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam "
         "sched_setscheduler sched_yield setpriority "
     ),
+    "seccomp": (
+        "seccomp "
+    ),
     "signal": (
         "pause restart_syscall rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend "
         "rt_sigtimedwait rt_sigtimedwait_time64 sgetmask sigaction sigaltstack signal sigpending sigprocmask "

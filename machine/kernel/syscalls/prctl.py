@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 # include/uapi/linux/prctl.h
 PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE = 1, 2, 3, 4
 PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_GET_TIMING, PR_SET_TIMING = 7, 8, 13, 14
-PR_SET_NAME, PR_GET_NAME, PR_GET_SECCOMP, PR_CAPBSET_READ, PR_CAPBSET_DROP = 15, 16, 21, 23, 24
+PR_SET_NAME, PR_GET_NAME, PR_CAPBSET_READ, PR_CAPBSET_DROP = 15, 16, 23, 24
+PR_GET_SECCOMP, PR_SET_SECCOMP = 21, 22
 PR_GET_TSC, PR_SET_TSC, PR_GET_SECUREBITS = 25, 26, 27
 PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 29, 30
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
@@ -193,6 +194,19 @@ def _cap_ambient(task: Task, what: int, capability: int, *unused: int) -> int:
     return 0
 
 
+def _set_seccomp(task: Task, mode: int, address: int, *_: int) -> int:
+    from machine.kernel.task.seccomp import (
+        SECCOMP_MODE_FILTER,
+        SECCOMP_MODE_STRICT,
+        set_mode_filter,
+        set_mode_strict,
+    )
+
+    if mode == SECCOMP_MODE_STRICT:
+        return set_mode_strict(task)
+    return set_mode_filter(task, 0, address) if mode == SECCOMP_MODE_FILTER else _invalid()
+
+
 def _invalid() -> int:
     raise Errno(EINVAL)
 
@@ -220,7 +234,8 @@ _OPTIONS: dict[int, Callable[..., int]] = {
     PR_SET_TIMING: _set_timing,
     PR_SET_NAME: _set_name,
     PR_GET_NAME: _get_name,
-    PR_GET_SECCOMP: lambda task, *_: 0,
+    PR_GET_SECCOMP: lambda task, *_: 0 if task.seccomp is None else task.seccomp.mode,
+    PR_SET_SECCOMP: _set_seccomp,
     PR_CAPBSET_READ: _capbset_read,
     PR_CAPBSET_DROP: _capbset_drop,
     PR_GET_TSC: _get_tsc,

@@ -18,7 +18,7 @@ PTRACE_TRACEME, PTRACE_ATTACH, PTRACE_SEIZE = 0, 16, 0x4206
 
 @syscall(
     "ptrace", "long pid ptr ptr",
-    support="no hardware breakpoints (ENOSPC), no seccomp events, no block steps",
+    support="no hardware breakpoints (ENOSPC), no block steps",
 )  # fmt: skip
 def sys_ptrace(task: Task, request: int, pid: int, address: int, data: int) -> int:
     """Trace another task.  ESRCH: no such task, not traced by the caller, not stopped; EPERM; EIO: no such request."""

@@ -311,17 +311,27 @@ def sys_ioprio_set(task: Task, which: int, who: int, ioprio: int) -> int:
 
 
 IOPRIO_CLASS_RT, IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE, IOPRIO_CLASS_SHIFT = 1, 2, 3, 13
-_MEMBARRIER_GLOBAL, _MEMBARRIER_EXPEDITED = 1, (1 << 1) | (1 << 2) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 6)
+_MEMBARRIER_ALL = (1 << 9) - 1
+_MEMBARRIER_PRIVATE_RSEQ, _MEMBARRIER_FLAG_CPU = 1 << 7, 1
+_MEMBARRIER_PRIVATE = 1 << 3 | 1 << 5 | _MEMBARRIER_PRIVATE_RSEQ
+"""Commands that are there for processes that have made the next one, their REGISTER."""
+_MEMBARRIER_REGISTER = 1 << 2 | _MEMBARRIER_PRIVATE << 1
 
 
 @syscall("membarrier", "int uint int", sleeps=False)
 def sys_membarrier(task: Task, command: int, flags: int, _cpu: int) -> int:
-    """With one processor every order that could be asked for holds already.  EINVAL: unknown command."""
-    if flags:
+    """With one processor every order that could be asked for holds, and who was preempted has left its rseq.
+
+    EINVAL: unknown command or flags; EPERM: an expedited command of a process that has not registered for it.
+    """
+    if flags and not (command == _MEMBARRIER_PRIVATE_RSEQ and flags == _MEMBARRIER_FLAG_CPU):
         raise Errno(EINVAL)
-    supported = _MEMBARRIER_GLOBAL | _MEMBARRIER_EXPEDITED
     if command == 0:
-        return supported
-    if command & supported and command & (command - 1) == 0:
-        return 0
-    raise Errno(EINVAL)
+        return _MEMBARRIER_ALL
+    if not command & _MEMBARRIER_ALL or command & (command - 1):
+        raise Errno(EINVAL)
+    if command & _MEMBARRIER_PRIVATE and not task.mm.membarrier & command << 1:
+        raise Errno(EPERM)
+    if command & _MEMBARRIER_REGISTER:
+        task.mm.membarrier |= command
+    return 0

@@ -273,7 +273,12 @@ def _peek_siginfo(task: task_struct, target: task_struct, args: int, data: int) 
     queue = target.signal.shared_pending if flags & 1 else target.pending
     done = 0
     for info in queue.list[off : off + count]:
-        task.mm.copy_to_user(data + done * SIGINFO_SIZE, info.pack(task.abi.bits))
+        try:
+            task.mm.copy_to_user(data + done * SIGINFO_SIZE, info.pack(task.abi.bits))
+        except Errno:
+            if not done:
+                raise
+            break
         done += 1
     return done
 
@@ -356,6 +361,7 @@ _REQUESTS: dict[int, Request] = {
     24: lambda k, t, o, a, d: _resume(k, o, d, syscalls=True),
     25: lambda k, t, o, a, d: _thread_area(t, o, a, d, False),
     26: lambda k, t, o, a, d: _thread_area(t, o, a, d, True),
+    30: u.arch_prctl,
     31: lambda k, t, o, a, d: _resume(k, o, d, syscalls=True, emulate=True),
     32: lambda k, t, o, a, d: _resume(k, o, d, syscalls=True, emulate=True, step=True),
     0x4200: lambda k, t, o, a, d: _set_options(o, d),

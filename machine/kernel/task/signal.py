@@ -295,12 +295,17 @@ def force_sig_info(
     """
     if trapno is not None:
         task.thread = (trapno, error_code, address if trapno == PAGE_FAULT else task.thread[2])
-    action = task.sighand.action[signo]
-    bit = 1 << (signo - 1)
+    force_siginfo(kernel, task, siginfo(signo, code, address=address), default)
+
+
+def force_siginfo(kernel: Kernel, task: task_struct, info: siginfo, default: bool = False) -> None:
+    """`force_sig_info` with a record of the caller's."""
+    action = task.sighand.action[info.signo]
+    bit = 1 << (info.signo - 1)
     if default or action.handler == SIG_IGN or task.blocked & bit:
         action.handler = SIG_DFL
         task.blocked &= ~bit
-    send_signal(kernel, task, signo, siginfo(signo, code, address=address), group=False)
+    send_signal(kernel, task, info.signo, info, group=False)
     recalc_sigpending(task)
 
 

@@ -34,9 +34,9 @@ class task_struct:
         "nivcsw", "no_new_privs", "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending", "personality",
         "pid",
         "policy", "ptrace", "reset_on_fork", "restart", "rip_at_entry", "robust_list", "rseq", "sas_ss_flags",
-        "sas_ss_size", "sas_ss_sp", "saved_sigmask", "set_child_tid", "sgid", "sighand", "signal", "sigpending",
-        "sigwait", "start", "start_time", "state", "stime", "stop_pending", "suid", "syscall", "sysvsem", "tgid",
-        "thread", "timer_slack", "tls_array", "uid", "utime", "vfork_done", "wait_key", "wakeup", "work",
+        "sas_ss_size", "sas_ss_sp", "saved_sigmask", "seccomp", "set_child_tid", "sgid", "sighand", "signal",
+        "sigpending", "sigwait", "start", "start_time", "state", "stime", "stop_pending", "suid", "syscall", "sysvsem",
+        "tgid", "thread", "timer_slack", "tls_array", "uid", "utime", "vfork_done", "wait_key", "wakeup", "work",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, pid: int, tgid: int) -> None:
@@ -119,6 +119,8 @@ class task_struct:
         """(effective, permitted, inheritable) as capset left them; None: all for euid 0, none for the others."""
         self.keep_caps = False
         self.no_new_privs = False
+        self.seccomp: Any = None
+        """Which system calls it may make (task/seccomp.py); None: all."""
         self.mce_kill = 2
         """PR_MCE_KILL_*: kept and shown, the machine's memory never fails."""
         self.io: Any = None

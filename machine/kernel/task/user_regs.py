@@ -36,7 +36,7 @@ from machine.hardware.cpu import (
     Cpu,
 )
 from machine.hardware.fpu import FXSAVE_SIZE, MXCSR_MASK
-from machine.kernel.abi.errno import EINVAL, EIO, Errno
+from machine.kernel.abi.errno import EINVAL, EIO, EPERM, Errno
 from machine.kernel.task.task import task_struct
 
 if TYPE_CHECKING:
@@ -112,6 +112,27 @@ def _get_word32(cpu: Cpu, task: task_struct, index: int) -> int:
 def _flags(cpu: Cpu, task: task_struct) -> int:
     flags = cpu.eflags()
     return flags & ~TF if task.ptrace is not None and task.ptrace.forced_tf else flags
+
+
+def arch_prctl(kernel: Kernel, task: task_struct, target: task_struct, address: int, option: int) -> int:
+    """PTRACE_ARCH_PRCTL: arch_prctl(2) for the task that is traced.  EINVAL: no such option; EPERM: no user address."""
+    from machine.kernel.syscalls.misc import ARCH_GET_FS, ARCH_GET_GS, ARCH_SET_FS, ARCH_SET_GS
+
+    register = FS_BASE if option in (ARCH_GET_FS, ARCH_SET_FS) else GS_BASE
+    if task.abi.bits == 32:
+        raise Errno(EIO)
+    if option in (ARCH_GET_FS, ARCH_GET_GS):
+        with of_task(kernel, target) as cpu:
+            base = cpu.get_register(register)
+        task.mm.put_u64(address, base)
+    elif option in (ARCH_SET_FS, ARCH_SET_GS):
+        if address >= target.mm.task_size:
+            raise Errno(EPERM)
+        with of_task(kernel, target) as cpu:
+            cpu.set_register(register, address)
+    else:
+        raise Errno(EINVAL)
+    return 0
 
 
 def set_word(cpu: Cpu, task: task_struct, index: int, value: int, wide: bool) -> None:
