@@ -8,6 +8,7 @@ page-fault error code, and the exception that is being delivered.
 from __future__ import annotations
 
 import ctypes
+import struct
 from typing import Any
 
 from machine.hardware.calibrate import (
@@ -26,6 +27,7 @@ EFLAGS_FIXED = 0x202
 
 FLAGS = 17
 """Where EFLAGS follows RIP in `regs`."""
+_SEGMENT_SIZE = 24
 _GENERAL = "RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15 RIP".split()  # noqa: SIM905
 
 
@@ -49,6 +51,7 @@ class RegisterImage:
         self._bases = [numbers.UC_X86_REG_FS_BASE, numbers.UC_X86_REG_GS_BASE]
         control = ("FPSW", "FPCW", "FPTAG", "FOP", "FIP", "FDP", "MXCSR")  # in the order of FpuControl
         self._fpu_control = [getattr(numbers, "UC_X86_REG_" + name) for name in control]
+        self._segments_at = 0
         self._template64 = self._template32 = b""
         self._fp_region = slice(0, 0)
         """The part of the image with all x87 and SSE state in it; empty until it is looked for."""
@@ -140,6 +143,36 @@ class RegisterImage:
         word = ctypes.c_uint64(value)
         if self._reg_write_raw(self._ctx_value, number, ctypes.byref(word)):
             raise CpuError(f"register {number} cannot be written")
+
+    def _segment(self, number: int) -> memoryview:
+        """A segment register in the image, 24 bytes: selector, base, limit and flags.  Found when first asked for."""
+        if not self._segments_at:
+            fs_base = self._bases[0]
+            old, mark = self.get_register(fs_base), 0x5EC7_BA5E_1230
+            self.set_register(fs_base, mark)
+            found = only_word(bytes(self.image), mark, "FS.base")
+            self.set_register(fs_base, old)
+            self._segments_at = found * 8 - 8 - 4 * _SEGMENT_SIZE
+        names = ("ES", "CS", "SS", "DS", "FS", "GS")  # R_ES to R_GS of target/i386/cpu.h
+        index = [getattr(self._numbers, "UC_X86_REG_" + name) for name in names].index(number)
+        at = self._segments_at + index * _SEGMENT_SIZE
+        return self.image[at : at + _SEGMENT_SIZE]
+
+    def set_selector(self, number: int, selector: int) -> None:
+        """Change what a data segment register shows, and not the base that goes with it: 64-bit code uses no more."""
+        self._segment(number)[:4] = selector.to_bytes(4, "little")
+
+    def load_segment(self, number: int, selector: int, descriptor: int) -> None:
+        """Load a data segment register as `mov ds, ax` does; `descriptor` 0 for a null selector.
+
+        `set_register` would have the engine read the descriptor through the TLB of a processor that an image has not,
+        which ends in a fault of the host's.
+        """
+        base = descriptor >> 16 & 0xFFFFFF | (descriptor >> 56 & 0xFF) << 24
+        limit = descriptor & 0xFFFF | (descriptor >> 48 & 0xF) << 16
+        if descriptor >> 55 & 1:
+            limit = limit << 12 | 0xFFF
+        self._segment(number)[:] = struct.pack("<I4xQII", selector, base, limit, descriptor >> 32)
 
     def _gather_flags(self) -> None:
         """Put the arithmetic flags into the image's EFLAGS, where the engine takes them from when it starts.

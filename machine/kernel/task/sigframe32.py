@@ -162,7 +162,7 @@ def setup_frame32(kernel: Kernel, task: task_struct, info: siginfo, action: k_si
     cpu.set_register(EFLAGS, cpu.get_register(EFLAGS) & ~CLEARED_EFLAGS)
     for segment in (DS, ES, SS):
         if cpu.get_register(segment) & 0xFFFF != USER_DS:
-            cpu.set_register(segment, USER_DS)
+            cpu.load_segment(segment, USER_DS, cpu.gdt[USER_DS >> 3])
     if cpu.get_register(CS) & 0xFFFF != USER32_CS:
         cpu.load_code_segment(USER32_CS)
     return True
@@ -216,8 +216,8 @@ def _load_segment(kernel: Kernel, segment: int, selector: int) -> None:
     if selector == cpu.get_register(segment) & 0xFFFF:
         return
     index = selector >> 3
-    valid = selector in (0, USER_DS) or (12 <= index <= 14 and cpu.gdt[index] >> 47 & 1)
-    cpu.set_register(segment, selector if valid else 0)
+    valid = selector == USER_DS or (12 <= index <= 14 and cpu.gdt[index] >> 47 & 1)
+    cpu.load_segment(segment, selector if valid else 0, cpu.gdt[index] if valid else 0)
 
 
 def sigreturn32(kernel: Kernel, task: task_struct) -> int:

@@ -36,6 +36,7 @@ from machine.hardware.cpu import (
     Cpu,
 )
 from machine.hardware.fpu import FXSAVE_SIZE, MXCSR_MASK
+from machine.hardware.gdt import USER_DS
 from machine.kernel.abi.errno import EINVAL, EIO, EPERM, Errno
 from machine.kernel.task.task import task_struct
 
@@ -149,7 +150,7 @@ def set_word(cpu: Cpu, task: task_struct, index: int, value: int, wide: bool) ->
             raise Errno(EIO)
         cpu.set_register(_BASES64[index], value)
     else:
-        _set_segment(cpu, index, value, wide)
+        _set_segment(cpu, task, index, value, wide)
 
 
 def _set_flags(cpu: Cpu, task: task_struct, value: int) -> None:
@@ -161,8 +162,11 @@ def _set_flags(cpu: Cpu, task: task_struct, value: int) -> None:
     cpu.set_register(EFLAGS, cpu.eflags() & ~FLAG_MASK | value & FLAG_MASK)
 
 
-def _set_segment(cpu: Cpu, index: int, value: int, wide: bool) -> None:
-    """Selectors are of ring 3 (set_segment_reg); loading another code segment than the present one is refused here."""
+def _set_segment(cpu: Cpu, task: task_struct, index: int, value: int, wide: bool) -> None:
+    """Selectors are of ring 3 (set_segment_reg), and one without a descriptor becomes 0 when the task runs.
+
+    The bases of FS and GS stay, as on a processor with FSGSBASE.  Another code segment is refused here.
+    """
     number = ({_CS64: CS, _SS64: SS} if wide else {_CS32: CS, _SS32: SS}).get(index)
     if number is None:
         number = (_DATA64 if wide else _DATA32)[index]
@@ -173,7 +177,8 @@ def _set_segment(cpu: Cpu, index: int, value: int, wide: bool) -> None:
         return
     if number in (CS, SS):
         raise Errno(EIO)
-    cpu.set_register(number, value)
+    present = value == USER_DS or (12 <= value >> 3 <= 14 and task.tls_array[(value >> 3) - 12] >> 47 & 1)
+    cpu.set_selector(number, value if present else 0)
 
 
 def general(cpu: Cpu, task: task_struct, wide: bool) -> bytes:
