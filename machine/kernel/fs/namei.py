@@ -308,7 +308,9 @@ def _open_tmpfile(kernel: Kernel, task: task_struct, where: dentry, flags: int, 
     node.i_uid, node.i_gid = task.euid, task.egid
     node.linkable = not flags & O_EXCL
     made = Dentry(node, f"#{node.i_ino}", None, f"{where.path()}/#{node.i_ino} (deleted)")
-    return dentry_open(kernel, task, made, flags & ~O_DIRECTORY, True)
+    opened = dentry_open(kernel, task, made, flags & ~O_DIRECTORY, True)
+    opened.f_flags |= O_DIRECTORY  # F_GETFL shows O_TMPFILE, which has this bit
+    return opened
 
 
 class _PathOperations(file_operations):

@@ -77,11 +77,16 @@ def _wide(task: Task, flags: int) -> int:
 def do_sys_open(task: Task, dirfd: int, address: int, flags: int, mode: int) -> int:
     """Open and install: the lowest free descriptor (fs/open.c: do_sys_openat2)."""
     flags &= VALID_OPEN_FLAGS
+    _check_open_flags(flags)
+    return _open_and_install(task, dirfd, user_path(task, address), flags, mode)
+
+
+def _check_open_flags(flags: int) -> None:
+    """EINVAL: O_TMPFILE without O_DIRECTORY, which belongs to it; a directory, or O_TMPFILE, to be created."""
     if flags & O_TMPFILE & ~O_DIRECTORY and flags & O_TMPFILE != O_TMPFILE:
         raise Errno(EINVAL)
     if flags & (O_DIRECTORY | O_CREAT) == O_DIRECTORY | O_CREAT and not flags & O_PATH:
         raise Errno(EINVAL)
-    return _open_and_install(task, dirfd, user_path(task, address), flags, mode)
 
 
 def _open_and_install(task: Task, dirfd: int, path: str, flags: int, mode: int, resolve: int = 0) -> int:
@@ -126,6 +131,7 @@ def sys_openat2(task: Task, dirfd: int, path: int, how: int, size: int) -> int:
         raise Errno(EINVAL)
     if flags & O_PATH and flags & ~(O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC):
         raise Errno(EINVAL)
+    _check_open_flags(flags)
     return _open_and_install(task, dirfd, user_path(task, path), flags, mode, resolve)
 
 

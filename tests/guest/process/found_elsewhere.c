@@ -1,7 +1,6 @@
-/* Small things that other projects' tests ask for: membarrier, execve of a memfd, ids in /proc. */
+/* Small things that other projects' tests ask for: membarrier, execve of a memfd, O_TMPFILE, ids in /proc. */
 #include "check.h"
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -51,6 +50,20 @@ static void memfds(char *self)
 	unlink("/tmp/found-elsewhere");
 }
 
+static void openings(void)
+{
+	struct { unsigned long long flags, mode, resolve; } how = { O_TMPFILE | O_RDWR, 0600, 0 };
+	int fd = syscall(SYS_openat2, AT_FDCWD, "/tmp", &how, sizeof(how));
+
+	CHECK("O_TMPFILE", fd >= 0);
+	EQUAL("is among the flags", fcntl(fd, F_GETFL) & O_TMPFILE, O_TMPFILE);
+	close(fd);
+	how.flags |= O_CREAT;
+	ERRNO("with O_CREAT", syscall(SYS_openat2, AT_FDCWD, "/tmp", &how, sizeof(how)), EINVAL);
+	how.flags = O_DIRECTORY | O_CREAT;
+	ERRNO("a directory", syscall(SYS_openat2, AT_FDCWD, "/tmp", &how, sizeof(how)), EINVAL);
+}
+
 static void ids(void)
 {
 	char text[4096];
@@ -76,6 +89,7 @@ int main(int argc, char **argv)
 		return 7;
 	membarriers();
 	memfds(argv[0]);
+	openings();
 	ids();
 	return done();
 }
