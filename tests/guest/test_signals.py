@@ -12,7 +12,8 @@ PROGRAMS = Path(__file__).parent / "signals"
 Guest = Callable[..., Any]
 
 BOTH = [
-    "altstack", "children", "futex_ops", "nested", "queue", "robust", "segv_info", "segv_repair", "sigio",
+    "altstack", "children", "futex_ops", "nested", "queue", "robust", "segv_info", "segv_repair",
+    "short_periods", "sigio",
     "signalfd", "sigreturn_words", "sources", "threads", "threads_exec",
 ]  # fmt: skip
 ONLY_64 = ["sigreturn_hostile", "clone_flags"]

@@ -55,7 +55,7 @@ class TimerfdOperations(StreamOperations):
             if filp.f_flags & O_NONBLOCK:
                 raise Errno(EAGAIN)
             ctx.kernel.sched.wait(ctx.wqh)
-        ticks, ctx.ticks = ctx.ticks, 0
+        ticks, ctx.ticks = ctx.ticks + ctx.timer.catch_up(), 0
         return ticks.to_bytes(8, "little")
 
     def poll(self, filp: file, table: Optional[poll_table]) -> int:

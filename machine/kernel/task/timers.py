@@ -23,6 +23,8 @@ CPU_LIMIT = 3
 """Where a process's watch of RLIMIT_CPU is among its interval timers."""
 NSEC_PER_SEC = 1_000_000_000
 ITIMER_SIGNAL = {ITIMER_REAL: SIGALRM, ITIMER_VIRTUAL: SIGVTALRM, ITIMER_PROF: SIGPROF}
+MIN_PERIOD = 100_000
+"""Nanoseconds between two callbacks of one timer: periods that are shorter are counted, or nothing else would run."""
 MIN_POLL = 1_000_000
 """How often a CPU-time timer looks at most, nanoseconds."""
 DELAYTIMER_MAX = 0x7FFF_FFFF
@@ -69,10 +71,24 @@ class SignalTimer:
 
     def remaining(self) -> int:
         """Nanoseconds until it fires, at least 1 while it is armed; 0 when it is not."""
-        return max(1, self.expires - self.now()) if self.expires else 0
+        if not self.expires:
+            return 0
+        left = self.expires - self.now()
+        if left <= 0 and self.interval:
+            left += self.interval * (-left // self.interval + 1)
+        return max(1, left)
 
-    def _arm(self) -> None:
-        left = max(0, self.expires - self.now())
+    def catch_up(self) -> int:
+        """How many periods are over whose callback is still to come; they are not counted again."""
+        late = self.now() - self.expires
+        if not self.expires or not self.interval or late < 0:
+            return 0
+        periods = late // self.interval + 1
+        self.expires += periods * self.interval
+        return periods
+
+    def _arm(self, least: int = 0) -> None:
+        left = max(least, self.expires - self.now())
         if self.cpu:
             left = max(left, MIN_POLL)
         self._handle = self.kernel.sched.call_at(self.kernel.clock.monotonic_ns() + left, self._callback)
@@ -88,7 +104,7 @@ class SignalTimer:
             periods = (now - self.expires) // self.interval + 1
             self.missed = periods - 1
             self.expires += periods * self.interval
-            self._arm()
+            self._arm(MIN_PERIOD)
         else:
             self.missed = 0
             self.expires = 0
@@ -174,7 +190,7 @@ class PosixTimer:
 
     def requeue(self, info: siginfo) -> None:
         """The signal is being delivered: it says how many expiries it stands for (posixtimer_rearm)."""
-        self.overrun_last = info.overrun = min(self._overrun, DELAYTIMER_MAX)
+        self.overrun_last = info.overrun = min(self._overrun + self.timer.catch_up(), DELAYTIMER_MAX)
         self._pending, self._overrun = None, 0
 
     def withdraw(self) -> None:
