@@ -220,14 +220,32 @@ def attach_words(machine: Machine, spec: str) -> Any:
         names = runpy.run_path(path, run_name="nopage_models")
         given = ast.parse(f"f{arguments or '()'}", mode="eval").body
         values = {each.arg or "": ast.literal_eval(each.value) for each in given.keywords}  # type: ignore[attr-defined]
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError) as error:
         raise ConfigError(messages.no_such_file(spec, path, str(getattr(error, "strerror", "") or error))) from None
+    except Exception as error:
+        raise _in_the_file(spec, path, error) from error
     finally:
         sys.path.pop(0)
     models = [key for key, each in names.items() if isinstance(each, type) and issubclass(each, RegisterBlock)]
     if name not in models:
         raise ConfigError(messages.no_such_class(spec, path, name, [key for key in models if key != "RegisterBlock"]))
-    return machine.attach(where, names[name], **values)
+    try:
+        return machine.attach(where, names[name], **values)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise _in_the_file(spec, path, error) from error
+
+
+def _in_the_file(spec: str, path: str, failure: Exception) -> ConfigError:
+    """What a file of models raised while it was read, or a model's `__init__`: with the file's own line."""
+    import traceback
+
+    if isinstance(failure, RegisterError):
+        return ConfigError(messages.attached_wrongly(spec, str(failure)))
+    lines = [each.lineno for each in traceback.extract_tb(failure.__traceback__) if each.filename == path]
+    where = (path, lines[-1]) if lines and lines[-1] else (path, 0)
+    return ConfigError(messages.models_raised(spec, where, failure))
 
 
 def words_for(where: str, model: Any, arguments: Mapping[str, Any]) -> str:

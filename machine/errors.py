@@ -69,7 +69,8 @@ class TimeoutExpired(NopageError):
         self.ticks = ticks
         """Set when it was `max_ticks`, and not `seconds`, that was over."""
         self.tasks = tuple(tasks)
-        """What each task did when the time was over, a line each."""
+        """What the machine was doing when the time was over: a device model or driver that did not come back, which is
+        the `__cause__` too, then each task; lines."""
 
 
 class Stuck(NopageError):

@@ -299,7 +299,7 @@ class Machine(Programs):
         if self.kernel.bus.failures:  # of a program that nobody has waited for
             from machine.failures import device_failure
 
-            complaints.append(str(device_failure(self.kernel, None)))
+            complaints.append(str(device_failure(self, None)))
         return complaints
 
     # -- the end -----------------------------------------------------------------------------------------

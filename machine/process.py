@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.errors import ConfigError, NopageError, Stuck, TimeoutExpired, halting, is_the_users
 from machine.events import KINDS
+from machine.hardware.bus import Lockup
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.fs.feed import Feed
 from machine.kernel.task.halting import COME, TIME_IS_UP, Moment, run_to, where_tasks_are
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from machine.programs import Programs, Result
 
 __tracebackhide__ = is_the_users
+
+POLLED = 10
+"""So many reads behind each other, all with one result, ..."""
+POLLED_NS = 1_000_000_000
+"""... the last of them just now: the program waits for that register."""
 
 
 class Process:
@@ -129,11 +135,15 @@ def run_until(
             machine.on_run(True)
         try:
             outcome = run_to(kernel, moment, timeout)
+        except Lockup:  # the condition itself did not come back
+            outcome = TIME_IS_UP
         finally:
             if machine.on_run is not None:
                 machine.on_run(False)
     if kernel.halted is not None:
         raise halting(kernel.halted)
+    lockup = machine.take_lockup()
+    outcome = outcome if lockup is None else TIME_IS_UP
     if kernel.bus.failures and (ending is None or not ending.ended):
         if kernel.bus.broken:
             end_everything(machine)
@@ -141,7 +151,8 @@ def run_until(
     if outcome != COME:
         tasks = describe_tasks(machine)
         if outcome == TIME_IS_UP:
-            raise TimeoutExpired(what, timeout or 0, tasks, waited_for=True)
+            looped = () if lockup is None else lockup.text.splitlines()
+            raise TimeoutExpired(what, timeout or 0, [*looped, *tasks], waited_for=True) from lockup
         raise Stuck(what, tasks)
     return moment.event if moment.event is not None else True
 
@@ -154,16 +165,34 @@ def _line_of(function: Any) -> str:
 def describe_tasks(machine: Programs) -> list[str]:
     """What each task does, and where in its program: ``reader (pid 2) sleeps in read(), called from read+0x14``."""
     symbols = Symbols(machine.read_file)
+    now = machine.kernel.clock.monotonic_ns()
 
     def locate(task: Task, rip: int) -> str:
         area = task.mm.vma_at(rip)
         mapping = None
         if area is not None and area.vm_file is not None:
             mapping = (area.vm_file.f_path, area.vm_start, area.vm_pgoff << PAGE_SHIFT)
-        return str(symbols.locate(rip, mapping)) or f"{rip:#x}"
+        return (str(symbols.locate(rip, mapping)) or f"{rip:#x}") + _polled(machine, task, now)
 
     with machine.entered():
         return where_tasks_are(machine.kernel, locate)
+
+
+def _polled(machine: Programs, task: Task, now: int) -> str:
+    """``, reading timer.status, which stays 0 (512 times)`` of a task that waits for a register; else nothing."""
+    count, first = 0, None
+    for access in reversed(machine.kernel.bus.record):
+        if access.pid != task.pid:
+            continue
+        first = first or access
+        if access.write or (access.device, access.offset, access.value) != (first.device, first.offset, first.value):
+            break
+        count += 1
+    if first is None or count < POLLED or now - first.time_ns > POLLED_NS:
+        return ""
+    from machine.testing import messages
+
+    return messages.polled(f"{first.device}.{first.register or hex(first.offset)}", first.value, count)
 
 
 def end_everything(machine: Programs) -> None:

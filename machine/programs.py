@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 from machine.defaults import GUEST_PATH
 from machine.errors import ConfigError, NotExecutable, TimeoutExpired, halting, is_the_users
 from machine.events import RegisterAccess, Signal
+from machine.hardware.bus import Lockup
 from machine.kernel.abi.errno import Errno
+from machine.kernel.abi.signal import SIGINT
 from machine.kernel.module import is_from_debugger
 from machine.kernel.task.spawn import Spawned, spawn, wait_status
 from machine.records import field, record
@@ -59,6 +61,8 @@ class Programs:
     cores: Cores
     commands: list[list[str]]
     on_run: Optional[Callable[[bool], None]]
+    options: dict[str, Any]
+    lacking: Callable[[], Sequence[str]]
 
     if TYPE_CHECKING:
 
@@ -121,6 +125,9 @@ class Programs:
             finished = wait_status(kernel, process, timeout, max_ticks, self._describe)
         if kernel.halted is not None:
             raise halting(kernel.halted)
+        lockup = self.take_lockup()
+        if lockup is not None:
+            raise TimeoutExpired(process.argv0, timeout or 0, [*lockup.text.splitlines(), *process.tasks]) from lockup
         if not finished and kernel.bus.failures:
             self.raise_device_failure(None)
         if not finished and process.error is None:
@@ -169,6 +176,21 @@ class Programs:
             self.raise_device_failure(result)
         return result
 
+    def take_lockup(self) -> Optional[Lockup]:
+        """What was raised because a model or driver did not come back in time; then it counts as no failure."""
+        bus, sched = self.kernel.bus, self.kernel.sched
+        lockup, sched.lockup = sched.lockup, None
+        if lockup is None or not lockup.late:
+            return None
+        for each in bus.failures:
+            if each.failure is lockup:
+                from machine.failures import led_to
+
+                lockup.text = "\n".join([lockup.text, *(f"  {line}" for line in led_to(self, each) if line)])
+        bus.failures = [each for each in bus.failures if each.failure is not lockup]
+        bus.broken = any(not each.sent for each in bus.failures)
+        return lockup
+
     def raise_device_failure(self, result: Optional[Result]) -> NoReturn:
         """DeviceError, from the first of what device models have raised."""
         __tracebackhide__ = True
@@ -177,7 +199,7 @@ class Programs:
         cause = self.kernel.bus.failures[0].failure
         if is_from_debugger(cause):
             raise cause
-        raise device_failure(self.kernel, result) from cause
+        raise device_failure(self, result) from cause
 
     def run(
         self,
@@ -248,14 +270,21 @@ class Programs:
                 send_signal(self.kernel, process.task, signo, None)
 
     def interrupt(self, signo: int) -> None:
-        """Send a signal to the foreground processes, as a key on the terminal does.  Safe in a signal handler."""
+        """Send a signal to the foreground processes, as a key on the terminal does.  Safe in a signal handler.
+
+        SIGINT also ends what loops in a device model or a driver, and so would never let the signal through.
+        """
         from machine.kernel.task.spawn import signal_foreground
 
         kernel = self.kernel
         if kernel.key is not None:
             kernel.key(signo)
-        else:
-            kernel.sched.interrupt(lambda: signal_foreground(kernel, signo))
+            return
+        if signo == SIGINT:
+            from machine.kernel.task.watchdog import watch_interrupt
+
+            kernel.sched.interrupt(watch_interrupt(kernel.sched))
+        kernel.sched.interrupt(lambda: signal_foreground(kernel, signo))
 
     @property
     def has_job_control(self) -> bool:

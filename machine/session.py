@@ -59,6 +59,8 @@ class Session:
             self.travelling = Travelling(chosen, base)
         self.screen: Any = None
         self.page: Any = None
+        self.nobody: Any = None
+        """With --attach: what programs did to addresses where no device is."""
         self.deadline = None if chosen.timeout is None else time.monotonic() + chosen.timeout
 
     def run(self, commands: Sequence[Sequence[str]]) -> int:
@@ -162,9 +164,11 @@ class Session:
         self._watch_calls(machine)
         if self.chosen.attach:
             from machine.attach import attach_words
+            from machine.observe.nobody import NobodyThere
 
             for each in self.chosen.attach:
                 attach_words(machine, each)
+            self.nobody = NobodyThere(machine.kernel, machine.read_file)
         if self.chosen.vcd is not None:
             self.views.append(machine.waves(self.chosen.vcd))
         if self.chosen.drcov is not None:
@@ -326,6 +330,7 @@ class Session:
                 self.say(f"nopage: {command[0]}: still running after {self._limit(error)}; killed")
                 for task in error.tasks:
                     self.say(one_line(f"nopage: {task}"))
+                self._report_nobody()
                 self._last_look(TIMED_OUT)
                 return TIMED_OUT
         if self.debugging is not None:
@@ -334,6 +339,7 @@ class Session:
                 for line in self.debugging.never():
                     self.say(f"nopage: {line}")
         self._last_look(status)
+        self._report_nobody()
         self._unload(machine)
         self._report_limits(machine, status)
         self._report_missing(machine, status)
@@ -386,11 +392,11 @@ class Session:
         return result.exit
 
     def _not_found_hint(self, name: str) -> str:
-        if "/" in name:
-            return ""
-        if os.path.isfile(name):
-            return f" in the guest's PATH; for the one in this directory: ./{name}"
-        return " in the guest's PATH"
+        from machine.failures import program_meant
+
+        meant = program_meant(name, [os.getcwd()])
+        where = "" if "/" in name else " in the guest's PATH"
+        return f"{where}; did you mean {meant}?" if meant else where
 
     def _report_end(self, machine: Machine, name: str, result: Result, seconds: float) -> None:
         if result.signal is not None and result.signal not in QUIET:
@@ -403,6 +409,11 @@ class Session:
                 f"nopage: {name}: status {result.exit}, {seconds:.2f} s, {result.faults} page faults, "
                 f"{result.syscalls} system calls"
             )
+
+    def _report_nobody(self) -> None:
+        """Wrong base addresses."""
+        for line in self.nobody.lines() if self.nobody is not None else ():
+            self.say(one_line(f"nopage: {line}"))
 
     def _report_limits(self, machine: Machine, status: int) -> None:
         """Which limits were met, when a program may have failed of them."""

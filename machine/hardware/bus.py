@@ -20,6 +20,24 @@ if TYPE_CHECKING:
     from machine.hardware.registers import RegisterBlock, Touch
 
 
+def is_of_a_model(caught: Any) -> bool:
+    """What `__tracebackhide__` of a module is that runs device models: pytest shows none of its frames when a model has
+    raised, or was refused something, and all of them when we have."""
+    if isinstance(caught.value, Lockup) or type(caught.value).__name__ == "RegisterError":
+        return True
+    trace = caught.tb
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and "machine.hardware" not in _name_of(trace)
+
+
+def _name_of(trace: Any) -> str:
+    return str(trace.tb_frame.f_globals.get("__name__", ""))
+
+
+__tracebackhide__ = is_of_a_model
+
+
 class Attachment(NamedTuple):
     """A register block on the bus, at [start, start + block.size)."""
 
@@ -37,12 +55,26 @@ class Attachment(NamedTuple):
 class ModelFailure(NamedTuple):
     """A device model raised while it served an access, or in what it had put off."""
 
-    failure: Exception
+    failure: BaseException
     block: Optional[RegisterBlock]
     what: str
     """``a write of 0x1 to ctrl``."""
     sent: bool
     """Whether it is the doing of an instruction of a program, which gets SIGBUS; else the machine stops."""
+    led_by: int = -1
+    """Index in `Bus.record` of the access that it was, or that has put it off; -1: none."""
+
+
+class Lockup(BaseException):
+    """What is raised in a model, or a driver, that does not come back (kernel/task/watchdog.py): not to be swallowed by
+    its ``except Exception``."""
+
+    def __init__(self, text: str = "", late: bool = False) -> None:
+        super().__init__("did not come back")
+        self.text = text
+        """For people, several lines: who, and where."""
+        self.late = late
+        """Whether the time for it was over; else somebody has pressed Ctrl-C."""
 
 
 class DeviceMemory(NamedTuple):
@@ -84,6 +116,8 @@ class Bus:
         """One of these was no program's doing: nothing may run any more until it was heard of."""
         self.on_record: Optional[Callable[[int, int], None]] = None
         """Told of the process and the instruction of each access that is kept in `record`."""
+        self.led_by = -1
+        """While something runs that a device has put off: index in `record` of the access that has led to it."""
         self.inside = 0
         """Accesses to registers that devices are answering now: one, or more when a device makes some itself."""
         self.afterwards: Optional[Callable[[], None]] = None
@@ -195,9 +229,9 @@ class Bus:
         self.inside += 1
         try:
             value, touches = where.block.read(offset, width)
-        except Exception as failure:
-            value, touches = (1 << 8 * width) - 1, []
-            self._failed(where.block, failure, offset, f"a read of {width} bytes of", pid)
+        except (Exception, Lockup) as failure:
+            value = (1 << 8 * width) - 1
+            touches = self._failed(where.block, failure, offset, width, None, pid)
         finally:
             self.inside -= 1
         self._tell(where, offset, width, False, value, touches, pid, rip)
@@ -225,18 +259,28 @@ class Bus:
         self.inside += 1
         try:
             touches = where.block.write(offset, width, value)
-        except Exception as failure:
-            touches = []
-            self._failed(where.block, failure, offset, f"a write of {value:#x} to", pid)
+        except (Exception, Lockup) as failure:
+            touches = self._failed(where.block, failure, offset, width, value, pid)
         finally:
             self.inside -= 1
         self._tell(where, offset, width, True, value, touches, pid, rip)
         if self.afterwards is not None:
             self._access_ended()
 
-    def _failed(self, block: RegisterBlock, failure: Exception, offset: int, what: str, pid: int) -> None:
-        regs = block.touched(offset, 1, what.startswith("a write"))
-        self.fail(ModelFailure(failure, block, f"{what} {regs[0].name if regs else hex(offset)}", bool(pid)))
+    def _failed(
+        self, block: RegisterBlock, failure: BaseException, offset: int, width: int, value: Optional[int], pid: int
+    ) -> list[Touch]:
+        """Keep it; the register for the record, where there was one."""
+        what = self.what(block, offset, value, width)
+        self.fail(ModelFailure(failure, block, what, bool(pid), len(self.record)))
+        return block.to_one(offset, width, value)
+
+    @staticmethod
+    def what(block: RegisterBlock, offset: int, value: Optional[int], width: int) -> str:
+        """``a write of 0x1 to ctrl``, ``a read of 4 bytes of 0x24``; `value` None for a read."""
+        regs = block.touched(offset, 1, value is not None)
+        done = f"a read of {width} bytes of" if value is None else f"a write of {value:#x} to"
+        return f"{done} {regs[0].name if regs else hex(offset)}"
 
     def fail(self, failed: ModelFailure) -> None:
         """A device model raised."""
@@ -245,16 +289,28 @@ class Bus:
 
     def guarded(self, callback: Callable[[], None]) -> Callable[[], None]:
         """`callback`, of a device, with what it raises kept for `Machine.wait`."""
+        return lambda: self.call(callback)
 
-        def call() -> None:
-            try:
-                callback()
-            except Exception as failure:
-                block = getattr(callback, "block", None) or getattr(callback, "__self__", None)
-                name = getattr(callback, "what", "") or getattr(callback, "__qualname__", repr(callback))
-                self.fail(ModelFailure(failure, block, f"{name}, called by the clock", False))
+    def call(self, callback: Callable[[], None]) -> None:
+        """Call what a device has put off."""
+        before, self.led_by = self.led_by, getattr(callback, "led_by", -1)
+        try:
+            callback()
+        except (Exception, Lockup) as failure:
+            block = getattr(callback, "block", None) or getattr(callback, "__self__", None)
+            self.fail(ModelFailure(failure, block, self.what_is_called(callback), False, self.led_by))
+        finally:
+            self.led_by = before
 
-        return call
+    @staticmethod
+    def what_is_called(callback: Callable[[], None]) -> str:
+        """``Timer.expired, called by the clock``."""
+        name = getattr(callback, "what", "") or getattr(callback, "__qualname__", repr(callback))
+        return f"{name}, called by the clock"
+
+    def leads(self) -> int:
+        """Index in `record` of the access that is going on, or that has put off what is going on; -1: none."""
+        return len(self.record) if self.inside else self.led_by
 
     def read_bytes(self, physical: int, count: int) -> bytes:
         """`count` bytes; registers are read in aligned words of 4 where they fit, as `memcpy_fromio` does."""

@@ -87,7 +87,7 @@ class Cpu(RegisterImage):
         self._blocks: tuple[int, Any, list[Any]] | None = None  # hook, callback, listeners of watching.py
         self.running = self._stopped = False
         self._map_changes: list[Callable[[], None]] = []
-        self._holes = Holes(self._uc, ram, uc_const.UC_PROT_ALL)
+        self.holes = Holes(self._uc, ram, uc_const.UC_PROT_ALL)
         self.gdt = write_gdt(ram, boot)
         """The descriptor table itself; entries 12 to 14 are a task's TLS descriptors."""
         self._enable_paging(cr3)
@@ -285,11 +285,11 @@ class Cpu(RegisterImage):
 
         Page-aligned and inside one unclaimed range (a PCI window, or above all RAM).
         """
-        self._change_map(lambda: self._holes.map_memory(physical, size, host_address))
+        self._change_map(lambda: self.holes.map_memory(physical, size, host_address))
 
     def unmap_memory(self, physical: int, size: int) -> None:
         """Take device memory off again: what is there reads as ones.  Guest tables may still lead there."""
-        self._change_map(lambda: self._holes.unmap_memory(physical, size))
+        self._change_map(lambda: self.holes.unmap_memory(physical, size))
 
     def _change_map(self, change: Callable[[], None]) -> None:
         """At once, or in a hook after leaving the engine: changed under it, it can spin for ever

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from machine.hardware.field import ACCESS, Effects
+from machine.hardware.field import ACCESS, Effects, Field
 from machine.hardware.ram import PAGE_SIZE
 from machine.hardware.reg import WIDTHS, Part, Reg, RegArray, RegisterError
 
@@ -41,6 +41,7 @@ def complete(cls: Block, reserved: frozenset[str]) -> None:
     cls.arrays = {name: part for name, part in parts.items() if isinstance(part, RegArray)}
     cls.memories = {name: part for name, part in parts.items() if isinstance(part, Memory)}
     _check_overlap(cls, ordered)
+    cls._known = set(members)
     cls._for_read = _sides(cls.registers.values(), lambda reg: reg.effects.readable)
     cls._for_write = _sides(cls.registers.values(), lambda reg: reg.effects.writes)
     cls._ranges = [part for part in ordered if not isinstance(part, Reg)]
@@ -99,7 +100,7 @@ def _fits(reg: Any) -> bool:
 
 def _check_access(cls: Block, part: Part, reg: Reg) -> None:
     __tracebackhide__ = True
-    for kind in (reg.access, *(field.access or reg.access for field in reg.fields.values())):
+    for kind in (reg.access, *(getattr(field, "access", "") or reg.access for field in reg.fields.values())):
         if kind not in ACCESS:
             raise wrong("wrong_access", cls, part, kind, list(ACCESS))
 
@@ -108,6 +109,8 @@ def _check_fields(cls: Block, part: Part, reg: Reg) -> None:
     __tracebackhide__ = True
     taken: dict[int, str] = {}
     for name, field in reg.fields.items():
+        if not isinstance(field, Field):
+            raise wrong("no_field", cls, part, name, field)
         if field.lsb < 0 or field.width < 1 or field.lsb + field.width > 8 * reg.width:
             raise wrong("field_beyond", cls, part, reg, name, field)
         for other, number in field.values.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.hardware.bus import is_of_a_model
 from machine.hardware.ram import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -12,10 +13,13 @@ if TYPE_CHECKING:
     from machine.hardware.pci import PciFunction
 
 
+__tracebackhide__ = is_of_a_model
+
+
 class Pending:
     """Something that `after` or `every` has put off.  `cancel` forgets it; twice is fine."""
 
-    __slots__ = ("_arguments", "_function", "_period", "active", "block")
+    __slots__ = ("_arguments", "_function", "_period", "active", "block", "led_by")
 
     def __init__(
         self, block: DeviceSide, function: Callable[..., Any], arguments: tuple[Any, ...], period: Optional[int]
@@ -26,6 +30,8 @@ class Pending:
         self._period = period
         self.active = True
         """Whether it is still to come."""
+        self.led_by = -1 if block.bus is None else block.bus.leads()
+        """Index in the bus's record of the access in which it was put off; -1: none."""
 
     def cancel(self) -> None:
         """It will not be called."""

@@ -15,7 +15,7 @@ wrc, wrs rw, and a read clears (sets) it                wsrc, wcrs, w1src, w1crs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Optional, Union
 
 STORE, ONE_CLEAR, ONE_SET, ONE_TOGGLE, ZERO_CLEAR, ZERO_SET, ZERO_TOGGLE, CLEAR, SET, ONCE = range(10)
@@ -35,6 +35,18 @@ ACCESS: dict[str, tuple[bool, str, Optional[int]]] = {
 """Kind -> (whether it can be read, what a read does: nothing, ``c``lears, ``s``ets, what a write does)."""
 
 
+def check_arguments(cls: Any, options: Iterable[str]) -> None:
+    """TypeError for an argument that there is not, with the one that is meant."""
+    __tracebackhide__ = True
+    code = cls.__init__.__code__
+    known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    for name in options:
+        if name not in known:
+            from machine.testing import messages
+
+            raise TypeError(messages.no_such_argument(cls, name, known))
+
+
 class Field:
     """Bits of a register: ``Field(4)`` is bit 4, ``Field(4, 2)`` two bits from bit 4 on, ``Field("5:4")`` the same.
 
@@ -43,6 +55,12 @@ class Field:
     """
 
     __slots__ = ("access", "doc", "lsb", "values", "width")
+
+    def __new__(cls, *_args: Any, **options: Any) -> Any:
+        """TypeError for an argument that there is not."""
+        __tracebackhide__ = True
+        check_arguments(cls, options)
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -53,9 +71,7 @@ class Field:
         values: Union[Mapping[str, int], Any] = None,
     ) -> None:
         if isinstance(lsb, str):
-            high, _, low = lsb.strip("[]").partition(":")
-            lsb = int(low or high)
-            width = int(high) - lsb + 1
+            lsb, width = _bits(lsb)
         self.lsb = lsb
         self.width = width
         self.doc = doc
@@ -82,11 +98,25 @@ class Field:
         )
 
 
+def _bits(text: str) -> tuple[int, int]:
+    """``[7:4]``: the lowest bit and how many.  ValueError."""
+    high, _, low = text.strip("[]").partition(":")
+    if not high.strip().isdigit() or not (low or high).strip().isdigit() or int(high) < int(low or high):
+        from machine.testing import messages
+
+        raise ValueError(messages.wrong_bits(text))
+    return int(low or high), int(high) - int(low or high) + 1
+
+
 def _named(values: Any) -> dict[str, int]:
     if values is None:
         return {}
     if isinstance(values, Mapping):
         return dict(values)
+    if not hasattr(values, "__members__"):
+        from machine.testing import messages
+
+        raise TypeError(messages.wrong_values(values))
     return {each.name: int(each.value) for each in values}  # an enum
 
 

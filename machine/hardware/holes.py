@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
-from machine.hardware.ram import ISA_HOLE_END, ISA_HOLE_START, PCI_HOLE_END, PCI_HOLE_START, PHYSICAL_END, Ram
+from machine.hardware.ram import (
+    ISA_HOLE_END,
+    ISA_HOLE_START,
+    PAGE_MASK,
+    PCI_HOLE_END,
+    PCI_HOLE_START,
+    PHYSICAL_END,
+    Ram,
+)
 
 CARD_MEMORY = (0xE800_0000, 0xEC00_0000)
 """Where a display card has its memory.  A piece of its own from the start: the engine unmaps page by page, and to
@@ -18,6 +26,8 @@ class Holes:
         self._engine = engine
         self._access = access
         engine.mem_map_ptr(ISA_HOLE_START, ISA_HOLE_END - ISA_HOLE_START, access, ram.address + ISA_HOLE_START)
+        self.touched: Optional[dict[int, list[int]]] = None
+        """Where somebody wants to know: page -> how often the guest has read and written it."""
         self._unclaimed: list[tuple[int, int]] = []
         for start, end in (
             (min(ram.limit, PCI_HOLE_START), CARD_MEMORY[0]),
@@ -30,7 +40,16 @@ class Holes:
 
     def _leave(self, start: int, end: int) -> None:
         """Answer with ones, as a bus without a target does (master abort)."""
-        self._engine.mmio_map(start, end - start, _float_read, None, _float_write, None)
+        self._engine.mmio_map(start, end - start, self._float_read, start, self._float_write, start)
+
+    def _float_read(self, _engine: Any, offset: int, size: int, start: int) -> int:
+        if self.touched is not None:
+            self.touched.setdefault(start + offset & PAGE_MASK, [0, 0])[0] += 1
+        return (1 << (8 * size)) - 1
+
+    def _float_write(self, _engine: Any, offset: int, _size: int, _value: int, start: int) -> None:
+        if self.touched is not None:
+            self.touched.setdefault(start + offset & PAGE_MASK, [0, 0])[1] += 1
 
     def map_memory(self, physical: int, size: int, host_address: int) -> None:
         """Put `size` bytes at `host_address` at `physical`; ValueError unless nobody claims any of them yet."""
@@ -54,11 +73,3 @@ class Holes:
         self._leave(physical, physical + size)
         self._unclaimed.append((physical, physical + size))
         self._unclaimed.sort()
-
-
-def _float_read(_engine: Any, _offset: int, size: int, _data: Any) -> int:
-    return (1 << (8 * size)) - 1
-
-
-def _float_write(_engine: Any, _offset: int, _size: int, _value: int, _data: Any) -> None:
-    return None

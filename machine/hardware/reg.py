@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TypeVar, Union, overload
 
-from machine.hardware.field import ACCESS, Effects, Field
+from machine.hardware.field import ACCESS, Effects, Field, check_arguments
 
 if TYPE_CHECKING:
     from machine.hardware.registers import RegisterBlock
@@ -35,13 +35,7 @@ class Part:
     def __new__(cls, *_args: Any, **options: Any) -> Any:
         """TypeError for an argument that there is not, with the one that is meant."""
         __tracebackhide__ = True
-        code = cls.__init__.__code__
-        known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-        for name in options:
-            if name not in known:
-                from machine.testing import messages
-
-                raise TypeError(messages.no_such_argument(cls, name, known))
+        check_arguments(cls, options)
         return super().__new__(cls)
 
     def __init__(self, offset: int, doc: str, on_read: Names, on_write: Names) -> None:

@@ -42,6 +42,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
+from machine.hardware.bus import is_of_a_model
 from machine.hardware.declare import complete, wrong
 from machine.hardware.deviceside import DeviceSide
 from machine.hardware.field import ACCESS, Field
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
     from os import PathLike
 
 __all__ = ["ACCESS", "Counts", "Field", "Fifo", "Memory", "Reg", "RegArray", "RegisterBlock", "RegisterError", "Touch"]
+
+
+__tracebackhide__ = is_of_a_model
 
 
 class RegisterBlock(DeviceSide):
@@ -69,6 +73,8 @@ class RegisterBlock(DeviceSide):
     _ranges: ClassVar[list[Part]] = []
     """Arrays and memories."""
     _hooks: ClassVar[dict[tuple[str, str], tuple[str, ...]]] = {}
+    _known: ClassVar[set[str]] = set()
+    """Attributes that can be set: those of the class, and its own that somebody has set."""
     size: ClassVar[int] = PAGE_SIZE
     widths: ClassVar[tuple[int, ...]] = ()
     """Widths of access, in bytes, that the device takes; (): all.  A register's own `widths` come before."""
@@ -88,6 +94,20 @@ class RegisterBlock(DeviceSide):
 
             raise RegisterError(messages.device_without_place(cls))
         return super().__new__(cls)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """RegisterError where a register's name is mistyped: ``self.statsu = 1``."""
+        if name not in self._known:
+            self._check_name(name)
+        object.__setattr__(self, name, value)
+
+    def _check_name(self, name: str) -> None:
+        from machine.hardware.typos import meant_by
+
+        meant = meant_by(type(self), name)
+        if meant is not None:
+            raise wrong("attribute_mistyped", type(self), name, meant)
+        self._known.add(name)
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,6 +174,12 @@ class RegisterBlock(DeviceSide):
                 elif isinstance(part, Memory):
                     found.append(part.cell(offset, end))
         return sorted(found, key=lambda reg: reg.offset) if len(found) > 1 else found
+
+    def to_one(self, offset: int, width: int, value: Optional[int]) -> list[Touch]:
+        """The record of an access to one register that has failed (`value` None: a read, which gave ones); else []."""
+        regs = self.touched(offset, width, value is not None)
+        given = (1 << 8 * width) - 1 if value is None else value
+        return [Touch(regs[0].name, offset, width, given)] if len(regs) == 1 else []
 
     def _refuses(self, offset: int, width: int, regs: list[Reg]) -> bool:
         """Count what is odd about an access to `regs`; whether the device does not answer it."""

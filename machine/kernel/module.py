@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.events import DriverCall, DriverEnter
+from machine.hardware.bus import Lockup
 from machine.hardware.ram import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def call_driver(
     try:
         called = function if kernel.driver_probe is None else kernel.driver_probe(owner, operation, function)
         result = called(*args) if operation != "mmap" else _call_mmap(owner, called, args)
-    except (Exception, SystemExit, macro_return) as failure:
+    except (Exception, SystemExit, macro_return, Lockup) as failure:
         result = driver_raised(kernel, owner, operation, failure, function, args)
     task = kernel.current
     if irq.preempt_count != count or irq.disabled != disabled or (task is not None and task.state and not count):
@@ -190,7 +191,7 @@ def call_for_page(kernel: Kernel, owner: module, operation: str, method: Callabl
     called = method if kernel.driver_probe is None else kernel.driver_probe(owner, operation, method)
     try:
         answer = called(*args)
-    except (Exception, SystemExit, macro_return) as failure:
+    except (Exception, SystemExit, macro_return, Lockup) as failure:
         answer = driver_raised(kernel, owner, operation, failure, method, args)
     finally:
         mem.asking -= 1

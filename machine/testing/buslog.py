@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Optional, Union, overload
 from machine.events import RegisterAccess
 
 if TYPE_CHECKING:
+    from machine.accesses import Context
     from machine.machine import Machine, Result
-    from machine.testing.context import Context
 
 Pair = tuple[str, int]
 
@@ -179,7 +179,7 @@ class BusLog(Sequence[RegisterAccess]):
 def _context(machine: Union[Machine, Context, None]) -> Optional[Context]:
     if machine is None:
         return None
-    from machine.testing.context import Context
+    from machine.accesses import Context
 
     return machine if isinstance(machine, Context) else Context(machine)
 

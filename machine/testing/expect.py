@@ -12,8 +12,8 @@ from machine.testing import messages
 from machine.testing.buslog import ANY, is_named
 
 if TYPE_CHECKING:
+    from machine.accesses import Context
     from machine.testing.buslog import BusLog
-    from machine.testing.context import Context
 
 ROWS_SHOWN = 40
 ALIGNED = 400

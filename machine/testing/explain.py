@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import linecache
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Optional
 
+from machine.accesses import fields_of, register_of
 from machine.events import RegisterAccess
 from machine.testing import messages
 
 if TYPE_CHECKING:
+    from machine.accesses import Context
     from machine.testing.buslog import BusLog
-    from machine.testing.context import Context
     from machine.testing.expect import Wanted
-
-
-def fields_of(access: RegisterAccess, context: Optional[Context]) -> str:
-    """`` (enable=1, mode=slow)``, "" for a register without fields."""
-    if context is None:
-        return ""
-    value = context.register_value(access)
-    fields = context.fields(access)
-    return " (" + ", ".join(f"{n}={f.name_of(f.of(value))}" for n, f in fields.items()) + ")" if fields else ""
-
-
-def register_of(access: RegisterAccess) -> str:
-    """``timer.ctrl``."""
-    return f"{access.device}.{access.register or f'{access.offset:#x} (no register)'}"
 
 
 def whole(access: RegisterAccess, context: Optional[Context] = None) -> str:
@@ -55,20 +40,4 @@ def story(log: BusLog, number: int, wanted: Optional[Wanted] = None, before: boo
         if isinstance(wanted.value, Mapping) and is_named(access, wanted.name):
             lines += [f"  field        {each}" for each in field_differences(wanted.value, access, context)]
     index = log.indices[number]
-    site = context.site(index)
-    if site is None:
-        return [*lines, f"  made by      the kernel, for process {access.pid}"]
-    from machine.observe.disasm import disassemble
-
-    where = context.location(site)
-    source = ""
-    if where.file:
-        source = linecache.getline(where.file, where.line).strip()
-        file = os.path.relpath(where.file)
-        lines.append(f"  source       {where.file if file.startswith('..') else file}:{where.line}")
-    if source:
-        lines.append(f"               {source}")
-    function = where._replace(file="", line=0)
-    lines.append(f"  made by      {site.comm} (process {access.pid}){f' in {function}' if where.function else ''}")
-    lines.append(f"  instruction  {site.rip:#x}  {disassemble(site.code, site.bits, site.rip)}")
-    return [*lines, *context.replay(access, index)]
+    return [*lines, *context.made_by(access, index)]

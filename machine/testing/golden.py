@@ -20,14 +20,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
+from machine.accesses import fields_of, register_of
 from machine.errors import ConfigError
 from machine.events import RegisterAccess
 from machine.testing import messages
 from machine.testing.buslog import BusLog
-from machine.testing.explain import fields_of, register_of, story
+from machine.testing.explain import story
 
 if TYPE_CHECKING:
-    from machine.testing.context import Context
+    from machine.accesses import Context
 
 HEAD = "# Register accesses, written by `pytest --nopage-record`; `--nopage-update` writes them anew.\n"
 COLUMN = 56

@@ -11,9 +11,13 @@ from typing import Any, Optional, Union
 
 from machine.attach import attach_words
 from machine.errors import DeviceError, NotExecutable, ProgramNotFound, Stuck, TimeoutExpired, is_the_users
+from machine.events import Interrupt
+from machine.failures import program_meant
+from machine.kernel.abi.signal import name as signal_name
 from machine.kernel.current import set_current_kernel
 from machine.machine import Machine
 from machine.observe.fatal import FatalSignals
+from machine.observe.nobody import NobodyThere
 from machine.process import Process, describe_tasks, end_everything
 from machine.testing import messages
 from machine.testing.recording import Recording
@@ -37,9 +41,9 @@ class ProgramFailed(AssertionError):
 class ProgramTimeout(TimeoutExpired):
     """A program of a test did not end in time."""
 
-    def __init__(self, program: str, seconds: float, tasks: Sequence[str]) -> None:
+    def __init__(self, program: str, seconds: float, tasks: Sequence[str], looped: bool = False) -> None:
         super().__init__(program, seconds, tasks)
-        self.args = (messages.timed_out(program, seconds, tasks),)
+        self.args = (messages.timed_out(program, seconds, tasks, looped),)
 
 
 class ProgramStuck(Stuck):
@@ -106,6 +110,12 @@ class Program(Process):
         self.end = ""
         """Why there is no outcome."""
 
+    def send_signal(self, signo: int) -> None:
+        """As kill(1) does."""
+        if self.running:
+            self._harness.given[messages.a_signal(signal_name(signo), self.name)] = None
+        super().send_signal(signo)
+
     def wait(self, timeout: Optional[float] = None, check: bool = False) -> Any:
         """Run the machine until the program ends: its `RunResult`.  `check`: ProgramFailed unless its status is 0."""
         __tracebackhide__ = True
@@ -116,7 +126,8 @@ class Program(Process):
         except TimeoutExpired as error:
             self.end = f"killed after {seconds:g} seconds"
             end_everything(harness.machine)
-            raise ProgramTimeout(self.name, seconds, error.tasks) from None
+            lockup = error.__cause__
+            raise ProgramTimeout(self.name, seconds, error.tasks, lockup is not None) from lockup
         except Stuck as error:
             for_input = not self.stdin.closed and not self.stdin.buffer and bool(self.stdin.readers.sleepers)
             self.end = "killed: it slept for ever"
@@ -127,7 +138,9 @@ class Program(Process):
             raise
         except ProgramNotFound as error:
             self.end = "not found"
-            text = messages.no_such_program(self.command[0], harness.looked_in(self.command[0]))
+            name = self.command[0]
+            meant = program_meant(name, [os.getcwd(), *map(str, harness.plan.directories)])
+            text = messages.no_such_program(name, harness.looked_in(name), meant)
             raise ProgramMissing(self.command[0], error.errno, text) from None
         except NotExecutable as error:
             self.end = "could not be executed"
@@ -177,9 +190,11 @@ class Harness:
     def _watch(self, report: Optional[Path]) -> None:
         machine = self.machine
         machine.lacking, machine.on_run = self._lacking, self._going
+        machine.events.listen("interrupt", self._interrupted)
         self._stood = self._values()
         self.recording = Recording(machine)
         self.fatal = FatalSignals(machine.kernel, machine.read_file)
+        self.nobody = NobodyThere(machine.kernel, machine.read_file) if self.devices else None
         if self.plan.coverage is not None:
             from machine.observe.coverage import LineCounter
 
@@ -211,6 +226,11 @@ class Harness:
                 changed = [name for name, value in now.items() if self._stood.get(name, value) != value]
                 self.poked.update(dict.fromkeys(changed))
             self._stood = now
+
+    def _interrupted(self, event: Interrupt) -> None:
+        """An interrupt is taken; while nothing runs it is the test's."""
+        if self.machine.kernel.sched.thread is None:
+            self.given[messages.an_interrupt(event.irq, event.handlers)] = None
 
     def _lacking(self) -> list[str]:
         injections = [each.text for closer in self.closers for each in getattr(closer, "all", ())]
@@ -303,6 +323,9 @@ class Harness:
         """(heading, text) for pytest's report of a failed test; the failure itself has told of one program."""
         stories = [self.story(each) for each in self.programs if each is not told]
         found = [("nopage", "\n\n".join(stories))] if stories else []
+        nowhere = self.nobody.lines() if self.nobody is not None else []
+        if nowhere:
+            found.append(("nopage: accesses to no device", "\n".join(nowhere)))
         running = [each for each in self.programs if each.running]
         if running:
             found.append(("nopage: tasks", "\n".join(describe_tasks(self.machine))))

@@ -24,10 +24,11 @@ from machine.errors import ConfigError, is_the_users
 from machine.hardware.cpu import RIP
 from machine.kernel.abi import errno as errno_names
 from machine.kernel.mm.fail_page_alloc import fail_page_alloc
+from machine.observe.sources import Sources
 from machine.observe.strace_sets import all_names
 from machine.options import did_you_mean
 from machine.testing import messages
-from machine.testing.places import Place, Sources, can_be_a_bus_error, touch_of
+from machine.testing.places import Place, can_be_a_bus_error, touch_of
 from machine.testing.short import ALIASES, SHORTENED, Shortened, name_of
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Inject:
     def __init__(self, harness: Harness) -> None:
         self._harness = harness
         self._machine = harness.machine
-        self._sources = Sources(harness.machine)
+        self._sources = Sources(harness.machine.kernel, harness.machine.read_file)
         self.all: list[Injection] = []
         self._faults: list[tuple[Injection, Optional[Place]]] = []
         self._calls: list[tuple[Injection, frozenset[str], Optional[int], Optional[int]]] = []

@@ -101,6 +101,21 @@ def field_value_beyond(cls: Any, part: Any, name: str, field: Any, value: str, n
     return f"{_at(cls, part)}: value '{value}' = {number} does not fit field '{name}', which is {field.width} bits wide"
 
 
+def no_field(cls: Any, part: Any, name: str, value: object) -> str:
+    """Reg(0, fields={"enable": 0})."""
+    return f"{_at(cls, part)}: field '{name}' is declared by Field(BIT) or Field('HIGH:LOW'), not by {value!r}"
+
+
+def wrong_bits(text: str) -> str:
+    """Field("2-3"), Field("2:3")."""
+    return f"Field({text!r}): bits are given as a number, or as 'HIGH:LOW' with the higher first, like '7:4'"
+
+
+def wrong_values(values: object) -> str:
+    """Field(0, values=["off", "on"])."""
+    return f"Field: values is a mapping of names to numbers, like {{'off': 0, 'on': 1}}, or an enum, not {values!r}"
+
+
 def fields_overlap(cls: Any, part: Any, one: str, other: str, bit: int) -> str:
     """Two fields want the same bit."""
     return f"{_at(cls, part)}: fields '{one}' and '{other}' both have bit {bit}"
@@ -203,6 +218,32 @@ def no_such_value(cls: Any, register: str, field: str, bits: Any, value: str) ->
     return f"{cls.__name__}.{register}: field '{field}' has no value '{value}'{did_you_mean(value, bits.values)}"
 
 
+def attribute_mistyped(cls: Any, name: str, meant: str) -> str:
+    """self.statsu = 1 beside a register status, self.enalbe = 1 beside a field ctrl.enable."""
+    shown = f"self[{meant!r}]" if "." in meant else meant
+    kind = "field" if "." in meant else "register"
+    return (
+        f"{cls.__name__} has no register {name!r}; did you mean {shown}, its {kind}? (An attribute of the model's own "
+        f"that is so close to it has an annotation in the class, or is set in __init__ or reset)"
+    )
+
+
+def _meant(block: Any, failure: BaseException) -> str:
+    """``; did you mean 'status'?`` for an attribute that is not there."""
+    name = getattr(failure, "name", None)
+    owner: Any = getattr(failure, "obj", None)
+    if not isinstance(failure, AttributeError) or not name or block is None or not hasattr(block, "registers"):
+        return ""
+    if owner is block:
+        import difflib
+
+        names = [*block.registers, *block.arrays, *block.memories, *vars(block)]
+        close = difflib.get_close_matches(name, names, 1)
+        return f"; did you mean {close[0]!r}?" if close else ""
+    having = [reg.name for reg in block.registers.values() if name in reg.fields] if isinstance(owner, int) else []
+    return f"; a field is self['{having[0]}.{name}']" if having else ""
+
+
 def fifo_set(fifo: Any, block: Any) -> str:
     """uart.data = 7."""
     who = f"{type(block).__name__}.{fifo.name}"
@@ -257,20 +298,54 @@ def write_hook_gave(block: Any, method: str, value: object) -> str:
     )
 
 
-def model_failed(block: Any, what: str, failure: BaseException, frames: Sequence[Any], sent: bool) -> str:
+def model_failed(
+    block: Any, what: str, failure: BaseException, frames: Sequence[Any], sent: bool, told: Sequence[str]
+) -> str:
     """A hook, or what `after` had put off, raised."""
     where = f"{place((frames[-1].filename, frames[-1].lineno or 0))}: " if frames else ""
     name = getattr(block, "name", "")
     who = type(block).__name__ + (f" ('{name}')" if name else "") if block is not None else "a device model"
-    lines = [f"{where}{who} raised {type(failure).__name__} in {what}: {failure}"]
+    lines = [f"{where}{who} raised {type(failure).__name__} in {what}: {failure}{_meant(block, failure)}"]
     lines += [f"  {place((f.filename, f.lineno or 0))} in {f.name}: {f.line}" for f in frames]
-    lines.append("  the program got SIGBUS" if sent else "  the machine was stopped, and everything in it killed")
-    return "\n".join(lines)
+    return "\n".join([*lines, _outcome(sent), *told])
+
+
+def _outcome(sent: bool) -> str:
+    return "  the program got SIGBUS" if sent else "  the machine was stopped, and everything in it killed"
+
+
+def model_interrupted(text: str, sent: bool, told: Sequence[str]) -> str:
+    """The same of one that did not come back, at Ctrl-C; `text` is of `looped`."""
+    return "\n".join([text, _outcome(sent), *told])
+
+
+def led_to(kind: str, made: str) -> str:
+    """The head of what is told about the access in which a model has raised, or put off what raised."""
+    return f"the {kind} that led to it: {made}"
+
+
+def looped(who: str, what: str, frames: Sequence[Any]) -> str:
+    """A hook, a driver's method or a condition that does not come back; `frames` are the model's, innermost last."""
+    head = (
+        f"{place((frames[-1].filename, frames[-1].lineno or 0))}: {who} did not come back from {what}; interrupted in"
+    )
+    return "\n".join([head, *(f"  {place((f.filename, f.lineno or 0))} in {f.name}: {f.line}" for f in frames)])
 
 
 def no_such_file(spec: str, path: str, why: str) -> str:
     """--attach /dev/uio0=tmier.py:Timer."""
     return f"--attach {spec}: {path}: {why}"
+
+
+def attached_wrongly(spec: str, why: str) -> str:
+    """A declaration in the file is wrong, or what the class is given."""
+    return f"--attach {spec}: {why}"
+
+
+def models_raised(spec: str, where: tuple[str, int], failure: BaseException) -> str:
+    """The file of --attach raises when it is read, or the class's __init__."""
+    shown = place(where) if where[1] else place_of(where[0])
+    return f"--attach {spec}: {shown}: {type(failure).__name__}: {failure}"
 
 
 def no_such_class(spec: str, path: str, name: str, known: Sequence[str]) -> str:
@@ -564,6 +639,16 @@ def replay(command: str, lacks: Sequence[str]) -> list[str]:
     return [line, f"               this replay lacks: {', '.join(lacks)}"] if lacks else [line]
 
 
+def an_interrupt(irq: int, handlers: str) -> str:
+    """What a replay lacks, when the test has raised it."""
+    return f"interrupt {irq} ({handlers}) as the test raised it"
+
+
+def a_signal(signal: str, program: str) -> str:
+    """Likewise, of a held program."""
+    return f"{signal} that the test sent to {program}"
+
+
 def no_replay(where: str, model: Any, device: str, register: str, nr: int) -> list[str]:
     """No command can name the model."""
     name = getattr(model, "__qualname__", None)
@@ -587,9 +672,10 @@ def indented(lines: Sequence[str]) -> str:
 # -- programs ------------------------------------------------------------------------------------------------
 
 
-def no_such_program(program: str, places: Sequence[str]) -> str:
+def no_such_program(program: str, places: Sequence[str], meant: str) -> str:
+    hint = f"\nDid you mean {meant}?" if meant else ""
     return (
-        f"{program}: no such program. Looked in:\n{indented(places)}\n"
+        f"{program}: no such program. Looked in:\n{indented(places)}{hint}\n"
         "Build it before the test, or compile it in the test: guest_cc('FILE.c')"
     )
 
@@ -598,11 +684,29 @@ def not_executable(program: str, why: str) -> str:
     return f"{program}: can't be started: {why}"
 
 
-def timed_out(program: str, seconds: float, tasks: Sequence[str]) -> str:
-    return (
-        f"{program}: still running after {seconds:g} seconds; killed. What the machine was doing:\n{indented(tasks)}\n"
-        "A longer time: run(..., timeout=SECONDS), or nopage_timeout in pytest's configuration"
+def timed_out(program: str, seconds: float, tasks: Sequence[str], looped: bool) -> str:
+    text = f"{program}: still running after {seconds:g} seconds; killed. What the machine was doing:\n{indented(tasks)}"
+    if looped:  # more time would not help
+        return text
+    return f"{text}\nA longer time: run(..., timeout=SECONDS), or nopage_timeout in pytest's configuration"
+
+
+def nobody_there(
+    physical: int, comm: str, where: str, path: str, counts: Sequence[int], near: Sequence[tuple[str, int, int]]
+) -> str:
+    """A program uses a mapping of addresses that no device answers."""
+    reads, writes = counts
+    what = [f"{reads} read{'s' if reads != 1 else ''} gave ones"] if reads else []
+    what += [f"{writes} write{'s were' if writes != 1 else ' was'} lost"] if writes else []
+    devices = ", ".join(f"{name} is at {start:#x}-{end:#x}" for name, start, end in near)
+    return f"{physical:#x} was mapped by {comm} ({where}) from {path}, and no device is there: {' and '.join(what)}" + (
+        f"; {devices}" if devices else ""
     )
+
+
+def polled(register: str, value: int, count: int) -> str:
+    """Behind what a task does."""
+    return f", reading {register}, which stays {a_number(value)} ({count} times)"
 
 
 def stuck(program: str, tasks: Sequence[str]) -> str:

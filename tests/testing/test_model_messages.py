@@ -93,6 +93,10 @@ DECLARED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"a": Reg(0, fields={"f": Field(0, 2), "g": Field(1)})}, "FILE:N: Bad.a: fields 'f' and 'g' both have bit 1"),
     (
+        {"a": Reg(0, fields={"f": 3})},  # type: ignore[dict-item]
+        "FILE:N: Bad.a: field 'f' is declared by Field(BIT) or Field('HIGH:LOW'), not by 3",
+    ),
+    (
         {"a": Reg(0, width=8), "b": Reg(4)},
         "FILE:N: Bad.b (0x4, 4 bytes) overlaps Bad.a (0x0, 8 bytes), declared at FILE:N",
     ),
@@ -311,6 +315,44 @@ def test_words_of_the_command_line(m: Machine, tmp_path: Path, monkeypatch: pyte
     )
 
 
+WRONG_FILES = [
+    (
+        "class A(RegisterBlock):\n    a = Reg(0)\n    b = Reg(2)\n", "A",
+        "models.py:4: A.b (0x2, 4 bytes) overlaps A.a (0x0, 4 bytes), declared at models.py:3",
+    ),
+    (
+        'class A(RegisterBlock):\n    a = Reg(0, fields={"x": Field(0, vales={})})\n', "A",
+        "models.py:3: TypeError: Field takes no argument 'vales'; did you mean 'values'?",
+    ),
+    ("import nothere\n", "A", "models.py:2: ModuleNotFoundError: No module named 'nothere'"),
+    (
+        "class A(RegisterBlock):\n    def __init__(self):\n        super().__init__()\n        self.x = 1 // 0\n", "A",
+        "models.py:5: ZeroDivisionError: integer division or modulo by zero",
+    ),
+    (
+        "class A(RegisterBlock):\n    a = Reg(0)\n", "A(strat=5)",
+        "/dev/uio5: A has no __init__ of its own that would take arguments: got an unexpected keyword argument 'strat'",
+    ),
+    ("class A(RegisterBlock):\n    a = Reg(0\n", "A", "models.py: '(' was never closed (models.py, line 3)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "name", "said"), WRONG_FILES)
+def test_files_of_models(m: Machine, project: Path, text: str, name: str, said: str) -> None:
+    """No traceback of ours: the file's own line."""
+    from machine.attach import attach_words
+
+    Path("models.py").write_text(f"from machine.testing import Field, Reg, RegisterBlock\n{text}")
+    spec = f"/dev/uio5=models.py:{name}"
+    assert text_of(lambda: attach_words(m, spec)) == f"--attach {spec}: {said}"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def test_waves_without_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Machine(ram=32 << 20, deterministic=True) as machine:
@@ -503,6 +545,82 @@ def test_what_follows_no_gap_has_one_place() -> None:
         "no access to status was expected; there were 97:\n"
         "  write timer.status = 1, 4 bytes at 0x401000, process 2, 97 times"
     )
+
+
+class Own(Timer):
+    """Names of its own, close to those of registers and fields."""
+
+    statsu = Reg(0x20)
+    contrl: int
+    Ctrl = 7
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stats = {}  # type: ignore[var-annotated]
+
+    def reset(self) -> None:
+        super().reset()
+        self.modes = self.coutn = 0
+
+
+MISTYPED = [
+    ("crtl", "ctrl", "register"), ("Count", "count", "register"), ("coutn", "count", "register"),
+    ("buffr", "buffer", "register"), ("bufferr", "buffer", "register"), ("bufger", "buffer", "register"),
+    ("enable", "self['ctrl.enable']", "field"), ("enalbe", "self['ctrl.enable']", "field"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "meant", "kind"), MISTYPED)
+def test_a_mistyped_register(name: str, meant: str, kind: str) -> None:
+    device = Timer()
+    assert text_of(lambda: _set(device, name, 1)) == (
+        f"Timer has no register '{name}'; did you mean {meant}, its {kind}? (An attribute of the model's own that is "
+        "so close to it has an annotation in the class, or is set in __init__ or reset)"
+    )
+    assert name not in vars(device)
+
+
+def test_a_models_own_attributes() -> None:
+    device = Own()
+    names = ("stats", "statsu", "contrl", "Ctrl", "modes", "coutn", "_count", "counts", "count2", "cmd", "colour")
+    for number, name in enumerate(names):
+        _set(device, name, number)
+    assert [getattr(device, name) for name in names] == list(range(len(names)))
+    assert text_of(lambda: _set(Timer(), "coutn", 1)).startswith("Timer has no register 'coutn'; did you mean count")
+
+
+def test_arguments_of_fields() -> None:
+    with pytest.raises(TypeError, match=r"^Field takes no argument 'vales'; did you mean 'values'\?$"):
+        Field(0, vales={"off": 0})  # type: ignore[call-arg]
+    for bits in ("2:3", "2-3", "", "a:b"):
+        with pytest.raises(ValueError) as caught:
+            Field(bits)
+        assert str(caught.value) == (
+            f"Field({bits!r}): bits are given as a number, or as 'HIGH:LOW' with the higher first, like '7:4'"
+        )
+    with pytest.raises(TypeError) as wrong:
+        Field(0, values=["off", "on"])
+    assert str(wrong.value) == (
+        "Field: values is a mapping of names to numbers, like {'off': 0, 'on': 1}, or an enum, not ['off', 'on']"
+    )
+
+
+def test_an_attribute_that_is_not_there() -> None:
+    """In what a model raises: Python's own words, and what is meant."""
+    device = Timer()
+    device.name = "timer"
+
+    def said(provoke: Callable[[], object]) -> str:
+        with pytest.raises(AttributeError) as caught:
+            provoke()
+        return messages.model_failed(device, "a read", caught.value, [], True, []).splitlines()[0]
+
+    head = "Timer ('timer') raised AttributeError in a read:"
+    assert said(lambda: device.cuont) == f"{head} 'Timer' object has no attribute 'cuont'; did you mean 'count'?"  # type: ignore[attr-defined]
+    assert said(lambda: device.ctrl.enable) == (  # type: ignore[attr-defined]
+        f"{head} 'int' object has no attribute 'enable'; a field is self['ctrl.enable']"
+    )
+    assert said(lambda: device.whatever) == f"{head} 'Timer' object has no attribute 'whatever'"  # type: ignore[attr-defined]
 
 
 def test_arguments_of_registers() -> None:

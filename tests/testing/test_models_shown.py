@@ -63,6 +63,18 @@ class Broken(Timer):
 def test_a_broken_model(run, timerctl):
     run(timerctl, "/dev/uio1")
 
+class Late(Timer):
+    @Timer.ctrl.on_write
+    def first(self, value):
+        self.after(10, self.after, 10, self.second)
+
+    def second(self):
+        return [][1]
+
+@pytest.mark.device("/dev/uio1", Late)
+def test_late(run, timerctl):
+    run(timerctl, "/dev/uio1", "0", "wait")
+
 def test_recorded(run, timerctl, recording, device, request):
     device.count = request.config.getoption("verbose")
     recording(run(timerctl, "/dev/uio0"))
@@ -143,17 +155,21 @@ def test_a_wrong_write_is_told_whole(project: Path, target: str) -> None:
 
 def replay(project: Path, line: str) -> None:
     """The command does what it says: the prompt is at the write."""
+    text = replay_output(project, line, "bt\nregs\nquit\n")
+    assert "write of timer.ctrl = 0x1, 4 bytes" in text, text
+    assert re.search(r"#0 +0x[0-9a-f]+ +main\+0x[0-9a-f]+ timerctl\.c:(29|30)", text), text
+
+
+def replay_output(project: Path, line: str, typed: str) -> str:
     words = line.removeprefix("replay").strip()
     commands = project / "commands"
-    commands.write_text("bt\nregs\nquit\n")
+    commands.write_text(typed)
     done = subprocess.run(
         words.replace(" run ", f" run --commands {commands} ", 1),
         shell=True, cwd=project, capture_output=True, text=True, timeout=120, check=False,
         env={"PYTHONPATH": str(TOP), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())},
     )  # fmt: skip
-    text = done.stdout + done.stderr
-    assert "write of timer.ctrl = 0x1, 4 bytes" in text, text
-    assert re.search(r"#0 +0x[0-9a-f]+ +main\+0x[0-9a-f]+ timerctl\.c:(29|30)", text), text
+    return done.stdout + done.stderr
 
 
 def test_a_forbidden_access(project: Path) -> None:
@@ -172,15 +188,46 @@ def test_a_models_exception_is_the_tests(project: Path) -> None:
     """Its traceback first, then what it was about."""
     lines = pytest_in(project, "-k", "broken and i386")
     assert "ZeroDivisionError: integer division or modulo by zero" in lines
+    assert not [line for line in lines if "machine/hardware/" in line], "our own frames are not the reader's business"
     place = next(number for number, line in enumerate(TESTS.splitlines(), 1) if "1 //" in line)
-    assert shown(lines, "DeviceError", 3) == [
+    made = [re.sub(r" +", " ", line) for line in shown(lines, "DeviceError", 10)]
+    assert made == [
         (
             f"machine.errors.DeviceError: test_timer.py:{place}: Broken ('broken') raised ZeroDivisionError in a write "
             "of 0x3e8 to period: integer division or modulo by zero"
         ),
         f"test_timer.py:{place} in divided: self.count = 1 // (value - 1000)",
         "the program got SIGBUS",
+        "",
+        "the write that led to it: broken.period = 0x3e8 (1000)",
+        "source timerctl.c:28",
+        "regs[PERIOD] = 1000;",
+        made[7],
+        made[8],
+        (
+            "replay nopage run --deterministic --attach '/dev/uio0=timer.py:Timer(start=7)' --attach "
+            "/dev/uio1=test_timer.py:Broken --break-on register:broken.period,nr=1 -- timerctl /dev/uio1"
+        ),
     ]
+    assert re.fullmatch(r"made by timerctl \(process 2\) in main\+0x[0-9a-f]+", made[7])
+    assert re.fullmatch(r"instruction X mov dword ptr \[.*\], 0x3e8", made[8])
+    words = next(line for line in lines if line.startswith("replay"))
+    assert "write of broken.period = 0x3e8, 4 bytes" in replay_output(project, words, "quit\n")
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_what_was_put_off_names_the_access_that_did_it(project: Path, target: str) -> None:
+    """A callback of the clock, and one that the first has put off: both come from the same write."""
+    made = shown(pytest_in(project, "-k", f"late and {target}"), "DeviceError", 9)
+    assert made[0].endswith(
+        "Late ('late') raised IndexError in Late.second, called by the clock: list index out of range"
+    )
+    assert made[2:5] == [
+        "the machine was stopped, and everything in it killed",
+        "",
+        "the write that led to it: late.ctrl = 3 (enable=1, repeat=1, mode=slow)",
+    ]
+    assert made[6] == "regs[CTRL] = 3;"
 
 
 def test_golden_recordings(project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from machine.sweep import command
 from machine.testing.foreach import FaultReport, Kind, Outcome
 from machine.testing.harness import Devices, ProgramFailed
 from tests.testing.conftest import Project
-from tests.testing.programs import ECHO, SLEEPER, WHERE, WILD, Timer
+from tests.testing.programs import ECHO, HEAD, SLEEPER, WHERE, WILD, Timer
 
+TOP = Path(__file__).parents[2]
 pytest_plugins = ["pytester"]
 at_timer = pytest.mark.device(WHERE, Timer)
 TASK = "program (pid 2) sleeps in read(), called from PLACE"
@@ -48,6 +50,26 @@ def test_a_program_that_is_not_there(run: Any) -> None:
     ]
 
 
+def test_a_program_that_is_meant(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`timerctl` for `./timerctl`, and a slip in the name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "build").mkdir()
+    for name in ("timerctl", "build/demo"):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o755)
+    for name, meant in (("timerctl", "./timerctl"), ("./timerclt", "./timerctl"), ("build/dmo", "build/demo")):
+        with pytest.raises(NopageError) as caught:
+            run(name)
+        assert str(caught.value).splitlines()[-2:] == [
+            f"Did you mean {meant}?",
+            "Build it before the test, or compile it in the test: guest_cc('FILE.c')",
+        ]
+    (tmp_path / "timerctl").chmod(0o644)
+    with pytest.raises(NopageError) as caught:
+        run("timerctl")
+    assert "Did you mean" not in str(caught.value)
+
+
 def _path(run: Any) -> str:
     return str(run.__self__.machine.env["PATH"])
 
@@ -67,6 +89,43 @@ def test_a_program_that_does_not_end(run: Any, guest_cc: Any) -> None:
         "  program (pid 2) is ready to run, at main+N program.c:28\n"
         "A longer time: run(..., timeout=SECONDS), or nopage_timeout in pytest's configuration"
     )
+
+
+POLLER = (
+    HEAD
+    + """
+int main(void)
+{
+    volatile uint32_t *timer = registers();
+    while (!(timer[3] & 1))
+        ;
+    return 0;
+}
+"""
+)
+
+
+@pytest.mark.device(WHERE, Timer)
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_a_register_that_is_polled_for_ever(run: Any, guest_cc: Any, target: str) -> None:
+    with pytest.raises(NopageError) as caught:
+        run(guest_cc(POLLER, target=target), timeout=1)
+    said = r"at main\+N program\.c:\d+, reading timer\.status, which stays 0 \(\d+ times\)"
+    assert re.fullmatch(rf"  program \(pid 2\) is ready to run, {said}", plain(caught.value).splitlines()[1]), (
+        caught.value
+    )
+
+
+def test_what_was_done_at_the_timeout_of_nopage_run(guest_cc: Any) -> None:
+    """The same as in pytest: function, source line, and the register that it waits for."""
+    spec = f"{WHERE}=tests/testing/programs.py:Timer"
+    words = [sys.executable, "-m", "machine", "run", "--timeout", "5", "--attach", spec, str(guest_cc(POLLER))]
+    done = subprocess.run(words, cwd=TOP, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 124
+    said = plain(done.stderr).splitlines()
+    assert said[0].endswith(": still running after 5 seconds; killed")
+    tail = r"at main\+N program\.c:\d+, reading timer\.status, which stays 0 \(\d+ times\)"
+    assert re.fullmatch(rf"nopage: program \(pid 2\) \S.*, {tail}", said[1]), said
 
 
 def test_programs_that_sleep(run: Any, start: Any, guest_cc: Any) -> None:
@@ -308,6 +367,25 @@ def test_what_a_replay_lacks(start: Any, run: Any, guest_cc: Any, inject: Any, d
     assert lacks == (
         "               this replay lacks: standard input, its environment, its directory (/), "
         "inject('read', short=1), timer.period as the test set it"
+    )
+
+
+@pytest.mark.device("/dev/uio0", Timer)
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_a_replay_lacks_interrupts_and_signals_of_the_test(
+    start: Any, machine: Machine, guest_cc: Any, device: Timer, target: str
+) -> None:
+    """Those that the test makes while programs stand; not those of the model."""
+    text = STORE.replace('"/dev/mem", O_RDWR), 0xfe000000', '"/dev/uio0", O_RDWR), 0')
+    program = guest_cc(text.replace("regs[0] = 1;", "regs[0] = 1; regs[0] = 2;"), target=target)
+    held = start(program, stdin=b"")
+    machine.run_until("register")
+    device.raise_irq()
+    held.send_signal(28)  # SIGWINCH, which is ignored
+    _, lacks = replay_of(held.wait())
+    assert lacks == (
+        f"               this replay lacks: interrupt {device.irq} (timer) as the test raised it, "
+        "SIGWINCH that the test sent to program"
     )
 
 

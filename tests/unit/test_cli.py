@@ -202,6 +202,19 @@ def test_what_can_not_be_run(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == "nopage: /etc/passwd: Permission denied\n"
 
 
+def test_a_program_that_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("timerctl").write_text("")
+    Path("timerctl").chmod(0o755)
+    head = "No such file or directory"
+    assert cli.main(["run", "timerctl"]) == 127
+    assert capfd.readouterr().err == f"nopage: timerctl: {head} in the guest's PATH; did you mean ./timerctl?\n"
+    assert cli.main(["run", "./timerclt"]) == 127
+    assert capfd.readouterr().err == f"nopage: ./timerclt: {head}; did you mean ./timerctl?\n"
+
+
 def test_commands_one_after_another_in_one_machine(capfd: pytest.CaptureFixture[str]) -> None:
     words = ["--exec", "sh -c 'echo kept > /root/f; exit 3'", "--exec", "nosuch", "--exec", "cat /root/f", "true"]
     assert cli.main(["run", *words]) == 127

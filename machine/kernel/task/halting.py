@@ -35,7 +35,7 @@ class Moment:
 
     def reached(self) -> bool:
         """Whether it has come; a condition is looked at again."""
-        if not self.come and self._condition is not None and self._holds(self._condition):
+        if not self.come and self._condition is not None and self.holds(self._condition):
             self.come = True
         return self.come
 
@@ -48,7 +48,7 @@ class Moment:
         """It is the first event of this kind for which `where` holds."""
 
         def look(event: Any) -> None:
-            if not self.come and self._holds(lambda: where is None or where(event)):
+            if not self.come and self.holds(lambda: where is None or where(event)):
                 self.event = event
                 self.now()
 
@@ -77,7 +77,8 @@ class Moment:
         events.listen(kind, listener)
         self._undo.append(lambda: events.unlisten(kind, listener))
 
-    def _holds(self, condition: Callable[[], object]) -> bool:
+    def holds(self, condition: Callable[[], object]) -> bool:
+        """Whether a condition holds, or raises: then it is the end of waiting."""
         try:
             return bool(condition())
         except BaseException as failure:  # not through the engine: `run_to` raises it
@@ -95,6 +96,7 @@ def run_to(kernel: Kernel, moment: Moment, timeout: Optional[float]) -> str:
     """Run the machine until the moment: COME; TIME_IS_UP after `timeout` seconds of host time; STUCK when nothing is
     left that could ever run.  What a condition raised is raised here."""
     sched = kernel.sched
+    sched.lockup = None
     deadline = None if timeout is None else sched.host_deadline(timeout)
     try:
         if not moment.reached():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Optional
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from machine.hardware.gdt import GDT_ENTRY_TLS_MIN
 from machine.kernel.abi.errno import ERESTARTSYS, Errno
@@ -38,6 +38,7 @@ from machine.kernel.task.timerqueue import Timer, TimerQueue
 from machine.kernel.task.wait import WaitQueue
 
 if TYPE_CHECKING:
+    from machine.hardware.bus import Lockup
     from machine.kernel.kernel import Kernel
     from machine.kernel.mm.space import mm_struct
     from machine.kernel.task.task import Task
@@ -69,6 +70,8 @@ class Scheduler:
         """Monotonic time up to which CPU time has been charged to a task."""
         self.preemptions = 0
         self.held = Held(self)
+        self.lockup: Optional[Lockup] = None
+        """What was raised last in something that did not come back (watchdog.py)."""
 
     def queue(self) -> WaitQueue:
         """A new wait queue."""
@@ -167,6 +170,13 @@ class Scheduler:
                 task.work = None
                 task.kstack = None
                 return
+            except GreenletExit:
+                raise
+            except BaseException:  # Ctrl-C on the host: it comes out of `run`
+                from machine.kernel.task.watchdog import leave_call
+
+                leave_call(self, task)
+                raise
             task.work = None
             work = self.hub.switch()
 

@@ -214,6 +214,7 @@ def wait_status(
     A process that can never run again (everybody sleeps and nothing can wake them) is killed.
     """
     sched = kernel.sched
+    sched.lockup = None
     deadline = None if timeout is None else sched.host_deadline(timeout)
     expired = False
     clock = kernel.clock
@@ -236,18 +237,18 @@ def wait_status(
         send_signal(kernel, spawned.task, SIGKILL, None)
     if deadline is not None:
         deadline.cancel()
-    if kernel.bus.broken and not spawned.ended:
-        kill_everything(kernel)
-        return False
-    if expired and not spawned.ended:
+    if spawned.ended or not (expired or kernel.bus.broken):
+        return True
+    if expired:
         spawned.tasks = describe()
-        kill_everything(kernel)
-        return False
-    return True
+    kill_everything(kernel)
+    return False
 
 
 def kill_everything(kernel: Kernel) -> None:
     """End every process at once (the end of the machine, or a timeout)."""
+    if not _alive(kernel):
+        return
     before, kernel.interruptible = kernel.interruptible, False  # nothing from outside is worth waiting for
     deadline = kernel.sched.host_deadline(KILL_SECONDS)  # a driver's timer that starts itself again never ends
     try:

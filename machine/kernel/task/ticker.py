@@ -101,11 +101,16 @@ class Ticker:
 
 
 class Deadline:
-    """A point in host time after which `passed` is true; the engine is stopped then."""
+    """A point in host time after which `passed` is true; the engine is stopped then, and a device model or a driver
+    that does not come back (watchdog.py)."""
 
     def __init__(self, sched: Scheduler, seconds: float) -> None:
+        from machine.kernel.task.watchdog import Watchdog, may_poke
+
         self.passed = False
         self._sched = sched
+        may_poke()
+        self._watchdog = Watchdog(sched)
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
         self._timer.start()
@@ -113,7 +118,9 @@ class Deadline:
     def _expire(self) -> None:
         self.passed = True
         self._sched.interrupt(lambda: None)
+        self._watchdog.bark()
 
     def cancel(self) -> None:
         """It is not needed any more."""
         self._timer.cancel()
+        self._watchdog.over.set()

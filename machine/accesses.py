@@ -1,7 +1,8 @@
-"""What is known of the devices and programs of a machine when register accesses are looked at."""
+"""What is known of the devices and programs of a machine when register accesses are looked at, in words."""
 
 from __future__ import annotations
 
+import linecache
 import os
 import shlex
 import shutil
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.attach import words_for
 from machine.events import RegisterAccess
+from machine.hardware.bus import Lockup
 from machine.hardware.field import Field
 from machine.hardware.reg import Reg
 from machine.hardware.registers import RegisterBlock, RegisterError
@@ -19,13 +21,14 @@ from machine.observe.symbols import NOWHERE, Location, Symbols
 from machine.testing import messages
 
 if TYPE_CHECKING:
-    from machine.machine import Machine
+    from machine.hardware.bus import ModelFailure
+    from machine.programs import Programs
 
 
 class Context:
     """Of one machine.  It keeps nothing: what it is asked it looks up then."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Programs) -> None:
         self.machine = machine
         self._symbols: Optional[Symbols] = None
 
@@ -98,6 +101,37 @@ class Context:
         except Exception:  # the machine is closed
             return NOWHERE
 
+    def led_to(self, failed: ModelFailure) -> list[str]:
+        """The access in which a model has raised, or in which it has put off what raised; [] where there is none."""
+        record = self.machine.kernel.bus.record
+        name = getattr(failed.block, "name", "")
+        if not 0 <= failed.led_by < len(record) or record[failed.led_by].device != name:
+            return []
+        access = record[failed.led_by]
+        made = f"{register_of(access)} = {messages.a_number(access.value)}{fields_of(access, self)}"
+        head = messages.led_to("write" if access.write else "read", made)
+        repeats = bool(self.machine.options["deterministic"]) and not isinstance(failed.failure, Lockup)
+        return ["", head, *self.made_by(access, failed.led_by, repeats)]
+
+    def made_by(self, access: RegisterAccess, index: int, replay: bool = True) -> list[str]:
+        """Where access `index` of the machine was made: source line, function, instruction, and how to get there."""
+        site = self.site(index)
+        if site is None:
+            return [f"  made by      the kernel, for process {access.pid}"]
+        from machine.observe.disasm import disassemble
+
+        where, lines, source = self.location(site), [], ""
+        if where.file:
+            source = linecache.getline(where.file, where.line).strip()
+            file = os.path.relpath(where.file)
+            lines.append(f"  source       {where.file if file.startswith('..') else file}:{where.line}")
+        if source:
+            lines.append(f"               {source}")
+        function = where._replace(file="", line=0)
+        lines.append(f"  made by      {site.comm} (process {access.pid}){f' in {function}' if where.function else ''}")
+        lines.append(f"  instruction  {site.rip:#x}  {disassemble(site.code, site.bits, site.rip)}")
+        return [*lines, *(self.replay(access, index) if replay else ())]
+
     def replay(self, access: RegisterAccess, index: int) -> list[str]:
         """The command that makes such a machine, runs the same programs and stops at this access; what it lacks; or why
         there is none."""
@@ -122,6 +156,20 @@ class Context:
         for each in earlier:
             words += ["--exec", shlex.join(each)]
         return messages.replay(shlex.join([*words, "--", *last]), machine.lacking())
+
+
+def register_of(access: RegisterAccess) -> str:
+    """``timer.ctrl``."""
+    return f"{access.device}.{access.register or f'{access.offset:#x} (no register)'}"
+
+
+def fields_of(access: RegisterAccess, context: Optional[Context]) -> str:
+    """`` (enable=1, mode=slow)``, "" for a register without fields."""
+    if context is None:
+        return ""
+    value = context.register_value(access)
+    fields = context.fields(access)
+    return " (" + ", ".join(f"{n}={f.name_of(f.of(value))}" for n, f in fields.items()) + ")" if fields else ""
 
 
 def _nopage() -> list[str]:
