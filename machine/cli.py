@@ -429,8 +429,11 @@ def dispatch(words: Sequence[str]) -> int:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """The entry point: the exit status."""
+    words = sys.argv[1:] if argv is None else argv
     try:
-        status = dispatch(sys.argv[1:] if argv is None else argv)
+        if any("\0" in word for word in words):
+            raise ConfigError("an argument has a NUL character in it, which no program can be given")
+        status = dispatch(words)
         sys.stdout.flush()
         return status
     except NopageError as error:

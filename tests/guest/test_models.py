@@ -209,8 +209,20 @@ class Divider(Timer):
 
 
 def told(error: DeviceError) -> list[str]:
-    """The text, with the places in this file as FILE."""
-    return re.sub(rf"[\w./-]*{Path(__file__).name}:\d+", "FILE", str(error)).splitlines()
+    """The text, with the places in this file as FILE, up to what led to it."""
+    text = str(error).partition("\n\n")[0]
+    return re.sub(rf"[\w./-]*{Path(__file__).name}:\d+", "FILE", text).splitlines()
+
+
+def led(error: object) -> dict[str, str]:
+    """What led to it: the access, and what is known of who made it."""
+    first, *rest = str(error).partition("\n\n")[2].splitlines()
+    return {"access": first} | {line.split()[0]: line.strip().partition(" ")[2].strip() for line in rest}
+
+
+def line_of(text: str) -> str:
+    lines = (HERE / "models" / "timer.c").read_text().splitlines()
+    return f"timer.c:{next(number for number, line in enumerate(lines, 1) if text in line)}"
 
 
 @pytest.mark.parametrize("handler", [[], ["handler"]])
@@ -226,6 +238,9 @@ def test_an_exception_in_a_hook_is_a_bus_error(machine_clean: Make, timer: Path,
         "  FILE in divide: self.count = 1000 // self.period",
         "  the program got SIGBUS",
     ]
+    made = led(caught.value)
+    assert made["access"] == "the write that led to it: divider.ctrl = 1 (enable=1, repeat=0, mode=slow)"
+    assert made["source"] == line_of("/* divide */") and "--break-on register:divider.ctrl" in made["replay"]
     result: Any = caught.value.result
     if handler:
         assert (result.exit, result.stdout) == (3, b"0\nsignal 7 at register 0\n")
@@ -268,6 +283,8 @@ def test_an_exception_of_the_clocks_ends_the_run(machine_clean: Make, timer: Pat
         '  FILE in fails: raise RuntimeError("too late")',
         "  the machine was stopped, and everything in it killed",
     ]
+    assert led(caught.value)["access"].startswith("the write that led to it: late.ctrl = ")
+    assert led(caught.value)["source"] == line_of("/* sleep */")
     assert m.run(["/bin/true"], timeout=60).exit == 0
 
 
@@ -287,6 +304,9 @@ def test_an_exception_under_the_kernels_hands(machine_clean: Make, timer: Path) 
         f"Broken ('broken') raised RegisterError in a read of 4 bytes of count: {caught.value.__cause__}",
         "  the machine was stopped, and everything in it killed",
     ]
+    made = led(caught.value)
+    assert made["access"].startswith("the read that led to it: broken.count") and made["made"].startswith("by")
+    assert made["made"].endswith("the kernel, for process 2") and "source" not in made
     assert m.run(["/bin/true"], timeout=60).exit == 0
 
 

@@ -136,6 +136,10 @@ def test_vertical_blank(display: Bench) -> None:
     assert display.raised == 2 and not display.later
     display.set(control=0)
     assert display.get("frame") == 0 and not display.get("status") & IN_VBLANK
+    display.set(refresh=0xFFFFFFFF, control=1)
+    display.go(1_000_000_000)
+    assert display.get("frame") == 1000, "at most a thousand a second"
+    display.set(control=0)
 
 
 def test_fill_copy_and_clip(display: Bench, memory: bytearray) -> None:

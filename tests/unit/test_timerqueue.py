@@ -40,3 +40,32 @@ def test_a_callback_may_add_a_timer() -> None:
     queue.add(now, again)
     queue.run()
     assert fired == [1, 2]
+
+
+class Passing:
+    """A clock on which each look takes a microsecond."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def monotonic_ns(self) -> int:
+        self.now += 1000
+        return self.now
+
+
+def test_a_period_that_is_too_short() -> None:
+    """What is due again before its callback has ended leaves the machine something."""
+    clock = Passing()
+    queue, fired = TimerQueue(clock), list[int]()  # type: ignore[arg-type]
+
+    def again() -> None:
+        now = clock.monotonic_ns()
+        fired.append(now)
+        assert len(fired) < 100
+        queue.add(now + 10, again)
+
+    queue.add(0, again)
+    queue.run()
+    assert len(fired) == 1 and queue.due()
+    queue.run()
+    assert len(fired) == 2

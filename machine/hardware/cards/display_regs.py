@@ -12,7 +12,7 @@ Everything is 32 bits wide and little-endian; accesses of 2 or 8 bytes are cut a
 0x01c   depth        bits a pixel: 8 (palette), 15 (5:5:5), 16 (5:6:5), 24 and 32 (8:8:8, blue in the lowest byte)
 0x020   stride       bytes from one line to the next
 0x024   start        byte of the memory where the picture begins
-0x028   refresh      pictures in 1,000 seconds
+0x028   refresh      pictures in 1,000 seconds, 1,000,000 at most
 0x030   status       0 the engine is busy, 1 in the vertical blank, 2 the mode can be shown
 0x034   irq_enable   0 vertical blank, 1 the engine is done, 2 engine error: which of irq_status pull the interrupt
 0x038   irq_status   the same bits; written as 1 they are cleared.  An engine error is a command that the engine did not
@@ -40,6 +40,8 @@ IRQ_VBLANK, IRQ_ENGINE, IRQ_ERROR = 1, 2, 4
 BUSY, IN_VBLANK, MODE_OK = 1, 2, 4
 DEPTHS = {8: 1, 15: 2, 16: 2, 24: 3, 32: 4}
 """Bytes a pixel of each depth."""
+MAX_REFRESH = 1_000_000
+"""A thousand pictures a second: what a program asks for beyond that would leave it no time to run."""
 BLANK_PART = 20
 """The vertical blank is the first 20th of a picture's time."""
 
@@ -143,7 +145,7 @@ class DisplayRegisters(RegisterBlock):
     # -- time --------------------------------------------------------------------------------------
 
     def _period(self) -> int:
-        return 10**12 // max(1, self.refresh)
+        return 10**12 // max(1, min(self.refresh, MAX_REFRESH))
 
     def write_control(self, value: int) -> None:
         """Switching on starts the counting of pictures."""

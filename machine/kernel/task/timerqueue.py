@@ -52,8 +52,10 @@ class TimerQueue:
         return bool(first) and first[0][0] <= self._clock.monotonic_ns()
 
     def run(self) -> None:
-        """Call what is due."""
-        while self._heap and self.due():
+        """Call what is due now.  What becomes due meanwhile waits for the next run: a period that is shorter than its
+        callback takes must leave something to everybody else."""
+        now = self._clock.monotonic_ns()
+        while self._heap and self._heap[0][0] <= now:
             timer = heapq.heappop(self._heap)[2]
             callback, timer.callback = timer.callback, None
             if callback is not None:

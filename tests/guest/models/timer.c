@@ -87,12 +87,12 @@ int main(int argc, char **argv)
 			sigaction(SIGBUS, &action, NULL);
 		regs[PERIOD] = 0;
 		printf("%x\n", regs[CTRL]);
-		regs[CTRL] = 1;
+		regs[CTRL] = 1; /* divide */
 		printf("not reached\n");
 		return 0;
 	}
 	if (!strcmp(what, "sleep")) {
-		regs[CTRL] = 1;
+		regs[CTRL] = 1; /* sleep */
 		for (;;)
 			pause();
 	}
