@@ -332,6 +332,8 @@ class Session:
                     self.say(one_line(f"nopage: {task}"))
                 self._report_nobody()
                 self._last_look(TIMED_OUT)
+                self._report_limits(machine, TIMED_OUT)
+                self._report_missing(machine, TIMED_OUT)
                 return TIMED_OUT
         if self.debugging is not None:
             self.debugging.finish()

@@ -73,6 +73,11 @@ def test_the_report_of_tasks() -> None:
     done = nopage("--max-tasks", "10", program("bomb"))
     assert (done.returncode, done.stdout) == (3, "9 made, 9 waited for, Resource temporarily unavailable\n")
     assert done.stderr == "nopage: fork was refused (EAGAIN): 10 tasks are the most; see --max-tasks\n"
+    bomb = program("bomb")
+    forever = ("sh", "-c", f"{bomb}; while :; do :; done")
+    done = nopage("--max-tasks", "10", "--timeout", "5", "--bind", f"{bomb}:{bomb}", *forever)
+    assert done.returncode == 124
+    assert done.stderr.endswith("\nnopage: fork was refused (EAGAIN): 10 tasks are the most; see --max-tasks\n")
     done = nopage("--max-tasks", "many", "true")
     assert done.returncode == 2
     assert "'many' is not a number of tasks, 1 to 32767" in done.stderr
