@@ -55,6 +55,8 @@ class Terminal:
         """Of the terminal before the program has changed them."""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):  # ignored by who runs us in the background
+                signal.signal(number, signal.SIG_DFL)
             with contextlib.suppress(OSError):
                 os.chdir(cwd or os.getcwd())
                 os.execvpe(command[0], command, {**os.environ, **wanted, "PYTHONPATH": str(TOP)})

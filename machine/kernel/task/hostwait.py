@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
+import threading
 from typing import TYPE_CHECKING, Optional
 
 from machine.kernel.task.wait import WaitQueue
 
 if TYPE_CHECKING:
     from machine.kernel.task.sched import Scheduler
+
+NO_SIGNAL = b"\0"
+"""In the pipe, where `signal.set_wakeup_fd` writes the number of each signal."""
 
 
 class HostWait:
@@ -19,6 +25,8 @@ class HostWait:
         self._sched = sched
         self._queues: dict[int, tuple[WaitQueue, WaitQueue]] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._before: list[int] = []
+        """What `signal.set_wakeup_fd` had before each run: first that of a program which embeds us (an event loop)."""
 
     def queue(self, fd: int, write: bool = False) -> WaitQueue:
         """The queue that is woken while `fd` is ready to be read (or written)."""
@@ -56,7 +64,7 @@ class HostWait:
     def interrupt(self) -> None:
         """End a `wait`, or the next one.  From any thread, or a signal handler."""
         try:
-            os.write(self._wake_write, b"x")
+            os.write(self._wake_write, NO_SIGNAL)
         except BlockingIOError:  # full: many interrupts, one end
             pass
 
@@ -74,9 +82,29 @@ class HostWait:
     def _select(self, reading: list[int], writing: list[int], timeout: Optional[float]) -> tuple[list[int], list[int]]:
         ready, writable, _ = select.select([*reading, self._wake_read], writing, [], timeout)
         if self._wake_read in ready:
-            os.read(self._wake_read, 4096)
+            self._drain()
             ready.remove(self._wake_read)
         return ready, writable
+
+    def catch_signals(self) -> None:
+        """A signal ends a `wait` from now on, even one that comes after Python has last looked for signals and before
+        it sleeps: its handler could only run once something else had ended that sleep."""
+        if threading.current_thread() is threading.main_thread():
+            self._before.append(signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False))
+
+    def release_signals(self) -> None:
+        """Give signals back to who had them, those that have come among them."""
+        if threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(self._before[-1], warn_on_full_buffer=False)
+            if self._before[-1] != -1:
+                self._drain()
+            self._before.pop()
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            came = os.read(self._wake_read, 4096).replace(NO_SIGNAL, b"")
+            if came and self._before and self._before[0] != -1:
+                os.write(self._before[0], came)
 
     def close(self) -> None:
         """Close the pipe."""

@@ -242,6 +242,7 @@ class Scheduler:
                 task.kstack.parent = self.hub
         self.until = until
         self._ticker.start()
+        self._host.catch_signals()
         try:
             while self.reschedule():
                 self._ticker.in_guest = True
@@ -253,6 +254,7 @@ class Scheduler:
                 self._count_preemption()
         finally:
             self.thread = None
+            self._host.release_signals()
             self._ticker.stop()
             if self.current is not None:
                 self._park()
