@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 TOP = HERE.parent
 PROGRAMS = HERE / "programs"
 
-NAMES = ("host", "qemu", "qiling", "import unicorn", "floor", "without", "nopage")
+NAMES = ("host", "qemu", "qiling", "import unicorn", "floor", "binding", "without", "nopage")
 QEMU = "qemu-x86_64-static"
 QILING = "qiling==1.4.6"
 FILE_BYTES = 64 << 20
@@ -90,6 +90,8 @@ def command(peer: str, workload: Workload) -> list[str]:
         return [*python, "-c", "import unicorn"]
     if peer == "floor":
         return [*python, "-m", "bench.floor", arguments[-1]]
+    if peer == "binding":
+        return [*python, "-m", "bench.floor", arguments[-1], "--binding"]
     path = str(program(workload.program))
     said = {"@program": path, "@file": big_file() if "@file" in arguments else "", "@qemu": shutil.which(QEMU) or QEMU}
     run = [path, *(said.get(word, word) for word in arguments)]

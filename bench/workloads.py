@@ -84,7 +84,11 @@ MEMORY = (
     ),
     Workload(
         "device-touch", "first touch through `nopage` of scullp", "ns/page", "device", ("/dev/scullp0", "2048"),
-        ("floor", "nopage"), ("scullp",), targets=(Target(2.5, "floor", "the kernel's and the driver's share"),),
+        ("floor", "binding", "nopage"), ("scullp",),
+        targets=(
+            Target(2.5, "floor", "the kernel's and the driver's share"),
+            Target(2.5, "binding", "what Unicorn's own binding would take at the least"),
+        ),
     ),
     Workload("stores", "4-byte stores over 3 MiB of anonymous memory", "ns/store", "pixels", ("anonymous",)),
     Workload(

@@ -131,6 +131,7 @@ def test_every_workload_has_its_program_and_a_target_that_exists() -> None:
 
 def test_the_floor_takes_one_fault_a_page() -> None:
     assert 0.1 < measure(64) < 10_000_000
+    assert 0.1 < measure(64, binding=True) < 10_000_000
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,13 +52,8 @@ def fault_around(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> i
     number = min(end - start >> PAGE_SHIFT, last - first + 1)
     entries = mm.ram.words[index : index + number]
     frames = [pages.get(each, -1) for each in range(first, first + number)]
-    low = frames[0]
-    if low >= 0 and frames == list(range(low, low + number)) and not any(entries):
-        _map_run(mm, vma, entries, low)
-    else:
-        for i, pfn in enumerate(frames):
-            if pfn >= 0 and not entries[i]:
-                _map_run(mm, vma, entries[i : i + 1], pfn)
+    for i, many in _runs(frames, entries):
+        _map_run(mm, vma, entries[i : i + many], frames[i])
     mm.kernel.fault_answer = "file"
     mm.kernel.fault_pfn = pages[wanted]
     return outcome
@@ -86,6 +81,23 @@ def read_ahead(mapping: address_space, index: int) -> bool:
         memory[count:] = bytes(len(memory) - count)
     mapping.pages.update(zip(cluster, range(pfn, pfn + READAHEAD), strict=True))
     return True
+
+
+def _runs(frames: list[int], entries: memoryview) -> list[tuple[int, int]]:
+    """(index, number) of what can be mapped at once: frames one after the other, where nothing is mapped yet."""
+    low, number = frames[0], len(frames)
+    if low >= 0 and frames[-1] == low + number - 1 and frames == list(range(low, low + number)) and not any(entries):
+        return [(0, number)]
+    runs: list[tuple[int, int]] = []
+    start = 0
+    for i in range(number + 1):
+        ends = i == number or frames[i] < 0 or entries[i] != 0
+        if i > start and (ends or frames[i] != frames[i - 1] + 1):
+            runs.append((start, i - start))
+            start = i
+        if ends:
+            start = i + 1
+    return runs
 
 
 def _map_run(mm: mm_struct, vma: vm_area_struct, entries: memoryview, pfn: int) -> None:

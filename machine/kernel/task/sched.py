@@ -158,14 +158,17 @@ class Scheduler:
 
     def _kernel_stack(self, task: Task, work: Any) -> None:
         """Body of a task's greenlet: serve one trap after the other."""
+        kernel = self.kernel
+        entry = kernel.entry
         while True:
             function, args = work
             try:
                 try:
                     function(*args)
                 except Exception as failure:
-                    self.kernel.oops(task, failure)
-                self.kernel.entry.return_to_user(task)
+                    kernel.oops(task, failure)
+                if task.orig_ax >= 0 or task.sigpending:  # not after a page fault, mostly
+                    entry.return_to_user(task)
             except TaskExit:
                 task.work = None
                 task.kstack = None
