@@ -7,7 +7,8 @@ of all processes that run the same program or library are one module's, whatever
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from machine.hardware.ram import PAGE_SHIFT
 from machine.hardware.watching import unwatch_blocks, watch_blocks
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct
 
 _BLOCK = struct.Struct("<IHH")
+_PACKED = struct.Struct("<IH")
 _MAX_SIZE = 0xFFFF
 
 
@@ -28,22 +30,72 @@ def base_of(mm: mm_struct, node: object) -> int:
 
 
 class _Module:
-    __slots__ = ("base", "blocks", "end", "number")
+    __slots__ = ("base", "blocks", "size")
 
-    def __init__(self, number: int, base: int) -> None:
-        self.number = number
-        self.base = self.end = base
+    def __init__(self, base: int) -> None:
+        self.base = base
         """Where it was first loaded."""
+        self.size = 0
+        """Bytes from there to the end of its last area that had code which ran."""
         self.blocks: set[tuple[int, int]] = set()
         """(offset, bytes)."""
 
 
-class Drcov:
-    """Collects blocks until `close`, which writes `output`, a binary file."""
+class Blocks:
+    """The blocks of all programs and libraries of one run, or of many."""
 
-    def __init__(self, kernel: Kernel, output: BinaryIO) -> None:
-        self._kernel, self._output = kernel, output
-        self._modules: dict[str, _Module] = {}
+    def __init__(self) -> None:
+        self.modules: dict[str, _Module] = {}
+
+    def add(self, path: str, base: int, size: int, blocks: Iterable[tuple[int, int]]) -> None:
+        """Add blocks, (offset, bytes), of a file that was loaded at `base`."""
+        module = self.modules.get(path)
+        if module is None:
+            module = self.modules[path] = _Module(base)
+        module.size = max(module.size, size)
+        module.blocks.update(blocks)
+
+    def add_all(self, others: Blocks) -> None:
+        """Add what other runs had."""
+        for path, module in others.modules.items():
+            self.add(path, module.base, module.size, module.blocks)
+
+    def total(self) -> int:
+        """How many blocks there are."""
+        return sum(len(module.blocks) for module in self.modules.values())
+
+    def pack(self) -> list[list[Any]]:
+        """Plain lists, strings, numbers and bytes, for another process."""
+        return [
+            [path, each.base, each.size, b"".join(_PACKED.pack(*block) for block in sorted(each.blocks))]
+            for path, each in self.modules.items()
+        ]
+
+    def add_packed(self, packed: list[list[Any]]) -> None:
+        """Add what another process has packed."""
+        for path, base, size, blocks in packed:
+            self.add(path, base, size, _PACKED.iter_unpack(blocks))
+
+    def write(self, output: BinaryIO) -> None:
+        """Write a drcov file and close it.  OSError."""
+        modules = list(self.modules.items())
+        head = f"DRCOV VERSION: 2\nDRCOV FLAVOR: nopage\nModule Table: version 2, count {len(modules)}\n"
+        head += "Columns: id, base, end, entry, path\n"
+        for number, (path, each) in enumerate(modules):
+            head += f"{number:3}, {each.base:#018x}, {each.base + each.size:#018x}, {0:#018x}, {path}\n"
+        head += f"BB Table: {self.total()} bbs\n"
+        with output:
+            output.write(head.encode(errors="surrogateescape"))
+            for number, (_, each) in enumerate(modules):
+                output.write(b"".join(_BLOCK.pack(*block, number) for block in sorted(each.blocks)))
+
+
+class BlockView:
+    """Watches the blocks of one machine until `close`, which adds them to each of `blocks`."""
+
+    def __init__(self, kernel: Kernel, blocks: Sequence[Blocks]) -> None:
+        self._kernel, self._sums = kernel, blocks
+        self._found = Blocks()
         self._seen: set[tuple[int, int, int]] = set()
         """(number of the address space, address, bytes)."""
         watch_blocks(kernel.cpu, self._block)
@@ -61,24 +113,25 @@ class Drcov:
         vma = mm.vma_at(address)
         if vma is None or vma.vm_file is None:
             return
-        path = vma.vm_file.f_path
         base = base_of(mm, vma.vm_file.f_inode)
-        module = self._modules.get(path)
-        if module is None:
-            module = self._modules[path] = _Module(len(self._modules), base)
-        module.end = max(module.end, module.base + vma.vm_end - base)
-        module.blocks.add((address - base, min(size, _MAX_SIZE)))
+        self._found.add(vma.vm_file.f_path, base, vma.vm_end - base, ((address - base, min(size, _MAX_SIZE)),))
+
+    def close(self) -> None:
+        """Add up, and watch no more."""
+        unwatch_blocks(self._kernel.cpu, self._block)
+        for each in self._sums:
+            each.add_all(self._found)
+
+
+class Drcov:
+    """``nopage run --drcov``: the blocks of one machine, written to `output`, a binary file, by `close`."""
+
+    def __init__(self, kernel: Kernel, output: BinaryIO) -> None:
+        self._output = output
+        self._blocks = Blocks()
+        self._view = BlockView(kernel, (self._blocks,))
 
     def close(self) -> None:
         """Write the file."""
-        unwatch_blocks(self._kernel.cpu, self._block)
-        modules = sorted(self._modules.items(), key=lambda item: item[1].number)
-        blocks = [(o, s, m.number) for _, m in modules for o, s in sorted(m.blocks)]
-        head = f"DRCOV VERSION: 2\nDRCOV FLAVOR: nopage\nModule Table: version 2, count {len(modules)}\n"
-        head += "Columns: id, base, end, entry, path\n"
-        for path, m in modules:
-            head += f"{m.number:3}, {m.base:#018x}, {m.end:#018x}, {0:#018x}, {path}\n"
-        head += f"BB Table: {len(blocks)} bbs\n"
-        with self._output as output:
-            output.write(head.encode(errors="surrogateescape"))
-            output.write(b"".join(_BLOCK.pack(*block) for block in blocks))
+        self._view.close()
+        self._blocks.write(self._output)

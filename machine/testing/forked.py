@@ -1,7 +1,7 @@
 """Work in copies of this process: scenarios are functions of a test, which no other process could import.
 
 What a copy changes in the test's own objects stays in the copy.  So whatever is wanted of it goes through the pipe: the
-outcomes of its runs, and the lines that its programs have covered.
+outcomes of its runs, and the lines and blocks that its programs have covered.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def forked(
 ) -> Iterator[Any]:
     """``work(number, coverage)`` of each number, in so many processes; results as they come, process by process.
 
-    `coverage` (`machine.observe.coverage.Coverage`, or None) gets what the copies have counted in objects of their own.
+    `coverage` (`machine.testing.covered.Covered`, or None) gets what the copies have counted in objects of their own.
     `kept` gives the sizes of what the work may fill in vain: ConfigError when they change.  RuntimeError: a copy
     failed, or died without saying why.
     """
@@ -42,7 +42,7 @@ def forked(
             pid = os.fork()
         if not pid:
             os.close(reading)
-            _child(writing, numbers[number::workers], work, None if coverage is None else type(coverage)(), kept)
+            _child(writing, numbers[number::workers], work, None if coverage is None else coverage.fresh(), kept)
         os.close(writing)
         pipes.append((pid, open(reading, "rb")))  # noqa: SIM115
     try:

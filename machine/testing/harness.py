@@ -86,7 +86,7 @@ class Plan:
     """Where a program named by a relative path is looked for, besides the current directory."""
     timeout: float = DEFAULT_TIMEOUT
     coverage: Any = None
-    """Gets the lines that the programs run (`machine.observe.coverage.Coverage`), or None."""
+    """Gets what the programs run (`machine.testing.covered.Covered`), or None."""
 
     def build(self) -> Machine:
         """A machine with the drivers; the models are attached by `Harness`."""
@@ -196,10 +196,7 @@ class Harness:
         self.fatal = FatalSignals(machine.kernel, machine.read_file)
         self.nobody = NobodyThere(machine.kernel, machine.read_file) if self.devices else None
         if self.plan.coverage is not None:
-            from machine.observe.coverage import LineCounter
-
-            counter = LineCounter(machine.kernel, machine.read_file, self.plan.coverage, self._sources_of)
-            self.closers.append(counter)
+            self.closers += self.plan.coverage.watch(machine, self._sources_of)
         if self.strace is not None:
             from machine.observe.output import Output
             from machine.observe.strace import Strace

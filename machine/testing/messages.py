@@ -780,6 +780,14 @@ def bad_coverage(path: str) -> str:
     return f"--nopage-cov={path}: the name ends in .info (for lcov) or .xml (Cobertura); without a name, put it last"
 
 
+def cannot_write(name: str, path: str, why: str) -> str:
+    return f"{name}: {path} can't be written: {why}"
+
+
+def bad_blocks(path: str) -> str:
+    return f"--nopage-drcov={path}: the name ends in .drcov or .log; without a name, put it last"
+
+
 def not_clean(complaints: Sequence[str]) -> str:
     return "the machine is not clean after the test:\n" + "\n".join(complaints)
 

@@ -30,6 +30,7 @@ from machine.testing.settings import (
     strace_wanted,
     views_of,
     which_reports,
+    write_own_blocks,
 )
 
 if TYPE_CHECKING:
@@ -50,10 +51,16 @@ OPTIONS = (
     ("report", "DIR", "", "write one HTML report a test into DIR: every page and every fault"),
     ("report-for", "WHICH", "all", "which tests get a report: all, or failed"),
     ("vcd", "DIR", "", "write the waves of each test's devices to a VCD file in DIR"),
+    (
+        "drcov-dir",
+        "DIR",
+        "",
+        "write the blocks of code that ran, as DynamoRIO's drcov does, a file a test, into DIR (slow)",
+    ),
     ("board", "NAME", "", "the PC of every test that has no board marker: a name or a file"),
     ("timeout", "SECONDS", "60", "time that a program has to end, where the test says nothing"),
 )
-COVERAGE = "nopage.info"
+COVERAGE, BLOCKS = "nopage.info", "nopage.drcov"
 Run = Callable[..., "RunResult"]
 Compile = Callable[..., Path]
 
@@ -71,6 +78,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"write which source lines of the guest's programs ran, for lcov (FILE.info) or as Cobertura (FILE.xml); "
         f"without FILE {COVERAGE}",
     )  # fmt: skip
+    group.addoption(
+        "--nopage-drcov", metavar="FILE", nargs="?", const=BLOCKS, default=None,
+        help="write the blocks of code that ran in all tests, for Lighthouse and its like (FILE.drcov or .log; slow); "
+        f"without FILE {BLOCKS}",
+    )  # fmt: skip
     group.addoption("--nopage-record", action="store_true", help="write the recordings of `recording` that are missing")
     group.addoption("--nopage-update", action="store_true", help="write all recordings of `recording` anew")
     group.addoption("--nopage-strace", action="store_true", help="show the system calls of failed tests (-rP: of all)")
@@ -85,9 +97,31 @@ def pytest_configure(config: pytest.Config) -> None:
             from machine.testing import messages
 
             raise pytest.UsageError(messages.bad_coverage(path))
+    path = config.getoption("--nopage-drcov", None)
+    if path is not None and not path.endswith((".drcov", ".log")):
+        from machine.testing import messages
+
+        raise pytest.UsageError(messages.bad_blocks(path))
 
 
 # -- coverage ---------------------------------------------------------------------------------------------------
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What is to be written at the end can be written: said before the tests run."""
+    config = session.config
+    if hasattr(config, "workerinput"):
+        return
+    files = [("--nopage-cov", path) for path in config.getoption("--nopage-cov") or ()]
+    files += [("--nopage-drcov", path) for path in (config.getoption("--nopage-drcov"),) if path is not None]
+    for name, path in files:
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            open(path, "ab").close()
+        except OSError as error:
+            from machine.testing import messages
+
+            raise pytest.UsageError(messages.cannot_write(name, path, error.strerror or str(error))) from None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -106,17 +140,30 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(config, "workeroutput"):
         config.workeroutput["nopage_coverage"] = coverage.pack()
         return
-    for path in config.getoption("--nopage-cov"):
-        coverage.write(path)
+    for path in config.getoption("--nopage-cov") or ():
+        coverage.lines.write(path)
+    if coverage.blocks:
+        coverage.blocks[0].write(open(config.getoption("--nopage-drcov"), "wb"))  # noqa: SIM115 (`write` closes it)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    yield
+    write_own_blocks(item)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     coverage = coverage_of(config)
-    if coverage is not None:
-        ran, lines = coverage.totals()
+    if coverage is not None and coverage.lines is not None:
+        ran, lines = coverage.lines.totals()
         share = f" ({100 * ran // lines} %)" if lines else ""
         where = ", ".join(config.getoption("--nopage-cov"))
-        terminalreporter.write_line(f"nopage: {ran} of {lines} lines of {len(coverage.files)} sources{share}: {where}")
+        sources = len(coverage.lines.files)
+        terminalreporter.write_line(f"nopage: {ran} of {lines} lines of {sources} sources{share}: {where}")
+    if coverage is not None and coverage.blocks:
+        blocks, where = coverage.blocks[0], config.getoption("--nopage-drcov")
+        files = len(blocks.modules)
+        terminalreporter.write_line(f"nopage: {blocks.total()} blocks of {files} programs and libraries: {where}")
 
 
 # -- reports ----------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from machine.testing.harness import Plan
 
 _COVERAGE = pytest.StashKey[Any]()
+_OWN_BLOCKS = pytest.StashKey[Any]()
 
 
 def ini(name: str) -> str:
@@ -46,13 +47,46 @@ def which_reports(text: str) -> str:
 
 def coverage_of(config: pytest.Config) -> Any:
     """What all tests of this process add to; None where nobody wants it."""
-    if not config.getoption("--nopage-cov"):
+    lines, blocks = config.getoption("--nopage-cov"), config.getoption("--nopage-drcov")
+    if not lines and not blocks:
         return None
     if _COVERAGE not in config.stash:
         from machine.observe.coverage import Coverage
+        from machine.observe.drcov import Blocks
+        from machine.testing.covered import Covered
 
-        config.stash[_COVERAGE] = Coverage()
+        config.stash[_COVERAGE] = Covered(Coverage() if lines else None, [Blocks()] if blocks else [])
     return config.stash[_COVERAGE]
+
+
+def _covered_by(item: pytest.Item) -> Any:
+    """What the runs of one test add to: what all do, and --nopage-drcov-dir's file of this test."""
+    shared = coverage_of(item.config)
+    if not option(item.config, "drcov-dir"):
+        return shared
+    if _OWN_BLOCKS not in item.stash:
+        from machine.observe.drcov import Blocks
+
+        item.stash[_OWN_BLOCKS] = Blocks()
+    from machine.testing.covered import Covered
+
+    others = [] if shared is None else shared.blocks
+    return Covered(None if shared is None else shared.lines, [*others, item.stash[_OWN_BLOCKS]])
+
+
+def write_own_blocks(item: pytest.Item) -> None:
+    """The test is over, with its fixtures: its file in --nopage-drcov-dir, if its programs ran."""
+    blocks = item.stash.get(_OWN_BLOCKS, None)
+    path = report_path(item, option(item.config, "drcov-dir"), ".drcov")
+    if blocks is not None and path is not None and blocks.modules:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            blocks.write(open(path, "wb"))  # noqa: SIM115 (`write` closes it)
+        except OSError as error:
+            from machine.testing import messages
+
+            text = messages.cannot_write("--nopage-drcov-dir", str(path), error.strerror or str(error))
+            raise refused(item, text) from None
 
 
 def strace_wanted(config: pytest.Config) -> bool:
@@ -134,7 +168,7 @@ def plan_of(item: pytest.Item) -> Plan:
         board=_board(item),
         directories=[item.path.parent],
         timeout=parsed(item, "timeout", parse_seconds),
-        coverage=coverage_of(item.config),
+        coverage=_covered_by(item),
     )
     _add_devices(item, plan)
     return plan

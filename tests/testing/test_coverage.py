@@ -1,4 +1,4 @@
-"""Coverage of the guest's source lines: `nopage run --cov`, `--nopage-cov`."""
+"""Coverage of the guest's source lines and of its blocks: `nopage run --cov`, `--nopage-cov`, `--nopage-drcov`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 
 from guest.toolchain import compile
 from machine.cli import main
+from machine.observe.symbols import ElfSymbols
 from tests.testing.conftest import Project
+from tests.unit.test_drcov import read as read_drcov
 
 pytest_plugins = ["pytester"]
 
@@ -128,6 +130,37 @@ def test_it(run, words):
     ran = sum(count > 0 for count in counts.values())
     share = 100 * ran // len(counts)
     result.stdout.fnmatch_lines([f"nopage: {ran} of {len(counts)} lines of 1 sources ({share} %): all.info"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_blocks_of_all_tests_and_of_each(
+    project: Project, source: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of all tests is the union of their own files; a test that runs nothing has none."""
+    program = Path(shutil.copy(built(source, "x86_64"), project.path))
+    monkeypatch.chdir(project.path)
+    tests = """
+@pytest.mark.parametrize("words", [(), ("device", "never")])
+@at_timer
+def test_it(run, for_each_fault, words):
+    for_each_fault(lambda run: run("./lines", *words), "ENOMEM", workers=2)
+    assert run("./lines", *words).exit == 0
+
+def test_of_another_kind(machine): pass
+"""
+    options = ["--nopage-drcov=all.drcov", "--nopage-drcov-dir=each", *(["-n", str(workers)] if workers else [])]
+    result = project.run(tests, *options, subprocess=bool(workers))
+    result.assert_outcomes(passed=3)
+    names = [f"each/test_it.py-test_it[words{n}].drcov" for n in (0, 1)]
+    assert sorted(str(path) for path in Path("each").iterdir()) == names
+    files = [read_drcov(Path(name)) for name in ("all.drcov", *names)]
+    assert files[0][1] == files[1][1] | files[2][1] and files[1][1] != files[2][1]
+    symbols = ElfSymbols(program.read_bytes())
+    first = min(vaddr - offset for offset, vaddr, _ in symbols.segments)
+    for function, ran in (("main", (1, 1, 1)), ("twice", (1, 1, 1)), ("never", (1, 0, 1))):
+        at = next(address for address, name in symbols.functions() if name == function) - first
+        assert tuple((str(program), at) in begun for _, _, begun in files) == ran, function
+    result.stdout.fnmatch_lines([f"nopage: {len(files[0][2])} blocks of 1 programs and libraries: all.drcov"])
 
 
 def test_a_file_of_another_kind_is_refused(project: Project, capfd: pytest.CaptureFixture[str]) -> None:

@@ -305,6 +305,22 @@ def test_the_coverage_file(project: Project) -> None:
     assert said.strip() == (
         "ERROR: --nopage-cov=tests: the name ends in .info (for lcov) or .xml (Cobertura); without a name, put it last"
     )
+    said = project.run("def test_it(): pass\n", "--nopage-drcov", "tests", subprocess=True).stderr.str()
+    assert said.strip() == ("ERROR: --nopage-drcov=tests: the name ends in .drcov or .log; without a name, put it last")
+
+
+@pytest.mark.parametrize("name", ["--nopage-cov", "--nopage-drcov"])
+def test_coverage_that_can_t_be_written(project: Project, name: str) -> None:
+    path = f"/proc/here/all{'.info' if name.endswith('-cov') else '.drcov'}"
+    said = project.run("def test_it(): pass\n", f"{name}={path}", subprocess=True).stderr.str()
+    assert said.strip() == f"ERROR: {name}: {path} can't be written: No such file or directory"
+
+
+def test_blocks_of_a_test_that_can_t_be_written(project: Project) -> None:
+    said = project.run("def test_it(run): run('./echo', 'a')\n", "--nopage-drcov-dir=/proc/here")
+    said.assert_outcomes(passed=1, errors=1)
+    path = "/proc/here/test_it.py-test_it.drcov"
+    said.stdout.fnmatch_lines([f"test_it.py:3: --nopage-drcov-dir: {path} can't be written: No such file or directory"])
 
 
 def test_guest_cc(guest_cc: Any, monkeypatch: pytest.MonkeyPatch) -> None:
