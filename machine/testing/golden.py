@@ -1,10 +1,13 @@
 """Golden recordings: the register accesses of a test in a text file, which later runs are compared with.
 
-A line an access, in order; equal ones behind each other are one line::
+A line an access, in order; equal ones behind each other are one line, and so are lines that repeat (`loops.py`)::
 
     write timer.ctrl = 1 (enable=1, mode=slow)      # start timer.c:32
     read  timer.status = 0  × 37                    # wait timer.c:40
     read  timer.status = 1                          # wait timer.c:40
+    repeat × 16:
+      write timer.select = 1                        # drain timer.c:51
+      read  timer.data = 0                          # drain timer.c:52
 
 What stands behind ``#`` is for the reader and is not compared: lines of a program move.  The number behind ``×`` is
 compared.  Where it depends on the compiler, or on how long the device takes, the author of the test changes the file:
@@ -13,12 +16,11 @@ compared.  Where it depends on the compiler, or on how long the device takes, th
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.accesses import fields_of, register_of
 from machine.errors import ConfigError
@@ -26,56 +28,26 @@ from machine.events import RegisterAccess
 from machine.testing import messages
 from machine.testing.buslog import BusLog
 from machine.testing.explain import story
+from machine.testing.loops import ANY_NUMBER, Item, Line, Matcher, Repeat, Times, flat, fold, texts
+from machine.testing.sidebyside import diff, updated
 
 if TYPE_CHECKING:
     from machine.accesses import Context
 
 HEAD = "# Register accesses, written by `pytest --nopage-record`; `--nopage-update` writes them anew.\n"
-COLUMN = 56
-PLACES_SHOWN = 3
-ANY_VALUE = "*"
-_ANY_NUMBER = {"*": 0, "+": 1}
 _LINE = re.compile(r"(?P<head>(?:read|write) +.+?) = (?P<value>.*?)(?: +[×x] *(?P<times>\d+|[*+]))?")
-
-
-class Line(NamedTuple):
-    """Equal accesses, as a recording has them or as they were made."""
-
-    head: str
-    """``read  timer.status``."""
-    value: str
-    """``1 (enable=1, mode=slow)``; ``*`` of a recording is any."""
-    times: Union[int, str]
-    """How many; ``*`` or ``+`` of a recording."""
-    first: int = 0
-    """Of those that were made: the number of the first in the list."""
-    places: tuple[str, ...] = ()
-    """Likewise: where they were made."""
-
-    def __str__(self) -> str:
-        times = "" if self.times == 1 else f"  × {self.times}"
-        text = f"{self.head} = {self.value}{times}"
-        return f"{text:<{COLUMN}} # {_shown(self.places)}" if self.places else text
-
-    @property
-    def least(self) -> int:
-        """How many there have to be."""
-        return _ANY_NUMBER[self.times] if isinstance(self.times, str) else self.times
-
-    @property
-    def most(self) -> float:
-        """How many there may be."""
-        return float("inf") if isinstance(self.times, str) else self.times
-
-
-def _shown(places: Sequence[str]) -> str:
-    return ", ".join(places[:PLACES_SHOWN]) + (", ..." if len(places) > PLACES_SHOWN else "")
+_REPEAT = re.compile(r"repeat +[×x] *(?P<times>\d+|[*+]) *:?")
 
 
 # -- what was made -------------------------------------------------------------------------------------------------
 
 
-def folded(log: BusLog) -> list[Line]:
+def folded(log: BusLog) -> list[Item]:
+    """The accesses of a list, those that are written alike as one line, and lines that repeat as such."""
+    return fold(lines_of(log))
+
+
+def lines_of(log: BusLog) -> list[Line]:
     """The accesses of a list, those that are written alike as one line."""
     context = log.context
     lines: list[Line] = []
@@ -125,65 +97,77 @@ def _place(context: Context, site: Any) -> str:
 # -- what was recorded ----------------------------------------------------------------------------------------------
 
 
-def recorded(path: Path) -> list[Line]:
+class _Open:
+    """A ``repeat`` that is being read, or the file."""
+
+    def __init__(self, indent: int, times: Times, number: int = 0, text: str = "") -> None:
+        self.indent, self.times, self.number, self.text = indent, times, number, text
+        self.inner: Optional[int] = None
+        """How far its lines are indented; None until the first."""
+        self.body: list[Item] = []
+
+
+def recorded(path: Path) -> list[Item]:
     """The lines of a file.  ConfigError for one that is no line of a recording."""
-    lines = []
+    levels = [_Open(-1, 1)]
+    levels[0].inner = 0
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not text.strip() or text.startswith("#"):
+        if not text.strip() or text.lstrip().startswith("#"):
             continue
         told, _, place = text.partition(" # ")
-        found = _LINE.fullmatch(told.rstrip())
-        if found is None:
+        indent, told = len(told) - len(told.lstrip()), told.strip()
+        while len(levels) > 1 and indent <= levels[-1].indent:
+            _end_round(path, levels)
+        level = levels[-1]
+        level.inner = indent if level.inner is None else level.inner
+        found = _LINE.fullmatch(told) or _REPEAT.fullmatch(told)
+        if found is None or indent != level.inner:
             raise ConfigError(messages.bad_recording(str(path), number, text))
         times = found["times"] or "1"
+        count = times if times in ANY_NUMBER else int(times)
+        if found.re is _REPEAT:
+            levels.append(_Open(indent, count, number, text))
+            continue
         kind, _, register = found["head"].partition(" ")
         head = f"{kind:<5} {register.strip()}"
-        lines.append(Line(head, found["value"].strip(), times if times in _ANY_NUMBER else int(times), 0,
-                          (place,) if place else ()))  # fmt: skip
-    return lines
+        level.body.append(Line(head, found["value"].strip(), count, 0, (place,) if place else ()))
+    while len(levels) > 1:
+        _end_round(path, levels)
+    return levels[0].body
 
 
-def first_difference(kept: Sequence[Line], made: Sequence[Line]) -> Optional[int]:
+def _end_round(path: Path, levels: list[_Open]) -> None:
+    """The innermost repeat is whole."""
+    done = levels.pop()
+    if not done.body:
+        raise ConfigError(messages.empty_repeat(str(path), done.number, done.text))
+    levels[-1].body.append(Repeat(tuple(done.body), done.times))
+
+
+def first_difference(kept: Sequence[Item], made: Sequence[Item]) -> Optional[int]:
     """The number of the first access that the recording does not have there; None where all are as recorded."""
-    if [each[:3] for each in kept] == [each[:3] for each in made]:
+    if [each.key for each in kept] == [each.key for each in made]:
         return None
-    accesses = [(line.head, line.value) for line in made for _ in range(int(line.times))]
-    reach = [0]
-    """After how many accesses the recording may be at its next line."""
-    for line in kept:
-        fits = (line.head, line.value) if line.value != ANY_VALUE else None
-        after: set[int] = set()
-        runs: dict[int, int] = {}
-        ends: dict[int, int] = {}
-        furthest = 0
-        for start in reversed(reach):
-            end = start
-            while end < len(accesses) and (accesses[end] == fits if fits else accesses[end][0] == line.head):
-                end += 1
-                if end in runs:
-                    end = runs[end]
-                    break
-            runs[start] = end
-            last = int(min(end, start + line.most))
-            furthest = max(furthest, last)
-            if last - start >= line.least:
-                open_ended = isinstance(line.times, str) and end in ends  # those from `ends[end]` on are there already
-                after.update(range(start + line.least, (ends[end] + line.least if open_ended else last + 1)))
-                ends[end] = start
-        if not after:
-            return furthest
-        reach = sorted(after)
-    return None if reach[-1] == len(accesses) else reach[-1]
+    accesses = [(line.head, line.value) for line in flat(made) for _ in range(int(line.times))]
+    matcher, reach = Matcher(accesses), [0]
+    for item in kept:
+        reach = matcher.after(item, reach)
+        if not reach:
+            return matcher.furthest
+    return None if reach[-1] == len(accesses) else matcher.furthest
 
 
 def check(log: BusLog, path: Path, *, record: bool, update: bool) -> None:
     """Compare with the file, or write it: `record` a file that is missing, `update` any.  AssertionError."""
     __tracebackhide__ = True
-    made = folded(log)
+    made = lines_of(log)
     if update or (record and not path.exists()):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = made if not path.exists() else _updated(recorded(path), made)
-        path.write_text(HEAD + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+        items = fold(made)
+        if path.exists():
+            kept = recorded(path)
+            items = updated(kept, made, fits=first_difference(kept, made) is None)
+        path.write_text(HEAD + "".join(f"{line}\n" for line in texts(items)), encoding="utf-8")
         return
     if not path.exists():
         raise AssertionError(messages.no_recording(str(path)))
@@ -191,103 +175,7 @@ def check(log: BusLog, path: Path, *, record: bool, update: bool) -> None:
     first = first_difference(kept, made)
     if first is not None:
         told = story(log, first, before=True) if first < len(log) else []
-        raise AssertionError(messages.recording_differs(str(path), _diff(kept, made), told))
-
-
-# -- side by side ---------------------------------------------------------------------------------------------------
-
-
-class _Entry(NamedTuple):
-    """A line that was made, or several that one line of the recording stands for."""
-
-    key: tuple[str, str, Union[int, str]]
-    lines: tuple[Line, ...]
-
-
-def _key(line: Line) -> tuple[str, str, Union[int, str]]:
-    return line.head, line.value, "any" if isinstance(line.times, str) else line.times
-
-
-def _entries(kept: Sequence[Line], made: Sequence[Line]) -> list[_Entry]:
-    """What was made, under the keys of the lines of the recording that fit."""
-    keys = {_key(line) for line in kept}
-    plain = {line[:2] for line in kept}
-    entries = []
-    for (head, value), group in groupby(made, key=lambda line: _value_key(line, plain)):
-        lines = tuple(group)
-        count = sum(int(line.times) for line in lines)
-        exact = head, value, count
-        entries.append(
-            _Entry(exact if exact in keys or (head, value, "any") not in keys else (*exact[:2], "any"), lines)
-        )
-    return entries
-
-
-def _value_key(line: Line, plain: set[tuple[Any, ...]]) -> tuple[str, str]:
-    star = line.head, ANY_VALUE
-    return star if star in plain and line[:2] not in plain else (line.head, line.value)
-
-
-def _updated(kept: Sequence[Line], made: Sequence[Line]) -> list[Line]:
-    """What was made, with what the recording leaves open left open."""
-    if first_difference(kept, made) is None:
-        return _with_places(kept, made)
-    entries = _entries(kept, made)
-    lines: list[Line] = []
-    for kind, i1, i2, j1, j2 in _matcher(kept, entries).get_opcodes():
-        if kind == "equal":
-            pairs = zip(kept[i1:i2], entries[j1:j2], strict=True)
-            lines += [old._replace(places=_all_places(new.lines)) for old, new in pairs]
-        else:
-            lines += [line for each in entries[j1:j2] for line in each.lines]
-    return lines
-
-
-def _with_places(kept: Sequence[Line], made: Sequence[Line]) -> list[Line]:
-    """The lines of a recording that fits, with the places of today, as far as it is clear which access is whose."""
-    accesses = [line for line in made for _ in range(int(line.times))]
-    at, lines = 0, []
-    for line in kept:
-        start = at
-        while at < len(accesses) and at - start < line.most and accesses[at].head == line.head and (
-            line.value in (ANY_VALUE, accesses[at].value)
-        ):  # fmt: skip
-            at += 1
-        if at - start < line.least:
-            return list(kept)
-        lines.append(line._replace(places=_all_places(accesses[start:at])) if at > start else line)
-    return lines if at == len(accesses) else list(kept)
-
-
-def _all_places(lines: Sequence[Line]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(place for line in lines for place in line.places))
-
-
-def _matcher(kept: Sequence[Line], entries: Sequence[_Entry]) -> difflib.SequenceMatcher[Any]:
-    return difflib.SequenceMatcher(None, [_key(line) for line in kept], [each.key for each in entries], autojunk=False)
-
-
-def _diff(kept: Sequence[Line], made: Sequence[Line]) -> list[str]:
-    """As `diff -u` has it; lines that differ in what is not compared count as equal."""
-    entries = _entries(kept, made)
-    lines: list[str] = []
-    for group in _matcher(kept, entries).get_grouped_opcodes(3):
-        lines.append(f"@@ access {_number(entries, group[0][3])} @@")
-        for kind, i1, i2, j1, j2 in group:
-            new = [str(line) for each in entries[j1:j2] for line in each.lines]
-            if kind == "equal":
-                lines += [f"  {line}" for line in new]
-            else:
-                lines += [*(f"- {line}" for line in kept[i1:i2]), *(f"+ {line}" for line in new)]
-    return lines
-
-
-def _number(entries: Sequence[_Entry], index: int) -> int:
-    """Which access an entry begins with."""
-    if index < len(entries):
-        return entries[index].lines[0].first
-    last = entries[-1].lines[-1] if entries else None
-    return 0 if last is None else last.first + int(last.times)
+        raise AssertionError(messages.recording_differs(str(path), diff(kept, made), told))
 
 
 def bus_of(what: Any) -> BusLog:

@@ -613,8 +613,14 @@ def bad_recording(path: str, line: int, text: str) -> str:
     """A recording that was changed by hand, into something that is none."""
     return (
         f"{place((path, line))}: {text.strip()!r} is no line of a recording; they are like 'write timer.ctrl = 1 "
-        f"(enable=1)' and 'read  timer.status = 0  × 37', where * stands for any value, × + and × * for any number"
+        f"(enable=1)' and 'read  timer.status = 0  × 37', where * stands for any value, × + and × * for any number, or "
+        "'repeat × 37:' before lines that are indented alike"
     )
+
+
+def empty_repeat(path: str, line: int, text: str) -> str:
+    """A `repeat` of a recording that was changed by hand."""
+    return f"{place((path, line))}: {text.strip()!r}: what is repeated follows in lines that are indented by two blanks"
 
 
 def recording_differs(path: str, diff: Sequence[str], story: Sequence[str]) -> str:
