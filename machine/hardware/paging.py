@@ -6,7 +6,7 @@ a dictionary from ``va >> 21`` to its leaf table, so that an entry is found with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE, Ram
 
@@ -133,8 +133,14 @@ class PageTables:
             va += run << 21
             count -= run
 
-    def runs(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    def runs(self, start: int, end: int) -> Iterable[tuple[int, int, int]]:
         """The parts of [start, end) that have leaf tables: (va, index of its entry, number of entries)."""
+        if (end - 1) >> 21 != start >> 21:
+            return self._long_runs(start, end)
+        base = self.leaves.get(start >> 21)
+        return () if base is None else ((start, base + (start >> PAGE_SHIFT & 511), (end - start) >> PAGE_SHIFT),)
+
+    def _long_runs(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         leaves = self.leaves
         if (end - start) >> 21 > len(leaves) * 2:
             regions: list[int] | range = sorted(r for r in leaves if start >> 21 <= r <= (end - 1) >> 21)

@@ -51,7 +51,11 @@ def test_against_a_plain_list(operations: list[tuple[int, int, bool]], want: int
     assert len(areas) == len(ordered)
     for address in range(0, (TOP + 30) * PAGE, 7 * PAGE):
         assert areas.find(address) is next((v for v in ordered if v.vm_end > address), None)
-        assert areas.before(address) is next((v for v in reversed(ordered) if v.vm_start < address), None)
+        before = next((v for v in reversed(ordered) if v.vm_start < address), None)
+        assert areas.before(address) is before
+        assert areas.beside(address) == (before, next((v for v in ordered if v.vm_start >= address), None))
+    for below, vma, above in zip([None, *ordered], ordered, [*ordered[1:], None], strict=False):
+        assert areas.around(vma) == (below, above)
     length = want * PAGE
     assert areas.highest_gap(length, PAGE, high * PAGE) == naive_highest(model, length, PAGE, high * PAGE)
 

@@ -107,6 +107,35 @@ class AreaList:
             found += block.areas[:last]
         return found
 
+    def _at(self, i: int, j: int) -> Optional[vm_area_struct]:
+        """The area at place `j` of block `i`, or the first of the next block; None at the end."""
+        blocks = self._blocks
+        if i >= 0:
+            areas = blocks[i].areas
+            if j < len(areas):
+                return areas[j]
+        i += 1
+        return blocks[i].areas[0] if i < len(blocks) else None
+
+    def beside(self, address: int) -> tuple[Optional[vm_area_struct], Optional[vm_area_struct]]:
+        """The last area that starts below `address` and the first that starts there or above; None: there is none."""
+        i = bisect_left(self._firsts, address) - 1
+        if i < 0:
+            return None, self._at(i, 0)
+        block = self._blocks[i]
+        j = bisect_left(block.starts, address)
+        return block.areas[j - 1], self._at(i, j)
+
+    def around(self, vma: vm_area_struct) -> tuple[Optional[vm_area_struct], Optional[vm_area_struct]]:
+        """The neighbours of one of the areas."""
+        i, j = self._place(vma)
+        areas = self._blocks[i].areas
+        j += 1
+        after = areas[j] if j < len(areas) else self._at(i, j)
+        if j > 1:
+            return areas[j - 2], after
+        return (self._blocks[i - 1].areas[-1] if i else None), after
+
     def insert(self, vma: vm_area_struct) -> None:
         start = vma.vm_start
         self.count += 1
@@ -163,23 +192,27 @@ class AreaList:
 
     def highest_gap(self, length: int, low: int, high: int) -> int:
         """Highest address of `length` free bytes inside [low, high), or -1; guard gaps of stacks are not free."""
-        above = self.find(high)
+        blocks = self._blocks
+        i = bisect_left(self._firsts, high) - 1  # the last block that begins below `high`
+        j = 0 if i < 0 else bisect_left(blocks[i].starts, high)
+        above = self._at(i, j)
         end = high if above is None else min(high, vm_start_gap(above))
-        i = bisect_left(self._firsts, high) - 1
         while i >= 0 and end - low >= length:
-            block = self._blocks[i]
-            last = block.areas[-1]
-            if last.vm_start < end and end - last.vm_end < length and block.largest_gap() < length:
-                end = min(end, vm_start_gap(block.areas[0]))
-                i -= 1
-                continue
-            for vma in reversed(block.areas):
+            block = blocks[i]
+            areas = block.areas
+            if j == len(areas):
+                last = areas[-1]
+                if last.vm_start < end and end - last.vm_end < length and block.largest_gap() < length:
+                    end = min(end, vm_start_gap(areas[0]))
+                    j = 0
+            for vma in reversed(areas[:j]):
                 if vma.vm_start >= end:
                     continue
                 if end - vma.vm_end >= length:
                     return end - length if end - length >= low else -1
                 end = vm_start_gap(vma)
             i -= 1
+            j = len(blocks[i].areas)
         return end - length if end - length >= low else -1
 
     def lowest_gap(self, length: int, low: int, high: int) -> int:

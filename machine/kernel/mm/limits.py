@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 def may_expand_vm(mm: mm_struct, vm_flags: int, pages: int) -> bool:
     """Whether RLIMIT_AS and RLIMIT_DATA allow `pages` more."""
     kernel = mm.kernel
-    if mm.total_vm + pages > kernel.rlimit(RLIMIT_AS) >> PAGE_SHIFT:
+    task = kernel.current
+    if task is None:
+        return True
+    limits = task.signal.rlimits
+    if mm.total_vm + pages > limits[RLIMIT_AS][0] >> PAGE_SHIFT:
         return _refused(kernel, "RLIMIT_AS", RLIMIT_AS)
     is_data = vm_flags & (VM_WRITE | VM_SHARED | VM_GROWSDOWN) == VM_WRITE
-    if is_data and mm.data_vm + pages > kernel.rlimit(RLIMIT_DATA) >> PAGE_SHIFT:
+    if is_data and mm.data_vm + pages > limits[RLIMIT_DATA][0] >> PAGE_SHIFT:
         return _refused(kernel, "RLIMIT_DATA", RLIMIT_DATA)
     return True
 

@@ -87,7 +87,7 @@ def do_mmap(mm: mm_struct, filp: Optional[file], address: int, length: int, prot
     length = page_align(length)
     if not length:
         raise Errno(ENOMEM)
-    if mm.map_count > mm.kernel.sysctl["vm/max_map_count"]:
+    if mm.areas.count > mm.kernel.sysctl["vm/max_map_count"]:
         raise Errno(ENOMEM)
     address = get_unmapped_area(mm, address, length, flags)
     if flags & MAP_FIXED_NOREPLACE and mm.areas.within(address, address + length):
@@ -99,7 +99,8 @@ def do_mmap(mm: mm_struct, filp: Optional[file], address: int, length: int, prot
         vm_flags |= VM_LOCKED
     if flags & MAP_STACK:
         vm_flags |= VM_NOHUGEPAGE  # since Linux 6.7
-    check_mlock_future(mm, vm_flags, length)
+    if vm_flags & VM_LOCKED:
+        check_mlock_future(mm, vm_flags, length)
     if filp is not None:
         vm_flags |= _file_flags(filp, prot, flags, vm_flags, pgoff, length)
         if flags & MAP_TYPE != MAP_PRIVATE and not filp.f_mode & FMODE_WRITE:
@@ -117,7 +118,7 @@ def do_mmap(mm: mm_struct, filp: Optional[file], address: int, length: int, prot
             raise Errno(EINVAL)
     if flags & MAP_NORESERVE:
         vm_flags |= VM_NORESERVE
-    mmap_region(mm, filp, address, length, vm_flags, pgoff)
+    mmap_region(mm, filp, address, length, vm_flags, pgoff, not flags & MAP_FIXED)
     if flags & MAP_LOCKED or mm.def_flags & VM_LOCKED or flags & (MAP_POPULATE | MAP_NONBLOCK) == MAP_POPULATE:
         populate(mm, address, address + length)
     return address
@@ -147,12 +148,17 @@ def _file_flags(filp: file, prot: int, flags: int, vm_flags: int, pgoff: int, le
 
 
 def mmap_region(
-    mm: mm_struct, filp: Optional[file], address: int, length: int, vm_flags: int, pgoff: int
+    mm: mm_struct, filp: Optional[file], address: int, length: int, vm_flags: int, pgoff: int, free: bool = False
 ) -> vm_area_struct:
-    """Replace what is in the range by a new area and let its file set it up (mm/mmap.c: mmap_region)."""
+    """Replace what is in the range by a new area and let its file set it up (mm/mmap.c: mmap_region).
+
+    `free`: the caller knows that nothing is there.
+    """
     pages = length >> PAGE_SHIFT
-    replaced = mm.areas.within(address, address + length)
-    gone = sum((min(v.vm_end, address + length) - max(v.vm_start, address)) >> PAGE_SHIFT for v in replaced)
+    replaced = () if free else mm.areas.within(address, address + length)
+    gone = 0
+    for old in replaced:
+        gone += (min(old.vm_end, address + length) - max(old.vm_start, address)) >> PAGE_SHIFT
     if not may_expand_vm(mm, vm_flags, pages - gone):
         raise Errno(ENOMEM)
     if replaced:
@@ -194,7 +200,7 @@ def _call_mmap(mm: mm_struct, filp: file, vma: vm_area_struct) -> None:
         result = -EIO
     if result < 0:
         mm.zap_range(vma.vm_start, vma.vm_end)
-        free_tables(mm, vma.vm_start, vma.vm_end)
+        free_tables(mm, vma.vm_start, vma.vm_end, *mm.areas.beside(vma.vm_start))
         filp.put()
         raise Errno(-result)
 

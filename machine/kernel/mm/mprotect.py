@@ -10,6 +10,7 @@ from machine.kernel.abi.errno import EACCES, EINVAL, ENOMEM, Errno
 from machine.kernel.abi.mman import PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM, PROT_WRITE
 from machine.kernel.mm.limits import account, enough_memory, may_expand_vm
 from machine.kernel.mm.mmap import populate
+from machine.kernel.mm.munmap import is_plain
 from machine.kernel.mm.page import PG_exec
 from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL, UFFD_WP, mm_struct, vm_get_page_prot
 from machine.kernel.mm.unmapped_area import ULONG_MAX, page_align
@@ -43,10 +44,11 @@ def change_flags(mm: mm_struct, vma: vm_area_struct, start: int, end: int, flags
     account(mm, vma, -1)
     vma.vm_flags = flags
     vma.vm_page_prot = vm_get_page_prot(flags) | cached
-    if wants_writenotify(vma):
+    if vma.vm_ops is not None and wants_writenotify(vma):
         vma.vm_page_prot &= ~RW
     account(mm, vma, +1)
-    watch_code(vma)
+    if vma.vm_file is not None:
+        watch_code(vma)
     if mm.kernel.events.vma is not None:
         emit_vma(mm, "change", vma)
     return merge_around(mm, vma)
@@ -58,7 +60,8 @@ def change_protection(mm: mm_struct, vma: vm_area_struct, start: int, end: int) 
     zero_pfn = mm.kernel.zero_pfn
     writable = flags & (VM_WRITE | VM_SHARED) == VM_WRITE
     changed = False
-    mm.settle(start, end)
+    if mm.ahead:
+        mm.settle(start, end)
     for _va, index, number in mm.tables.runs(start, end):
         for i in range(index, index + number):
             pte = words[i]
@@ -83,14 +86,17 @@ def change_protection(mm: mm_struct, vma: vm_area_struct, start: int, end: int) 
         mm.flush_tlb()
 
 
-def do_mprotect(mm: mm_struct, start: int, length: int, prot: int) -> int:
-    """mprotect(2).  ENOMEM: a page is not mapped (those before it are changed); EACCES: not permitted."""
+def do_mprotect(mm: mm_struct, start: int, length: int, prot: int, plain: bool = False) -> bool:
+    """mprotect(2).  ENOMEM: a page is not mapped (those before it are changed); EACCES: not permitted.
+
+    False: nothing was done, because it is to be done only where it can't sleep (`plain`).
+    """
     grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP)
     prot &= ~(PROT_GROWSDOWN | PROT_GROWSUP)
     if grows == (PROT_GROWSDOWN | PROT_GROWSUP) or start & (PAGE_SIZE - 1):
         raise Errno(EINVAL)
     if not length:
-        return 0
+        return True
     end = start + page_align(length)
     if end <= start or end > ULONG_MAX:
         raise Errno(ENOMEM)
@@ -99,6 +105,8 @@ def do_mprotect(mm: mm_struct, start: int, length: int, prot: int) -> int:
     areas = mm.areas.within(start, end)
     if not areas:
         raise Errno(ENOMEM)
+    if plain and not is_plain(areas):
+        return False
     if grows & PROT_GROWSUP:
         raise Errno(EINVAL)
     if grows & PROT_GROWSDOWN:
@@ -116,7 +124,7 @@ def do_mprotect(mm: mm_struct, start: int, length: int, prot: int) -> int:
         raise Errno(ENOMEM)
     if mm.kernel.check_invariants:
         mm.kernel.check_mm(mm)
-    return 0
+    return True
 
 
 def _protect_one(mm: mm_struct, vma: vm_area_struct, start: int, end: int, prot: int) -> None:

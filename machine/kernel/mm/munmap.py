@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
 from machine.kernel.mm.space import PTE_PFN, mm_struct
 from machine.kernel.mm.unmapped_area import page_align
-from machine.kernel.mm.vma import VM_SHARED, vm_area_struct
+from machine.kernel.mm.vma import VM_LOCKED, VM_SHARED, vm_area_struct
 from machine.kernel.mm.vma_ops import split_vma, unlink_vma, vma_close
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
 
-def do_munmap(mm: mm_struct, start: int, length: int) -> None:
-    """Unmap [start, start + length).  EINVAL: unaligned, empty or beyond user space; ENOMEM: too many areas."""
+def is_plain(areas: list[vm_area_struct]) -> bool:
+    """Whether none of `areas` has a file, a driver or a lock: nothing that is done to them can sleep."""
+    for vma in areas:  # noqa: SIM110 (a generator costs more than the loop)
+        if vma.vm_ops is not None or vma.vm_file is not None or vma.vm_flags & VM_LOCKED:
+            return False
+    return True
+
+
+def do_munmap(mm: mm_struct, start: int, length: int, plain: bool = False) -> bool:
+    """Unmap [start, start + length).  EINVAL: unaligned, empty or beyond user space; ENOMEM: too many areas.
+
+    False: nothing was done, because it is to be done only where it can't sleep (`plain`).
+    """
     if start & (PAGE_SIZE - 1) or start > mm.task_size or length > mm.task_size - start:
         raise Errno(EINVAL)
     length = page_align(length)
@@ -25,7 +36,9 @@ def do_munmap(mm: mm_struct, start: int, length: int) -> None:
     end = start + length
     areas = mm.areas.within(start, end)
     if not areas:
-        return
+        return True
+    if plain and not is_plain(areas):
+        return False
     first, last = areas[0], areas[-1]
     if first.vm_start < start:
         if end < first.vm_end and mm.map_count >= mm.kernel.sysctl["vm/max_map_count"]:
@@ -39,13 +52,17 @@ def do_munmap(mm: mm_struct, start: int, length: int) -> None:
         if vma.vm_ops is not None and vma.vm_ops.userfault is not None:
             _tell_userfault(mm, vma, start, end)
         unlink_vma(mm, vma)
-    _remember_hole(mm, end)
+    before, after = mm.areas.beside(start)
+    if end > mm.free_area_cache > 0:
+        _remember_hole(mm, after)
     mm.zap_range(start, end)
-    free_tables(mm, start, end)
+    free_tables(mm, start, end, before, after)
     for vma in areas:
-        vma_close(vma)
+        if vma.vm_ops is not None or vma.vm_file is not None:
+            vma_close(vma)
     if mm.kernel.check_invariants:
         mm.kernel.check_mm(mm)
+    return True
 
 
 def _tell_userfault(mm: mm_struct, vma: vm_area_struct, start: int, end: int) -> None:
@@ -54,28 +71,29 @@ def _tell_userfault(mm: mm_struct, vma: vm_area_struct, start: int, end: int) ->
     unmapped(mm, vma, start, end)
 
 
-def _remember_hole(mm: mm_struct, end: int) -> None:
-    """The hole that now ends at or above `end` may be the highest: the search for room starts there.
+def _remember_hole(mm: mm_struct, above: Optional[vm_area_struct]) -> None:
+    """The hole below `above` may be the highest: the search for room starts there.
 
     What the hint says of the holes above stays true (mm/mmap.c: arch_unmap_area_topdown of 2.6).
     """
-    if end > mm.free_area_cache > 0:
-        above = mm.areas.find(end)
-        top = mm.mmap_base if above is None else min(above.vm_start, mm.mmap_base)
-        mm.free_area_cache = max(mm.free_area_cache, top)
+    top = mm.mmap_base if above is None else min(above.vm_start, mm.mmap_base)
+    mm.free_area_cache = max(mm.free_area_cache, top)
 
 
-def free_tables(mm: mm_struct, start: int, end: int) -> None:
-    """Give back the leaf tables that no area needs any more (free_pgtables)."""
-    before, after = mm.areas.before(start), mm.areas.find(end)
-    low = (start if before is None else min(start, max(before.vm_end, 0))) >> 21
+def free_tables(
+    mm: mm_struct, start: int, end: int, before: Optional[vm_area_struct], after: Optional[vm_area_struct]
+) -> None:
+    """Give back the leaf tables that no area needs any more (free_pgtables).
+
+    `before` and `after` are the areas beside the gap.
+    """
+    low, high = start >> 21, (end - 1) >> 21
     if before is not None and before.vm_end > low << 21:
-        low = ((before.vm_end - 1) >> 21) + 1
-    elif before is None:
-        low = start >> 21
-    high = (end - 1) >> 21
+        low += 1
     if after is not None and after.vm_start >> 21 <= high:
         high = (after.vm_start >> 21) - 1
+    if low > high:
+        return
     leaves = mm.tables.leaves
     if high - low > len(leaves):
         regions = [region for region in leaves if low <= region <= high]

@@ -27,8 +27,9 @@ def insert_vma(mm: mm_struct, vma: vm_area_struct, told: bool = True) -> None:
     """Link an area into its space, its file's list of mappings and the accounts."""
     mm.areas.insert(vma)
     account(mm, vma, +1)
-    link_file(vma)
-    watch_code(vma)
+    if vma.vm_file is not None:
+        link_file(vma)
+        watch_code(vma)
     if told and mm.kernel.events.vma is not None:
         emit_vma(mm, "open", vma)
 
@@ -128,12 +129,19 @@ def split_vma(mm: mm_struct, vma: vm_area_struct, address: int, new_below: bool)
         raise Errno(ENOMEM)
     start, end = vma.vm_start, vma.vm_end
     new = copy_vma(vma, mm, start, address) if new_below else copy_vma(vma, mm, address, end)
-    vma_open(new)  # the old one has its old bounds still
+    if new.vm_ops is not None:
+        vma_open(new)  # the old one has its old bounds still
+    areas = mm.areas  # the accounts stay as they are: no page more or less, and none of another kind
     if new_below:
-        set_bounds(mm, vma, address, end)
+        areas.resize(vma, address, end)
+        vma.vm_pgoff += (address - start) >> PAGE_SHIFT
     else:
-        set_bounds(mm, vma, start, address)
-    insert_vma(mm, new, told=False)
+        areas.resize(vma, start, address)
+    areas.insert(new)
+    mm.mmap_cache = None
+    if new.vm_file is not None:
+        link_file(new)
+        watch_code(new)
     if mm.kernel.events.vma is not None:
         emit_vma(mm, "split", new, start, end)
     return new
@@ -157,12 +165,11 @@ def can_merge(low: vm_area_struct, high: vm_area_struct) -> bool:
 
 def merge_around(mm: mm_struct, vma: vm_area_struct) -> vm_area_struct:
     """Merge `vma` with its neighbours where possible; returns the area that holds it now (vma_merge)."""
-    before = mm.areas.before(vma.vm_start)
-    if before is not None and can_merge(before, vma):
+    before, after = mm.areas.around(vma)
+    if before is not None and before.vm_end == vma.vm_start and can_merge(before, vma):
         _absorb(mm, before, vma)
         vma = before
-    after = mm.areas.find(vma.vm_end)
-    if after is not None and can_merge(vma, after):
+    if after is not None and after.vm_start == vma.vm_end and can_merge(vma, after):
         _absorb(mm, vma, after)
     return vma
 

@@ -54,17 +54,6 @@ _AT_ONCE = MAP_PRIVATE | MAP_ANONYMOUS
 """Flags of an mmap, beside MAP_NORESERVE and MAP_STACK, that asks nobody."""
 
 
-def _plain(task: Task, start: int, length: int) -> bool:
-    """Whether what is mapped at [start, start + length) has no file, no driver and no lock: nothing of it can sleep."""
-    mm = task.mm
-    if not 0 < length <= mm.task_size or mm.def_flags & VM_LOCKED:
-        return False
-    for vma in mm.areas.within(start, start + length):
-        if vma.vm_ops is not None or vma.vm_file is not None or vma.vm_flags & VM_LOCKED:
-            return False
-    return True
-
-
 def _mmap_at_once(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int | None:
     """Anonymous memory where there is room for it."""
     if flags & ~(MAP_NORESERVE | MAP_STACK) != _AT_ONCE or offset or task.mm.def_flags & VM_LOCKED:
@@ -73,14 +62,11 @@ def _mmap_at_once(task: Task, addr: int, length: int, prot: int, flags: int, fd:
 
 
 def _munmap_at_once(task: Task, addr: int, length: int) -> int | None:
-    if not _plain(task, addr, length):
-        return None
-    do_munmap(task.mm, addr, length)
-    return 0
+    return 0 if do_munmap(task.mm, addr, length, plain=True) else None
 
 
 def _mprotect_at_once(task: Task, addr: int, length: int, prot: int) -> int | None:
-    return do_mprotect(task.mm, addr, length, prot) if _plain(task, addr, length) else None
+    return 0 if do_mprotect(task.mm, addr, length, prot, plain=True) else None
 
 
 @syscall("mmap", "addr size flags:PROT_ flags:MAP_ fd ulong:x", abi="x86_64", result="hex", at_once=_mmap_at_once)
@@ -113,7 +99,8 @@ def sys_munmap(task: Task, addr: int, length: int) -> int:
 
 @syscall("mprotect", "addr size flags:PROT_", at_once=_mprotect_at_once)
 def sys_mprotect(task: Task, addr: int, length: int, prot: int) -> int:
-    return do_mprotect(task.mm, addr, length, prot)
+    do_mprotect(task.mm, addr, length, prot)
+    return 0
 
 
 @syscall("mremap", "addr size size flags:MREMAP_ addr:fixed", result="hex")

@@ -51,7 +51,8 @@ def sys_pkey_mprotect(task: Task, start: int, length: int, prot: int, key: int) 
     """mprotect, for key -1; EINVAL for a key, since none was ever given out."""
     if key != -1:
         raise Errno(EINVAL)
-    return do_mprotect(task.mm, start, length, prot)
+    do_mprotect(task.mm, start, length, prot)
+    return 0
 
 
 @syscall("pkey_alloc", "uint uint", support=_NO_KEYS)
