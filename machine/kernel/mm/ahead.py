@@ -24,6 +24,8 @@ AHEAD = 1 << 52
 """Software bit of an entry that was made before anybody asked for the page."""
 NEAR, FAR = 4, 6
 """log2 of the pages around a fault, and of those for one that follows the last run."""
+SMALLEST = PAGE_SIZE << NEAR
+"""Bytes of an area below which pages are not mapped ahead."""
 SPARE = 4096
 """Frames that must be free beside those mapped ahead: when memory is short every page counts."""
 _FRAME = 0x000F_FFFF_FFFF_F000

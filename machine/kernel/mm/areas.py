@@ -180,6 +180,32 @@ class AreaList:
         elif j == 0:
             self._firsts[i] = block.starts[0]
 
+    def remove_run(self, run: list[vm_area_struct]) -> None:
+        """Remove areas that follow each other."""
+        i, j = self._place(run[0])
+        block, end = self._blocks[i], j + len(run)
+        if not 0 < j < end <= len(block.areas):
+            for vma in run:
+                self.remove(vma)
+            return
+        del block.areas[j:end], block.starts[j:end]
+        block.gap = -1
+        self.count -= len(run)
+
+    def cut(self, vma: vm_area_struct, new: vm_area_struct) -> None:
+        """Insert `new`, which covers one end of `vma`: that keeps the rest."""
+        i, j = self._place(vma)
+        block = self._blocks[i]
+        block.areas.insert(j if new.vm_start == vma.vm_start else j + 1, new)
+        if new.vm_start == vma.vm_start:
+            vma.vm_start = new.vm_end
+        else:
+            vma.vm_end = new.vm_start
+        block.starts.insert(j + 1, new.vm_end if vma.vm_start == new.vm_end else new.vm_start)
+        self.count += 1
+        if len(block.areas) > _BLOCK:
+            self._split(i)
+
     def resize(self, vma: vm_area_struct, vm_start: int, vm_end: int) -> None:
         """Change the bounds of an area without changing its place in the order."""
         i, j = self._place(vma)

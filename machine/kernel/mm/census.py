@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from machine.hardware.ram import PAGE_SHIFT
-from machine.kernel.mm.page import PG_reserved
+from machine.kernel.mm.page import POISON, PG_reserved, PG_watched
 from machine.kernel.mm.zone import MAX_ORDER
 
 if TYPE_CHECKING:
@@ -71,3 +71,16 @@ def check_free_lists(mem: Memory) -> list[str]:
         if listed != zone.remaining:
             complaints.append(f"zone {zone.name} counts {zone.remaining} free frames and lists {listed}")
     return complaints
+
+
+def check_poison_of(mem: Memory, pfn: int) -> None:
+    """`Memory.check_poison_of`: look at a free frame that was a driver's, once."""
+    mem.flags[pfn] &= ~PG_watched
+    owner, where = mem.freed_at.pop(pfn)
+    page = bytes(mem.ram.frame(pfn))
+    if page.strip(bytes((POISON,))):
+        at = next(i for i, byte in enumerate(page) if byte != POISON)
+        mem.report(
+            f"pagealloc: memory corruption: frame {pfn:#x} was written after it was freed, at offset {at:#x}: "
+            f"{page[at : at + 8].hex(' ')} ...; {owner.name} freed it" + (f" at {where}" if where else "")
+        )

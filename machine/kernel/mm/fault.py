@@ -15,7 +15,7 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGKILL, SIGSEGV
 from machine.kernel.answers import nonsense, place
-from machine.kernel.mm.ahead import fault_ahead
+from machine.kernel.mm.ahead import SMALLEST, fault_ahead
 from machine.kernel.mm.borrow import BORROWED
 from machine.kernel.mm.do_fault import FAULT_FLAG_INSTRUCTION, FAULT_FLAG_USER, bad_page_of, do_fault, write_shared
 from machine.kernel.mm.do_fault import SIGSEGV as FAULT_SIGSEGV
@@ -196,7 +196,8 @@ def do_anonymous_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool
         mm.ram.words[index] = (kernel.zero_pfn << PAGE_SHIFT | vma.vm_page_prot | A) & ~RW
         return VM_FAULT_MINOR
     mem = mm.mem
-    if kernel.batch_faults and kernel.events.fault is None and fault_ahead(mm, vma, page, index):
+    large = vma.vm_end - vma.vm_start >= SMALLEST
+    if large and kernel.batch_faults and kernel.events.fault is None and fault_ahead(mm, vma, page, index):
         return VM_FAULT_MINOR
     pfn = mem.alloc_zeroed("anonymous")
     mem.mapcount[pfn] = 1

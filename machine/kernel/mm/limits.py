@@ -8,7 +8,7 @@ from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import EAGAIN, EPERM, Errno
 from machine.kernel.abi.resource import RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK
 from machine.kernel.mm.space import mm_struct
-from machine.kernel.mm.vma import VM_ACCOUNT, VM_EXEC, VM_GROWSDOWN, VM_LOCKED, VM_SHARED, VM_WRITE, vm_area_struct
+from machine.kernel.mm.vma import VM_ACCOUNT, VM_EXEC, VM_GROWSDOWN, VM_LOCKED, VM_SHARED, VM_WRITE
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -34,10 +34,9 @@ def _refused(kernel: Kernel, name: str, number: int) -> bool:
     return False
 
 
-def account(mm: mm_struct, vma: vm_area_struct, sign: int) -> None:
-    pages = sign * ((vma.vm_end - vma.vm_start) >> PAGE_SHIFT)
-    flags = vma.vm_flags
-    mm.total_vm += pages
+def account(mm: mm_struct, flags: int, pages: int) -> None:
+    """An area with these flags has so many pages more (vm_stat_account)."""
+    total = mm.total_vm = mm.total_vm + pages
     if flags & VM_GROWSDOWN:
         mm.stack_vm += pages
     elif flags & (VM_WRITE | VM_SHARED) == VM_WRITE:
@@ -46,8 +45,8 @@ def account(mm: mm_struct, vma: vm_area_struct, sign: int) -> None:
         mm.exec_vm += pages
     if flags & VM_LOCKED:
         mm.locked_vm += pages
-    if mm.total_vm > mm.hiwater_vm:
-        mm.hiwater_vm = mm.total_vm
+    if total > mm.hiwater_vm:
+        mm.hiwater_vm = total
 
 
 def enough_memory(mm: mm_struct, pages: int) -> bool:

@@ -179,7 +179,7 @@ def mmap_region(
         vma.vm_file = filp
         _call_mmap(mm, filp, vma)
     insert_vma(mm, vma)
-    merged = merge_around(mm, vma)
+    merged = mm.mmap_cache = merge_around(mm, vma)
     if mm.kernel.check_invariants:
         mm.kernel.check_mm(mm)
     return merged

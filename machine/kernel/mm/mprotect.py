@@ -41,12 +41,13 @@ def change_flags(mm: mm_struct, vma: vm_area_struct, start: int, end: int, flags
     if end < vma.vm_end:
         split_vma(mm, vma, end, False)
     cached = vma.vm_page_prot & (PCD | PWT)
-    account(mm, vma, -1)
+    pages = (vma.vm_end - vma.vm_start) >> PAGE_SHIFT
+    account(mm, vma.vm_flags, -pages)
     vma.vm_flags = flags
     vma.vm_page_prot = vm_get_page_prot(flags) | cached
     if vma.vm_ops is not None and wants_writenotify(vma):
         vma.vm_page_prot &= ~RW
-    account(mm, vma, +1)
+    account(mm, flags, pages)
     if vma.vm_file is not None:
         watch_code(vma)
     if mm.kernel.events.vma is not None:

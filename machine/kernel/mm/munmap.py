@@ -9,7 +9,7 @@ from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
 from machine.kernel.mm.space import PTE_PFN, mm_struct
 from machine.kernel.mm.unmapped_area import page_align
 from machine.kernel.mm.vma import VM_LOCKED, VM_SHARED, vm_area_struct
-from machine.kernel.mm.vma_ops import split_vma, unlink_vma, vma_close
+from machine.kernel.mm.vma_ops import split_vma, unlink_run, unlink_vma, vma_close
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -51,7 +51,7 @@ def do_munmap(mm: mm_struct, start: int, length: int, plain: bool = False) -> bo
     for vma in areas:
         if vma.vm_ops is not None and vma.vm_ops.userfault is not None:
             _tell_userfault(mm, vma, start, end)
-        unlink_vma(mm, vma)
+    unlink_run(mm, areas)
     before, after = mm.areas.beside(start)
     if end > mm.free_area_cache > 0:
         _remember_hole(mm, after)

@@ -43,6 +43,8 @@ GFP_ZERO = 0x8000
 # Outcomes of a fault (include/linux/mm.h of 2.6.10).
 VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_MINOR, VM_FAULT_MAJOR = -1, 0, 1, 2
 
+ANONYMOUS = 1
+"""Index of the owner "anonymous"."""
 _ZEROS = bytes(PAGE_SIZE)
 _POISONED = bytes([POISON]) * PAGE_SIZE
 
@@ -112,8 +114,8 @@ class Memory:
         self.order = _array(self.max_pfn, "B", 1)
         """Order of the block that starts here, free or allocated."""
         self._owner = _array(self.max_pfn, "H", 2)
-        self._owner_names: list[Any] = [None]
-        self._owner_index: dict[Any, int] = {None: 0}
+        self._owner_names: list[Any] = [None, "anonymous"]
+        self._owner_index: dict[Any, int] = {None: 0, "anonymous": ANONYMOUS}
         self.zones = [Zone("DMA", 0, DMA_LIMIT), Zone("Normal", DMA_LIMIT, self.max_pfn)]
         self.on_exec_freed: Callable[[], None] = lambda: None
         self.whose_line: Callable[[], str] = lambda: ""
@@ -192,13 +194,12 @@ class Memory:
 
     def alloc_zeroed(self, owner: Any) -> int:
         """One zeroed frame for a page fault: `alloc_pages` of order 0 on the shortest path."""
-        free = self.zones[1].free[0]
-        if not free or self.zones[1].remaining <= self.min_free:
+        zone = self.zones[1]
+        pfn = zone.take(0) if zone.remaining > self.min_free else None
+        if pfn is None:
             return self.alloc_pages(GFP_HIGHUSER | GFP_ZERO, 0, owner)
-        pfn, _ = free.popitem()
         if self.journals:
             self._note(pfn)
-        self.zones[1].remaining -= 1
         self.count[pfn] = 1
         self.order[pfn] = 0
         index = self._owner_index.get(owner)
@@ -310,6 +311,12 @@ class Memory:
 
     def _free(self, pfn: int, order: int) -> None:
         flags, owners, view = self.flags, self._owner, self.ram.view
+        if owners[pfn] == ANONYMOUS and not order and not self.mapcount[pfn] and not flags[pfn] & PG_exec:
+            owners[pfn] = 0
+            flags[pfn] = PG_used | PG_poison
+            view[pfn << PAGE_SHIFT : (pfn + 1) << PAGE_SHIFT] = _POISONED
+            self._zone(pfn).put(pfn, 0)
+            return
         owner = self._owner_names[owners[pfn]]
         watched = PG_watched if getattr(owner, "is_module", False) else 0
         where = self.whose_line() if watched else ""
@@ -330,16 +337,9 @@ class Memory:
     def check_poison_of(self, pfn: int) -> None:
         """A frame that a driver freed is about to be used again: say so if somebody wrote to it meanwhile
         (mm/page_poison.c: check_poison_mem)."""
-        self.flags[pfn] &= ~PG_watched
-        owner, where = self.freed_at.pop(pfn)
-        page = bytes(self.ram.view[pfn << PAGE_SHIFT : (pfn + 1) << PAGE_SHIFT])
-        if page == _POISONED:
-            return
-        at = next(i for i, byte in enumerate(page) if byte != POISON)
-        self.report(
-            f"pagealloc: memory corruption: frame {pfn:#x} was written after it was freed, at offset {at:#x}: "
-            f"{page[at : at + 8].hex(' ')} ...; {owner.name} freed it" + (f" at {where}" if where else "")
-        )
+        from machine.kernel.mm.census import check_poison_of
+
+        check_poison_of(self, pfn)
 
     def check_poison(self, owner: Any = None) -> None:
         """Look at all free frames that were a driver's (of `owner` only); each is reported once."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from machine.hardware.paging import NX, PCD, PWT, RW, US, A, D, P, PageTables
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.mm.areas import AreaList
-from machine.kernel.mm.page import GFP_KERNEL, GFP_ZERO, PG_reserved
+from machine.kernel.mm.page import ANONYMOUS, GFP_KERNEL, GFP_ZERO, PG_reserved
 from machine.kernel.mm.uaccess import UserAccess
 from machine.kernel.mm.vma import VM_EXEC, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct
 
@@ -35,11 +35,7 @@ UFFD_WP = 1 << 53
 PTE_PFN = 0x000F_FFFF_FFFF_F000
 
 
-def vm_get_page_prot(vm_flags: int) -> int:
-    """Bits of a page-table entry for an area's flags (mm/mmap.c: protection_map).
-
-    Private areas have no RW: the first write is a fault that makes the private copy.
-    """
+def _page_prot(vm_flags: int) -> int:
     if not vm_flags & (VM_READ | VM_WRITE | VM_EXEC):
         return PROTNONE | A
     prot = P | US | A
@@ -48,6 +44,18 @@ def vm_get_page_prot(vm_flags: int) -> int:
     if not vm_flags & VM_EXEC:
         prot |= NX
     return prot
+
+
+_PROTECTION_MAP = tuple(_page_prot(flags) for flags in range(16))
+"""By VM_READ, VM_WRITE, VM_EXEC and VM_SHARED."""
+
+
+def vm_get_page_prot(vm_flags: int) -> int:
+    """Bits of a page-table entry for an area's flags (mm/mmap.c: protection_map).
+
+    Private areas have no RW: the first write is a fault that makes the private copy.
+    """
+    return _PROTECTION_MAP[vm_flags & 15]
 
 
 class mm_struct(UserAccess):
@@ -217,38 +225,38 @@ class mm_struct(UserAccess):
 
         Returns how many entries were there.
         """
-        self.settle(start, end)
+        if self.ahead:
+            self.settle(start, end)
         words = self.ram.words
         removed = 0
         for _va, index, number in self.tables.runs(start, end):
-            entries = words[index : index + number]
-            if not any(entries):
-                continue
-            present = [pte for pte in entries.tolist() if pte]
-            words[index : index + number] = _zero_words(number)
-            removed += len(present)
-            for pte in present:
-                self._drop(pte)
+            present = [pte for pte in words[index : index + number].tolist() if pte]
+            if present:
+                words[index : index + number] = _ZERO_TABLE[:number]
+                removed += len(present)
+                self._drop(present)
         if removed:
             self.flush_tlb()
         return removed
 
-    def _drop(self, pte: int) -> None:
-        """The reference that one removed entry held."""
-        if pte & SPECIAL or (pte & DEVICE and not pte & P):
-            return
-        pfn = (pte & PTE_PFN) >> PAGE_SHIFT
+    def _drop(self, removed: list[int]) -> None:
+        """The references that removed entries held."""
         mem = self.mem
-        if not mem.pfn_valid(pfn) or mem.flags[pfn] & PG_reserved:
-            return
-        if mem.owner_of(pfn) == "anonymous":
-            self.rss_anon -= 1
-        else:
-            self.rss_file -= 1
-            if pte & D:
-                self.kernel.set_page_dirty(pfn)
-        mem.mapcount[pfn] -= 1
-        mem.put_page(pfn)
+        flags, mapcount, owners, low = mem.flags, mem.mapcount, mem._owner, mem.low_pfn
+        for pte in removed:
+            if pte & SPECIAL or (pte & DEVICE and not pte & P):
+                continue
+            pfn = (pte & PTE_PFN) >> PAGE_SHIFT
+            if (pfn >= low and not mem.pfn_valid(pfn)) or flags[pfn] & PG_reserved:
+                continue
+            if owners[pfn] == ANONYMOUS:
+                self.rss_anon -= 1
+            else:
+                self.rss_file -= 1
+                if pte & D:
+                    self.kernel.set_page_dirty(pfn)
+            mapcount[pfn] -= 1
+            mem.put_page(pfn)
 
     def untouched(self, start: int, end: int) -> bool:
         """Whether no page of [start, end) was ever faulted in, or all are gone again."""
@@ -268,10 +276,6 @@ class mm_struct(UserAccess):
 
 
 _ZERO_TABLE = memoryview(bytes(PAGE_SIZE)).cast("Q")
-
-
-def _zero_words(number: int) -> memoryview:
-    return _ZERO_TABLE[:number]
 
 
 def pgprot_noncached(prot: int) -> int:

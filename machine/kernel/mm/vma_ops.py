@@ -26,7 +26,7 @@ from machine.kernel.module import call_driver
 def insert_vma(mm: mm_struct, vma: vm_area_struct, told: bool = True) -> None:
     """Link an area into its space, its file's list of mappings and the accounts."""
     mm.areas.insert(vma)
-    account(mm, vma, +1)
+    account(mm, vma.vm_flags, (vma.vm_end - vma.vm_start) >> PAGE_SHIFT)
     if vma.vm_file is not None:
         link_file(vma)
         watch_code(vma)
@@ -35,11 +35,17 @@ def insert_vma(mm: mm_struct, vma: vm_area_struct, told: bool = True) -> None:
 
 
 def link_file(vma: vm_area_struct) -> None:
-    """The page cache behind the file must know its mappings (truncate removes them)."""
-    if vma.vm_file is not None:
-        mapping = vma.vm_file.f_inode.i_mapping
-        if mapping is not None:
-            mapping.vma_link(vma)
+    """The page cache behind the area's file must know its mappings (truncate removes them)."""
+    mapping = vma.vm_file.f_inode.i_mapping  # type: ignore[union-attr]
+    if mapping is not None:
+        mapping.vma_link(vma)
+
+
+def unlink_file(vma: vm_area_struct) -> None:
+    """Undo `link_file`."""
+    mapping = vma.vm_file.f_inode.i_mapping  # type: ignore[union-attr]
+    if mapping is not None:
+        mapping.vma_unlink(vma)
 
 
 def watch_code(vma: vm_area_struct) -> None:
@@ -75,20 +81,31 @@ def unlink_vma(mm: mm_struct, vma: vm_area_struct, told: bool = True) -> None:
         emit_vma(mm, "close", vma)
     mm.areas.remove(vma)
     mm.mmap_cache = None
-    account(mm, vma, -1)
+    account(mm, vma.vm_flags, (vma.vm_start - vma.vm_end) >> PAGE_SHIFT)
     if vma.vm_file is not None:
-        mapping = vma.vm_file.f_inode.i_mapping
-        if mapping is not None:
-            mapping.vma_unlink(vma)
+        unlink_file(vma)
+
+
+def unlink_run(mm: mm_struct, areas: list[vm_area_struct]) -> None:
+    """`unlink_vma` for areas that follow each other."""
+    if mm.kernel.events.vma is not None:
+        for vma in areas:
+            unlink_vma(mm, vma)
+        return
+    mm.areas.remove_run(areas)
+    mm.mmap_cache = None
+    for vma in areas:
+        account(mm, vma.vm_flags, (vma.vm_start - vma.vm_end) >> PAGE_SHIFT)
+        if vma.vm_file is not None:
+            unlink_file(vma)
 
 
 def set_bounds(mm: mm_struct, vma: vm_area_struct, vm_start: int, vm_end: int) -> None:
     """Move an area's ends; the offset follows its start."""
-    account(mm, vma, -1)
-    shift = (vm_start - vma.vm_start) >> PAGE_SHIFT
+    more = (vma.vm_start - vm_start + vm_end - vma.vm_end) >> PAGE_SHIFT
+    vma.vm_pgoff += (vm_start - vma.vm_start) >> PAGE_SHIFT
     mm.areas.resize(vma, vm_start, vm_end)
-    vma.vm_pgoff += shift
-    account(mm, vma, +1)
+    account(mm, vma.vm_flags, more)
     mm.mmap_cache = None
 
 
@@ -131,13 +148,9 @@ def split_vma(mm: mm_struct, vma: vm_area_struct, address: int, new_below: bool)
     new = copy_vma(vma, mm, start, address) if new_below else copy_vma(vma, mm, address, end)
     if new.vm_ops is not None:
         vma_open(new)  # the old one has its old bounds still
-    areas = mm.areas  # the accounts stay as they are: no page more or less, and none of another kind
+    mm.areas.cut(vma, new)  # the accounts stay as they are: no page more or less, and none of another kind
     if new_below:
-        areas.resize(vma, address, end)
         vma.vm_pgoff += (address - start) >> PAGE_SHIFT
-    else:
-        areas.resize(vma, start, address)
-    areas.insert(new)
     mm.mmap_cache = None
     if new.vm_file is not None:
         link_file(new)

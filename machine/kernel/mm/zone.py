@@ -36,26 +36,30 @@ class Zone:
 
     def take(self, order: int) -> Optional[int]:
         """First frame of a block of 2**order, cut from a larger one where need be; None when there is none."""
-        for have in range(order, MAX_ORDER):
-            if not self.free[have]:
-                continue
-            pfn, _ = self.free[have].popitem()
-            while have > order:
-                have -= 1
-                self.free[have][pfn + (1 << have)] = None
-            self.remaining -= 1 << order
-            return pfn
-        return None
+        free = self.free
+        have = order
+        while not free[have]:
+            have += 1
+            if have == MAX_ORDER:
+                return None
+        pfn, _ = free[have].popitem()
+        while have > order:
+            have -= 1
+            free[have][pfn + (1 << have)] = None
+        self.remaining -= 1 << order
+        return pfn
 
     def put(self, pfn: int, order: int) -> None:
         """Free a block: with its free buddies it becomes one."""
         self.remaining += 1 << order
         free = self.free
+        row = free[order]
         while order < MAX_ORDER - 1:
             buddy = pfn ^ (1 << order)
-            if buddy not in free[order]:
+            if buddy not in row:
                 break
-            del free[order][buddy]
-            pfn &= ~(1 << order)
+            del row[buddy]
+            pfn &= buddy
             order += 1
-        free[order][pfn] = None
+            row = free[order]
+        row[pfn] = None
