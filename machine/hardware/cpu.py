@@ -381,7 +381,7 @@ class Cpu(RegisterImage):
 
     def _flush_now(self) -> None:
         self._flush_wanted = False
-        self._ctl_raw(self._uch, _FLUSH_TLB)
+        self._ctl_raw(self._uch_value, _FLUSH_TLB)
         if self._drop_wanted:
             self._drop_wanted = False
             self._uc.ctl_flush_tb()

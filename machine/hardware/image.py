@@ -67,7 +67,8 @@ class RegisterImage:
             function.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
             function.restype = ctypes.c_int
         self._save_raw, self._restore_raw = lib.uc_context_save, lib.uc_context_restore
-        self._start_raw, self._ctl_raw = slow.uc_emu_start, slow.uc_ctl
+        self._start_raw, self._ctl_raw = slow.uc_emu_start, lib.uc_ctl
+        self._ctl_raw.argtypes = (ctypes.c_void_p, ctypes.c_int)
         self._context_size = int(slow.uc_context_size(self._uch))
         if slow.uc_context_alloc(self._uch, ctypes.byref(self._context)):
             raise CpuError("the engine could not allocate a register image")

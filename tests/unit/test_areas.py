@@ -41,8 +41,9 @@ def test_against_a_plain_list(operations: list[tuple[int, int, bool]], want: int
         assert areas.within(start * PAGE, (start + pages) * PAGE) == sorted(overlapping, key=lambda v: v.vm_start)
         if insert and not overlapping:
             new = area(start, pages)
-            areas.insert(new)
+            beside = areas.insert(new)
             model.append(new)
+            assert beside == areas.around(new)
         elif not insert and overlapping:
             areas.remove(overlapping[0])
             model.remove(overlapping[0])

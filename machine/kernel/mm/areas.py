@@ -136,7 +136,8 @@ class AreaList:
             return areas[j - 2], after
         return (self._blocks[i - 1].areas[-1] if i else None), after
 
-    def insert(self, vma: vm_area_struct) -> None:
+    def insert(self, vma: vm_area_struct) -> tuple[Optional[vm_area_struct], Optional[vm_area_struct]]:
+        """Add an area; its neighbours, as `around` gives them."""
         start = vma.vm_start
         self.count += 1
         i = bisect_right(self._firsts, start) - 1
@@ -144,17 +145,21 @@ class AreaList:
             if not self._blocks:
                 self._blocks.append(_Block([vma], [start]))
                 self._firsts.append(start)
-                return
+                return None, None
             i = 0
         block = self._blocks[i]
+        areas = block.areas
         j = bisect_right(block.starts, start)
-        block.areas.insert(j, vma)
+        after = areas[j] if j < len(areas) else self._at(i, j)
+        before = areas[j - 1] if j else None  # only the first block may get an area before its first
+        areas.insert(j, vma)
         block.starts.insert(j, start)
         block.gap = -1
         if j == 0:
             self._firsts[i] = start
-        if len(block.areas) > _BLOCK:
+        if len(areas) > _BLOCK:
             self._split(i)
+        return before, after
 
     def _split(self, i: int) -> None:
         block, half = self._blocks[i], _BLOCK // 2
@@ -221,8 +226,9 @@ class AreaList:
         blocks = self._blocks
         i = bisect_left(self._firsts, high) - 1  # the last block that begins below `high`
         j = 0 if i < 0 else bisect_left(blocks[i].starts, high)
-        above = self._at(i, j)
-        end = high if above is None else min(high, vm_start_gap(above))
+        above, end = self._at(i, j), high
+        if above is not None and above.vm_flags & VM_GROWSDOWN:
+            end = min(high, vm_start_gap(above))
         while i >= 0 and end - low >= length:
             block = blocks[i]
             areas = block.areas
@@ -236,7 +242,9 @@ class AreaList:
                     continue
                 if end - vma.vm_end >= length:
                     return end - length if end - length >= low else -1
-                end = vm_start_gap(vma)
+                end = vma.vm_start
+                if vma.vm_flags & VM_GROWSDOWN:
+                    end -= STACK_GUARD_GAP
             i -= 1
             j = len(blocks[i].areas)
         return end - length if end - length >= low else -1

@@ -178,8 +178,7 @@ def mmap_region(
     if filp is not None:
         vma.vm_file = filp
         _call_mmap(mm, filp, vma)
-    insert_vma(mm, vma)
-    merged = mm.mmap_cache = merge_around(mm, vma)
+    merged = mm.mmap_cache = merge_around(mm, vma, insert_vma(mm, vma))
     if mm.kernel.check_invariants:
         mm.kernel.check_mm(mm)
     return merged

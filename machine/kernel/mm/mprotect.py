@@ -60,27 +60,28 @@ def change_protection(mm: mm_struct, vma: vm_area_struct, start: int, end: int) 
     mem, words, prot, flags = mm.mem, mm.ram.words, vma.vm_page_prot, vma.vm_flags
     zero_pfn = mm.kernel.zero_pfn
     writable = flags & (VM_WRITE | VM_SHARED) == VM_WRITE
+    may_write = writable or prot & RW
     changed = False
     if mm.ahead:
         mm.settle(start, end)
     for _va, index, number in mm.tables.runs(start, end):
-        for i in range(index, index + number):
-            pte = words[i]
+        for i, pte in enumerate(words[index : index + number].tolist(), index):
             if not pte:
                 continue
             if pte & DEVICE and not pte & P:
                 words[i] = (pte & (_KEPT | DEVICE)) | (prot & ~P)
                 continue
             new = (pte & _KEPT) | prot
-            pfn = (pte & PTE_PFN) >> PAGE_SHIFT
-            if pfn == zero_pfn:
-                new &= ~RW  # a shared area of a driver without nopage: its writes get copies
-            if writable and mem.pfn_valid(pfn) and mem.count[pfn] == 1 and mem.owner_of(pfn) == "anonymous":
-                new |= RW
-            if new & UFFD_WP:
-                new &= ~RW
-            if flags & VM_EXEC and mem.pfn_valid(pfn):
-                mem.flags[pfn] |= PG_exec
+            if may_write or flags & VM_EXEC:
+                pfn = (pte & PTE_PFN) >> PAGE_SHIFT
+                if pfn == zero_pfn:
+                    new &= ~RW  # a shared area of a driver without nopage: its writes get copies
+                if writable and mem.pfn_valid(pfn) and mem.count[pfn] == 1 and mem.owner_of(pfn) == "anonymous":
+                    new |= RW
+                if new & UFFD_WP:
+                    new &= ~RW
+                if flags & VM_EXEC and mem.pfn_valid(pfn):
+                    mem.flags[pfn] |= PG_exec
             words[i] = new
             changed = True
     if changed:

@@ -15,7 +15,7 @@ from machine.kernel.abi.resource import RLIMIT_MEMLOCK
 from machine.kernel.mm.limits import enough_memory, may_expand_vm
 from machine.kernel.mm.mmap import populate
 from machine.kernel.mm.munmap import do_munmap
-from machine.kernel.mm.space import mm_struct
+from machine.kernel.mm.space import ZERO_TABLE, mm_struct
 from machine.kernel.mm.unmapped_area import get_unmapped_area, page_align
 from machine.kernel.mm.vma import (
     VM_ACCOUNT,
@@ -27,6 +27,9 @@ from machine.kernel.mm.vma import (
     vm_area_struct,
 )  # fmt: skip
 from machine.kernel.mm.vma_ops import copy_vma, emit_vma, insert_vma, merge_around, set_bounds, vma_open
+
+_LEAF = PAGE_SIZE // 8
+"""Entries of a leaf table."""
 
 
 def do_mremap(mm: mm_struct, address: int, old_len: int, new_len: int, flags: int, new_address: int) -> int:
@@ -176,13 +179,18 @@ def move_page_tables(mm: mm_struct, source: int, target: int, length: int) -> No
     words = mm.ram.words
     moved = False
     mm.settle(source, source + length)
+    at_once = _LEAF if mm.kernel.events.entry is None else 1  # whoever watches sees them move one by one
     for va, index, number in mm.tables.runs(source, source + length):
-        for i in range(number):
-            pte = words[index + i]
-            if pte:
-                destination = mm.tables.leaf(target + (va - source) + (i << PAGE_SHIFT))
-                words[destination] = pte
-                words[index + i] = 0
+        to = target + (va - source)
+        end = index + number
+        while index < end:
+            number = min(end - index, _LEAF - (to >> PAGE_SHIFT) % _LEAF, at_once)
+            if any(words[index : index + number]):
+                destination = mm.tables.leaf(to)
+                words[destination : destination + number] = words[index : index + number]
+                words[index : index + number] = ZERO_TABLE[:number]
                 moved = True
+            index += number
+            to += number << PAGE_SHIFT
     if moved:
         mm.flush_tlb()

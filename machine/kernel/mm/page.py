@@ -315,7 +315,7 @@ class Memory:
             owners[pfn] = 0
             flags[pfn] = PG_used | PG_poison
             view[pfn << PAGE_SHIFT : (pfn + 1) << PAGE_SHIFT] = _POISONED
-            self._zone(pfn).put(pfn, 0)
+            self.zones[pfn >= DMA_LIMIT].put(pfn, 0)
             return
         owner = self._owner_names[owners[pfn]]
         watched = PG_watched if getattr(owner, "is_module", False) else 0

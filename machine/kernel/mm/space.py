@@ -230,11 +230,13 @@ class mm_struct(UserAccess):
         words = self.ram.words
         removed = 0
         for _va, index, number in self.tables.runs(start, end):
-            present = [pte for pte in words[index : index + number].tolist() if pte]
-            if present:
-                words[index : index + number] = _ZERO_TABLE[:number]
-                removed += len(present)
-                self._drop(present)
+            entries = words[index : index + number]
+            if not any(entries):
+                continue
+            present = [pte for pte in entries.tolist() if pte]
+            words[index : index + number] = ZERO_TABLE[:number]
+            removed += len(present)
+            self._drop(present)
         if removed:
             self.flush_tlb()
         return removed
@@ -242,7 +244,7 @@ class mm_struct(UserAccess):
     def _drop(self, removed: list[int]) -> None:
         """The references that removed entries held."""
         mem = self.mem
-        flags, mapcount, owners, low = mem.flags, mem.mapcount, mem._owner, mem.low_pfn
+        flags, count, mapcount, owners, low = mem.flags, mem.count, mem.mapcount, mem._owner, mem.low_pfn
         for pte in removed:
             if pte & SPECIAL or (pte & DEVICE and not pte & P):
                 continue
@@ -256,7 +258,11 @@ class mm_struct(UserAccess):
                 if pte & D:
                     self.kernel.set_page_dirty(pfn)
             mapcount[pfn] -= 1
-            mem.put_page(pfn)
+            if count[pfn] == 1 and not mem.journals:
+                count[pfn] = 0
+                mem._free(pfn, mem.order[pfn])
+            else:
+                mem.put_page(pfn)
 
     def untouched(self, start: int, end: int) -> bool:
         """Whether no page of [start, end) was ever faulted in, or all are gone again."""
@@ -275,7 +281,8 @@ class mm_struct(UserAccess):
                     yield va + (i << PAGE_SHIFT), pte
 
 
-_ZERO_TABLE = memoryview(bytes(PAGE_SIZE)).cast("Q")
+ZERO_TABLE = memoryview(bytes(PAGE_SIZE)).cast("Q")
+"""A leaf table without entries."""
 
 
 def pgprot_noncached(prot: int) -> int:

@@ -61,10 +61,12 @@ def room_at(mm: mm_struct, address: int, length: int) -> bool:
 
 
 def _highest(mm: mm_struct, length: int) -> int:
-    high, low = mm.mmap_base, max(PAGE_SIZE, mm.kernel.sysctl["vm/mmap_min_addr"])
+    high, low = mm.mmap_base, mm.kernel.sysctl["vm/mmap_min_addr"]
+    if low < PAGE_SIZE:
+        low = PAGE_SIZE
     cached = mm.free_area_cache
-    if cached and length > mm.cached_hole_size:
-        high = min(high, cached)
+    if high > cached > 0 and length > mm.cached_hole_size:
+        high = cached
     found = mm.areas.highest_gap(length, low, high)
     if found < 0 and high != mm.mmap_base:
         found = mm.areas.highest_gap(length, low, mm.mmap_base)

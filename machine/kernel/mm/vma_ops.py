@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from machine.events import VmaChange
 from machine.hardware.paging import NX
 from machine.hardware.ram import PAGE_SHIFT
@@ -22,16 +24,19 @@ from machine.kernel.mm.vma import (
 )  # fmt: skip
 from machine.kernel.module import call_driver
 
+Neighbours = tuple[Optional[vm_area_struct], Optional[vm_area_struct]]
 
-def insert_vma(mm: mm_struct, vma: vm_area_struct, told: bool = True) -> None:
-    """Link an area into its space, its file's list of mappings and the accounts."""
-    mm.areas.insert(vma)
+
+def insert_vma(mm: mm_struct, vma: vm_area_struct) -> Neighbours:
+    """Link an area into its space, its file's list of mappings and the accounts; returns its neighbours."""
+    beside = mm.areas.insert(vma)
     account(mm, vma.vm_flags, (vma.vm_end - vma.vm_start) >> PAGE_SHIFT)
     if vma.vm_file is not None:
         link_file(vma)
         watch_code(vma)
-    if told and mm.kernel.events.vma is not None:
+    if mm.kernel.events.vma is not None:
         emit_vma(mm, "open", vma)
+    return beside
 
 
 def link_file(vma: vm_area_struct) -> None:
@@ -176,9 +181,9 @@ def can_merge(low: vm_area_struct, high: vm_area_struct) -> bool:
     return low.vm_pgoff + ((low.vm_end - low.vm_start) >> PAGE_SHIFT) == high.vm_pgoff
 
 
-def merge_around(mm: mm_struct, vma: vm_area_struct) -> vm_area_struct:
+def merge_around(mm: mm_struct, vma: vm_area_struct, beside: Optional[Neighbours] = None) -> vm_area_struct:
     """Merge `vma` with its neighbours where possible; returns the area that holds it now (vma_merge)."""
-    before, after = mm.areas.around(vma)
+    before, after = beside or mm.areas.around(vma)
     if before is not None and before.vm_end == vma.vm_start and can_merge(before, vma):
         _absorb(mm, before, vma)
         vma = before
