@@ -52,7 +52,9 @@ def _why(irq: Interrupts) -> str:
     if irq.preempt_count & HARDIRQ_MASK:
         return "in an interrupt handler"
     if irq.preempt_count & PREEMPT_MASK:
-        return f"with a spinlock held (taken at {irq.held[-1][1]})" if irq.held else "with a spinlock held"
+        if not irq.held:
+            return "with a spinlock held"
+        return f"with {getattr(irq.held[-1][0], 'what', 'a spinlock')} held (taken at {irq.held[-1][1]})"
     if irq.preempt_count & SOFTIRQ_MASK:
         return f"in {irq.softirqs.running}" if irq.softirqs.running else "with softirqs off (spin_lock_bh)"
     return "with interrupts off"
@@ -91,7 +93,8 @@ def left_in_state(kernel: Kernel, owner: Any, operation: str, count: int, disabl
     if irq.preempt_count != count:
         kept = (irq.preempt_count & PREEMPT_MASK) - (count & PREEMPT_MASK)
         places = ", ".join(where for _, where in irq.held[-kept:]) if kept > 0 else ""
-        what = f"with a spinlock held (taken at {places})" if places else "with an unbalanced spin_lock_bh"
+        held = getattr(irq.held[-1][0], "what", "a spinlock") if places else ""
+        what = f"with {held} held (taken at {places})" if places else "with an unbalanced spin_lock_bh"
         kernel.driver_bug(owner, f"method {operation} returned {what}: scheduling while atomic")
         if kept > 0:
             del irq.held[-kept:]

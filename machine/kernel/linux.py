@@ -83,8 +83,8 @@ SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
 if TYPE_CHECKING:
     from machine.kernel.include import (
         completion as _completion, dma as _dma, fasync as _fasync, fb as _fb, interrupt, kthread as _kthread,
-        miscdevice as _misc, pci as _pci, pio as _pio, printk as _printk, seek as _seek, spinlock, sysfs as _sysfs,
-        timekeeping as _time, timer, wait,
+        gfp as _gfp, gup as _gup, miscdevice as _misc, pci as _pci, pio as _pio, printk as _printk, rwsem as _rwsem,
+        scatterlist as _sg, seek as _seek, slab as _slab, spinlock, sysfs as _sysfs, timekeeping as _time, timer, wait,
     )  # fmt: skip
     from machine.kernel.include.class_device import (
         ERR_PTR, IS_ERR, PTR_ERR, class_create, class_destroy, dev_get_drvdata, device, device_class, device_create,
@@ -103,7 +103,8 @@ if TYPE_CHECKING:
         vmf_insert_pfn_prot, zap_vma_ptes,
     )  # fmt: skip
     from machine.kernel.include.io import (
-        bus_to_virt, check_mem_region, ioremap, ioremap_nocache, iounmap, memcpy_fromio, memcpy_toio, memset_io, readb,
+        bus_to_virt, check_mem_region, ioread8, ioread16, ioread32, ioremap, ioremap_cache, ioremap_nocache, ioremap_wc,
+        iounmap, iowrite8, iowrite16, iowrite32, memcpy_fromio, memcpy_toio, memset_io, readb,
         readl, readq, readw, release_mem_region, request_mem_region, virt_to_bus, writeb, writel, writeq, writew,
     )  # fmt: skip
     from machine.kernel.include.structs import (
@@ -117,13 +118,18 @@ if TYPE_CHECKING:
     from machine.kernel.include.dma import *  # noqa: F403
     from machine.kernel.include.fasync import *  # noqa: F403
     from machine.kernel.include.fb import *  # noqa: F403
+    from machine.kernel.include.gfp import *  # noqa: F403
+    from machine.kernel.include.gup import *  # noqa: F403
     from machine.kernel.include.interrupt import *  # noqa: F403
     from machine.kernel.include.kthread import *  # noqa: F403
     from machine.kernel.include.miscdevice import *  # noqa: F403
     from machine.kernel.include.pci import *  # noqa: F403
     from machine.kernel.include.pio import *  # noqa: F403
     from machine.kernel.include.printk import *  # noqa: F403
+    from machine.kernel.include.rwsem import *  # noqa: F403
+    from machine.kernel.include.scatterlist import *  # noqa: F403
     from machine.kernel.include.seek import *  # noqa: F403
+    from machine.kernel.include.slab import *  # noqa: F403
     from machine.kernel.include.spinlock import *  # noqa: F403
     from machine.kernel.include.timekeeping import *  # noqa: F403
     from machine.kernel.include.sysfs import *  # noqa: F403
@@ -143,7 +149,7 @@ else:
     _HEADERS = (
         "printk", "vmalloc", "io", "structs", "wait", "spinlock", "interrupt", "timer", "ioctl", "uaccess_ret", "fault",
         "insert", "class_device", "completion", "fasync", "pio", "pci", "dma", "seek", "miscdevice", "timekeeping",
-        "kthread", "sysfs", "fb",
+        "kthread", "sysfs", "fb", "gfp", "slab", "gup", "rwsem", "scatterlist",
     )  # fmt: skip
     """What most drivers do without: a module of `machine.kernel.include` each, imported when a name is looked for."""
 
@@ -218,7 +224,8 @@ __all__ = [
     "VMALLOC_END", "VMALLOC_START", "vread", "vwrite",
     "vfree", "vmalloc", "vmalloc_32", "vmalloc_to_page", "vmalloc_to_pfn", "vmalloc_user", "vzalloc",
     # asm/io.h, linux/ioport.h
-    "bus_to_virt", "check_mem_region", "ioremap", "ioremap_nocache", "iounmap", "memcpy_fromio", "memcpy_toio",
+    "bus_to_virt", "check_mem_region", "ioread16", "ioread32", "ioread8", "ioremap", "ioremap_cache", "ioremap_nocache",
+    "ioremap_wc", "iounmap", "iowrite16", "iowrite32", "iowrite8", "memcpy_fromio", "memcpy_toio",
     "memset_io", "readb", "readl", "readq", "readw", "release_mem_region", "request_mem_region", "virt_to_bus",
     "writeb", "writel", "writeq", "writew",
     # linux/string.h
@@ -242,9 +249,8 @@ __all__ = [
 ]  # fmt: skip
 if TYPE_CHECKING:
     for _header in (
-        _completion, _dma, _fasync, _fb, interrupt, _kthread, _misc, _pci, _pio, _printk, _seek, spinlock, _sysfs,
-        _time, timer,
-        wait,
+        _completion, _dma, _fasync, _fb, _gfp, _gup, interrupt, _kthread, _misc, _pci, _pio, _printk, _rwsem, _seek,
+        _sg, _slab, spinlock, _sysfs, _time, timer, wait,
     ):  # fmt: skip
         __all__ += _header.__all__
 __all__ += list(_errno.NAMES.values())

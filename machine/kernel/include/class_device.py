@@ -79,12 +79,15 @@ class device_class:
         which are 0600 otherwise."""
 
 
-def class_create(owner: Any, name: str) -> Union[device_class, err_ptr]:
+def class_create(owner: Any, name: Optional[str] = None) -> Union[device_class, err_ptr]:
     """A class of devices, ``class_create(THIS_MODULE, "scullp")``; an ERR_PTR of -EEXIST when the name is taken.
 
-    Linux 6.4 dropped the first argument.  2.6.13 brought it, when devfs went.
+    2.6.13 brought it, when devfs went.  Linux 6.4 dropped the first argument: ``class_create("scullp")`` works too.
     """
     kernel = current_kernel()
+    name = owner if name is None else name
+    if not isinstance(name, str):
+        raise TypeError('class_create takes a name: class_create(THIS_MODULE, "scullp")')
     classes: dict[str, device_class] = kernel.device_classes
     if name in classes:
         return err_ptr(-EEXIST)

@@ -48,6 +48,16 @@ def ioremap_nocache(offset: int, size: int) -> int:
     return _ioremap(offset, size, "ioremap_nocache")
 
 
+def ioremap_wc(offset: int, size: int) -> int:
+    """`ioremap` with writes gathered on their way (since 2.6.26): the emulated processor gathers none."""
+    return _ioremap(offset, size, "ioremap_wc")
+
+
+def ioremap_cache(offset: int, size: int) -> int:
+    """`ioremap` of memory that a cache may hold (since 2.6.25): the emulated processor has none."""
+    return _ioremap(offset, size, "ioremap_cache")
+
+
 def iounmap(address: int) -> None:
     """Give back what `ioremap` gave.  An address of the ISA hole needs nothing; any other is reported."""
     kernel = current_kernel()
@@ -195,6 +205,39 @@ def bus_to_virt(bus: int) -> int:
     return PAGE_OFFSET + bus
 
 
+# -- the names since 2.6.9, which LDD3 §9.4.3 recommends --------------------------------------------------
+
+
+def ioread8(address: int) -> int:
+    """`readb`."""
+    return _read(address, 1, "ioread8")
+
+
+def ioread16(address: int) -> int:
+    """`readw`."""
+    return _read(address, 2, "ioread16")
+
+
+def ioread32(address: int) -> int:
+    """`readl`."""
+    return _read(address, 4, "ioread32")
+
+
+def iowrite8(value: int, address: int) -> None:
+    """`writeb`."""
+    _write(value, address, 1, "iowrite8")
+
+
+def iowrite16(value: int, address: int) -> None:
+    """`writew`."""
+    _write(value, address, 2, "iowrite16")
+
+
+def iowrite32(value: int, address: int) -> None:
+    """`writel`."""
+    _write(value, address, 4, "iowrite32")
+
+
 # -- who has what --------------------------------------------------------------------------------------
 
 
@@ -226,7 +269,8 @@ def check_mem_region(start: int, n: int) -> int:
 
 
 __all__ = [
-    "bus_to_virt", "check_mem_region", "ioremap", "ioremap_nocache", "iounmap", "memcpy_fromio", "memcpy_toio",
-    "memset_io", "readb", "readl", "readq", "readw", "release_mem_region", "request_mem_region", "virt_to_bus",
+    "bus_to_virt", "check_mem_region", "ioread16", "ioread32", "ioread8", "ioremap", "ioremap_cache", "ioremap_nocache",
+    "ioremap_wc", "iounmap", "iowrite16", "iowrite32", "iowrite8", "memcpy_fromio", "memcpy_toio", "memset_io",
+    "readb", "readl", "readq", "readw", "release_mem_region", "request_mem_region", "virt_to_bus",
     "writeb", "writel", "writeq", "writew",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from machine.hardware.paging import RW, A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.mm.page import VM_FAULT_MAJOR, VM_FAULT_MINOR, PG_exec
-from machine.kernel.mm.vma import VM_IO, VM_MAYREAD, VM_MAYWRITE, VM_PFNMAP, VM_SHARED, VM_WRITE
+from machine.kernel.mm.vma import VM_IO, VM_MAYREAD, VM_MAYWRITE, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE
 
 if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct
@@ -27,6 +27,16 @@ def _allowed(vma: vm_area_struct, write: bool) -> bool:
     if not write:
         return bool(flags & VM_MAYREAD)
     return bool(flags & VM_WRITE or (flags & VM_MAYWRITE and not flags & VM_SHARED))
+
+
+def user_page(mm: mm_struct, address: int, write: bool, force: bool) -> int:
+    """The frame behind a user address, faulted in, for `get_user_pages`; -1 where the process has none that may be
+    touched in this way.  Without `force` the area's permissions count."""
+    vma = mm.vma_at(address)
+    if vma is None or not (force or vma.vm_flags & (VM_WRITE if write else VM_READ)):
+        return -1
+    physical = _physical(mm, address, write)
+    return -1 if physical < 0 else physical >> PAGE_SHIFT
 
 
 def _physical(mm: mm_struct, address: int, write: bool) -> int:

@@ -40,6 +40,12 @@ class Object(NamedTuple):
     owner: Optional[module]
     where: str
     """The driver's line that allocated it."""
+    name: str = "kmalloc"
+    """What gave it."""
+
+    def call(self) -> str:
+        """The same as the driver wrote it."""
+        return f"kmalloc({self.size})" if self.name == "kmalloc" else self.name
 
 
 class _Freed(NamedTuple):
@@ -74,7 +80,7 @@ class Slab:
         kernel.leak_checks.append(self._check_module)
         kernel.mem.shrinkers.append(lambda wanted: self.reap())
 
-    def alloc(self, size: int, gfp: int, owner: Optional[module], where: str) -> int:
+    def alloc(self, size: int, gfp: int, owner: Optional[module], where: str, name: str = "kmalloc") -> int:
         """Physical address of an object of at least `size` bytes (<= 131072); -1 when there is no memory."""
         cache = next(each for each in SIZES if each >= size)
         slab = next((each for each in self._slabs[cache].values() if each.free), None) or self._grow(cache, gfp)
@@ -84,7 +90,7 @@ class Slab:
         freed = self._freed.pop(address, None)
         if freed is not None:
             self._check_poison(address, freed, POISON_FREE)
-        self.objects[address] = Object(size, cache, owner, where)
+        self.objects[address] = Object(size, cache, owner, where, name)
         if gfp & GFP_ZERO:
             self.kernel.ram.view[address : address + cache] = bytes(cache)
         return address
@@ -177,7 +183,7 @@ class Slab:
         view[address : address + found.cache] = expected
         self.kernel.driver_bug(
             found.owner,
-            f"Poison overwritten: object {PAGE_OFFSET + address:#x} of kmalloc({found.size}) has {now[at]:#04x} at "
+            f"Poison overwritten: object {PAGE_OFFSET + address:#x} of {found.call()} has {now[at]:#04x} at "
             f"byte {at}, not {poison:#04x}: written to after kfree at {freed.where or 'the kernel'} "
             f"(got at {found.where or 'the kernel'})",
         )
@@ -185,7 +191,7 @@ class Slab:
     def held_by(self, owner: module) -> list[str]:
         """The module's objects, a line each: for the leak list at rmmod."""
         return [
-            f"kmalloc({found.size}) at physical {address:#x}, got at {found.where}"
+            f"{found.call()} at physical {address:#x}, got at {found.where}"
             for address, found in self.objects.items()
             if found.owner is owner
         ]

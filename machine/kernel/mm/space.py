@@ -105,10 +105,20 @@ class mm_struct(UserAccess):
         """PR_SET_THP_DISABLE: kept and shown, there are no huge pages."""
         self.membarrier = 0
         """MEMBARRIER_CMD_REGISTER_* that its process has made."""
+        self._mmap_sem: Any = None
         self.closed = False
         self.empty_answers = (0, 0)
         """(address, how often in a row) of a driver's VM_FAULT_NOPAGE that left no entry (mm/do_fault.py)."""
         kernel.mms.add(self)
+
+    @property
+    def mmap_sem(self) -> Any:
+        """For drivers, which take it around `get_user_pages`; the kernel's own work on areas is never interleaved."""
+        if self._mmap_sem is None:
+            from machine.kernel.include.rwsem import rw_semaphore
+
+            self._mmap_sem = rw_semaphore()
+        return self._mmap_sem
 
     def __hash__(self) -> int:
         return id(self)
