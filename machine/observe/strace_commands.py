@@ -58,7 +58,7 @@ def _fcntl_argument(call: Call, index: int) -> Optional[str]:
     if name == "F_SETFL":
         return flags("O_", value & 0xFFFFFFFF)
     if "LK" in name and value:
-        return _flock(call, value, wide=name.endswith("64"))
+        return _flock(call, value, wide=name.endswith("64") or "OFD" in name)
     return str(value) if name.startswith(("F_DUPFD", "F_SET")) else f"{value:#x}"
 
 

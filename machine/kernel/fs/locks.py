@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EAGAIN, EDEADLK, Errno
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 F_RDLCK, F_WRLCK, F_UNLCK = 0, 1, 2
 OFFSET_MAX = (1 << 63) - 1
+_START, _END = attrgetter("start"), attrgetter("end")
 
 
 class file_lock:
@@ -29,13 +32,9 @@ class file_lock:
         self.end = end
         self.ofd = ofd
 
-    def overlaps(self, other: file_lock) -> bool:
-        """Whether the two have a byte in common."""
-        return self.start <= other.end and other.start <= self.end
-
-    def conflicts(self, other: file_lock) -> bool:
-        """Whether they belong to different owners and one of them is for writing."""
-        return self.owner is not other.owner and F_WRLCK in (self.type, other.type) and self.overlaps(other)
+    def part(self, start: int, end: int) -> file_lock:
+        """The same lock for other bytes."""
+        return file_lock(self.owner, self.pid, self.type, start, end, self.ofd)
 
 
 class file_lock_context:
@@ -44,8 +43,9 @@ class file_lock_context:
     __slots__ = ("flocks", "posix", "wait")
 
     def __init__(self, kernel: Kernel) -> None:
-        self.posix: list[file_lock] = []
-        self.flocks: list[file_lock] = []
+        self.posix: dict[Any, list[file_lock]] = {}
+        """Owner -> its record locks, sorted and disjoint; owners in the order in which they took their first one."""
+        self.flocks: dict[file, file_lock] = {}
         self.wait: WaitQueue = kernel.sched.queue()
 
     def __bool__(self) -> bool:
@@ -53,63 +53,84 @@ class file_lock_context:
 
     def posix_conflict(self, wanted: file_lock) -> Optional[file_lock]:
         """The first record lock in the way of `wanted` (posix_test_lock)."""
-        return next((held for held in self.posix if held.conflicts(wanted)), None)
+        for owner, held in self.posix.items():
+            if owner is wanted.owner:
+                continue
+            for index in range(bisect_left(held, wanted.start, key=_END), len(held)):
+                each = held[index]
+                if each.start > wanted.end:
+                    break
+                if F_WRLCK in (each.type, wanted.type):
+                    return each
+        return None
 
     def set_posix(self, wanted: file_lock) -> None:
         """Replace what the owner holds in the range by `wanted`: split, shrink, merge (posix_lock_inode)."""
-        kept: list[file_lock] = []
-        for held in self.posix:
-            if held.owner is not wanted.owner or not held.overlaps(wanted):
-                kept.append(held)
-                continue
-            if held.start < wanted.start:
-                kept.append(file_lock(held.owner, held.pid, held.type, held.start, wanted.start - 1, held.ofd))
-            if held.end > wanted.end:
-                kept.append(file_lock(held.owner, held.pid, held.type, wanted.end + 1, held.end, held.ofd))
+        held = self.posix.get(wanted.owner, [])
+        first = bisect_left(held, wanted.start, key=_END)
+        last = bisect_right(held, wanted.end, first, key=_START)
+        pieces: list[file_lock] = []
+        if first < last and held[first].start < wanted.start:
+            pieces.append(held[first].part(held[first].start, wanted.start - 1))
         if wanted.type != F_UNLCK:
-            kept.append(self._merged(wanted, kept))
-        self.posix = kept
+            pieces.append(wanted)
+        if first < last and held[last - 1].end > wanted.end:
+            pieces.append(held[last - 1].part(wanted.end + 1, held[last - 1].end))
+        # neighbours that only touch the range: they become one with a lock of the same type
+        if first and held[first - 1].end + 1 == wanted.start:
+            first -= 1
+            pieces.insert(0, held[first])
+        if last < len(held) and held[last].start == wanted.end + 1:
+            pieces.append(held[last])
+            last += 1
+        held[first:last] = _merged(pieces)
+        if held:
+            self.posix[wanted.owner] = held
+        else:
+            self.posix.pop(wanted.owner, None)
         self.wait.wake()
-
-    @staticmethod
-    def _merged(wanted: file_lock, kept: list[file_lock]) -> file_lock:
-        for held in list(kept):
-            if held.owner is wanted.owner and held.type == wanted.type:
-                if held.end + 1 == wanted.start:
-                    wanted.start = held.start
-                elif wanted.end + 1 == held.start:
-                    wanted.end = held.end
-                else:
-                    continue
-                kept.remove(held)
-        return wanted
 
     def remove_posix(self, owner: Any) -> None:
         """A process closes the file: all its record locks go (locks_remove_posix)."""
-        before = len(self.posix)
-        self.posix = [held for held in self.posix if held.owner is not owner]
-        if len(self.posix) != before:
+        if self.posix.pop(owner, None) is not None:
             self.wait.wake()
 
     def remove_file(self, filp: file) -> None:
         """The open file is gone: its flock and OFD locks go (locks_remove_file)."""
-        self.flocks = [held for held in self.flocks if held.owner is not filp]
-        self.remove_posix(filp)
+        self.flocks.pop(filp, None)
+        self.posix.pop(filp, None)
         self.wait.wake()
 
     def set_flock(self, filp: file, pid: int, kind: int) -> bool:
-        """Take, change or drop (F_UNLCK) the flock of an open file; False while others are in the way."""
-        self.flocks = [held for held in self.flocks if held.owner is not filp and held.owner.f_count > 0]
-        if kind == F_UNLCK:
-            self.wait.wake()
-            return True
-        wanted = file_lock(filp, pid, kind, 0, OFFSET_MAX)
-        if any(held.conflicts(wanted) for held in self.flocks):
-            self.wait.wake()
-            return False
-        self.flocks.append(wanted)
+        """Take, change or drop (F_UNLCK) the flock of an open file; False while others are in the way.  One that is
+        changed is dropped first (flock_lock_inode)."""
+        self.flocks.pop(filp, None)
         self.wait.wake()
+        if kind == F_UNLCK:
+            return True
+        if self._flock_conflict(kind):
+            # files that ended without `fput`
+            self.flocks = {each: held for each, held in self.flocks.items() if each.f_count > 0}
+            if self._flock_conflict(kind):
+                return False
+        self.flocks[filp] = file_lock(filp, pid, kind, 0, OFFSET_MAX)
         return True
+
+    def _flock_conflict(self, kind: int) -> bool:
+        """Whether a flock of that kind can't be: an exclusive one is always alone."""
+        first = next(iter(self.flocks.values()), None)
+        return first is not None and F_WRLCK in (kind, first.type)
+
+
+def _merged(pieces: list[file_lock]) -> list[file_lock]:
+    """The same bytes locked with as few locks as can be; `pieces` are sorted and disjoint."""
+    merged: list[file_lock] = []
+    for piece in pieces:
+        if merged and merged[-1].type == piece.type and merged[-1].end + 1 == piece.start:
+            merged[-1] = piece.part(merged[-1].start, piece.end)
+        else:
+            merged.append(piece)
+    return merged
 
 
 def locks_of(kernel: Kernel, node: inode) -> file_lock_context:
