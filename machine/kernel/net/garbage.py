@@ -12,20 +12,20 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Optional
 
 from machine.kernel.net.scm import scm_destroy
-from machine.kernel.net.sock import TCP_LISTEN, sock
+from machine.kernel.net.sock import TCP_LISTEN, sk_buff, sock
 
 if TYPE_CHECKING:
     from machine.kernel.fs.file import file
     from machine.kernel.net.table import UnixTable
 
 
-def _messages_of(sk: sock) -> Iterator[list[file]]:
-    """The lists of files in a socket's queue; those of a listener are in the queues of its new connections."""
+def _messages_of(sk: sock) -> Iterator[sk_buff]:
+    """The messages with files in a socket's queue; those of a listener are in the queues of its new connections."""
     for skb in sk.queue:
         if sk.sk_state == TCP_LISTEN:
             yield from _messages_of(skb.sk)
         elif skb.files:
-            yield skb.files
+            yield skb
 
 
 def unix_gc(unix: UnixTable, closing: Optional[file] = None) -> None:
@@ -35,8 +35,8 @@ def unix_gc(unix: UnixTable, closing: Optional[file] = None) -> None:
         return
     inside = dict.fromkeys(candidates, 0)
     for filp in candidates:
-        for files in _messages_of(filp.private_data):
-            for each in files:
+        for skb in _messages_of(filp.private_data):
+            for each in skb.files:
                 if each in inside:
                     inside[each] += 1
     reachable = [filp for filp in candidates if unix.inflight[filp] > inside[filp]]
@@ -45,12 +45,12 @@ def unix_gc(unix: UnixTable, closing: Optional[file] = None) -> None:
         if filp not in candidates:
             continue
         candidates.discard(filp)
-        for files in _messages_of(filp.private_data):
-            reachable += [each for each in files if each in candidates]
+        for skb in _messages_of(filp.private_data):
+            reachable += [each for each in skb.files if each in candidates]
     garbage: list[file] = []
     for filp in candidates:
-        for files in _messages_of(filp.private_data):
-            unix.not_in_flight(files)
-            garbage += files
-            files.clear()
+        for skb in _messages_of(filp.private_data):
+            unix.not_in_flight(skb)
+            garbage += skb.files
+            skb.files = []
     scm_destroy(unix.kernel, garbage)

@@ -6,8 +6,7 @@ import struct
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Optional
 
-from machine.kernel.abi.errno import EINVAL, EPERM, ESRCH, ETOOMANYREFS, Errno
-from machine.kernel.abi.resource import RLIMIT_NOFILE
+from machine.kernel.abi.errno import EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.fs.fdtable import fput
 from machine.kernel.net.sock import MSG_CMSG_CLOEXEC, MSG_CTRUNC, Ucred
 
@@ -55,7 +54,7 @@ def _header(task: Task) -> struct.Struct:
 
 def scm_send(task: Task, control: int, length: int) -> scm_cookie:
     """Read the control messages at `control`.  EFAULT; EINVAL for one that is too short, too long or unknown; EBADF,
-    EPERM and ESRCH for what is in them; ETOOMANYREFS (scm_send, __scm_send)."""
+    EPERM and ESRCH for what is in them (scm_send, __scm_send)."""
     cookie = scm_cookie()
     data = task.mm.copy_from_user(control, length) if length else b""
     head, word = _header(task), task.abi.word
@@ -92,8 +91,6 @@ def _copy_fds(task: Task, cookie: scm_cookie, body: bytes) -> None:
         raise Errno(EINVAL)
     for (fd,) in struct.iter_unpack("<i", body[: 4 * count]):
         cookie.files.append(task.files.fget_raw(fd).get())
-    if task.euid and task.kernel.unix.files_in_flight > task.signal.rlimits[RLIMIT_NOFILE][0]:
-        raise Errno(ETOOMANYREFS)
 
 
 def _checked(task: Task, creds: Ucred) -> Ucred:

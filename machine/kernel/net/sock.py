@@ -58,7 +58,7 @@ def truesize(header: int, paged: int) -> int:
 class sk_buff:
     """One message, or a piece of a stream; or (in a listener's queue) one connection that waits for accept."""
 
-    __slots__ = ("consumed", "creds", "data", "files", "sk", "truesize")
+    __slots__ = ("consumed", "creds", "data", "files", "sk", "truesize", "user")
 
     def __init__(self, sk: sock, data: bytes, size: int, creds: Optional[Ucred], files: list[file]) -> None:
         self.sk = sk
@@ -70,6 +70,8 @@ class sk_buff:
         self.creds = creds
         self.files = files
         """Open files that travel with it (SCM_RIGHTS); each holds a reference."""
+        self.user = 0
+        """The real user ID of who sent them, which they count for."""
 
     def __len__(self) -> int:
         return len(self.data) - self.consumed

@@ -6,13 +6,17 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
-from machine.kernel.abi.errno import ENOSPC, Errno
+from machine.kernel.abi.errno import ENOSPC, ETOOMANYREFS, Errno
+from machine.kernel.abi.resource import RLIMIT_NOFILE
 from machine.kernel.net.sock import TCP_ESTABLISHED, TCP_LISTEN
 
 if TYPE_CHECKING:
     from machine.kernel.fs.file import file, inode
     from machine.kernel.kernel import Kernel
+    from machine.kernel.net.scm import scm_cookie
+    from machine.kernel.net.sock import sk_buff
     from machine.kernel.net.unix import unix_sock
+    from machine.kernel.task.task import Task
 
 SS_UNCONNECTED, SS_CONNECTING, SS_CONNECTED = 1, 2, 3
 _SO_ACCEPTCON = 0x10000
@@ -30,25 +34,35 @@ class UnixTable:
         """(type, abstract name with its leading NUL): each type has names of its own (unix_abstract_hash)."""
         self.inflight: dict[file, int] = {}
         """Files of sockets -> how many messages hold them."""
-        self.files_in_flight = 0
-        """Files of any kind in messages, of all users together."""
+        self.files_in_flight: dict[int, int] = {}
+        """User ID -> the files of any kind that it has in messages (`user_struct.unix_inflight`)."""
         self.delayed_fput: deque[file] = deque()
         self.closing = False
         self._next_auto = 0
 
-    def in_flight(self, files: list[file]) -> None:
-        """These are in a message now (unix_inflight)."""
+    def check_attach(self, task: Task, scm: scm_cookie) -> None:
+        """ETOOMANYREFS: a user who is not root has more than RLIMIT_NOFILE files in flight already, and `scm` has more
+        (unix_attach_fds, too_many_unix_fds)."""
+        if scm.files and task.euid and self.files_in_flight.get(task.uid, 0) > task.signal.rlimits[RLIMIT_NOFILE][0]:
+            raise Errno(ETOOMANYREFS)
+
+    def in_flight(self, skb: sk_buff) -> None:
+        """The files of this message travel now (unix_inflight)."""
         from machine.kernel.net.socket import socket_operations
 
-        self.files_in_flight += len(files)
-        for filp in files:
+        self.files_in_flight[skb.user] = self.files_in_flight.get(skb.user, 0) + len(skb.files)
+        for filp in skb.files:
             if filp.f_op is socket_operations:
                 self.inflight[filp] = self.inflight.get(filp, 0) + 1
 
-    def not_in_flight(self, files: list[file]) -> None:
+    def not_in_flight(self, skb: sk_buff) -> None:
         """They have arrived, or the message is dropped."""
-        self.files_in_flight -= len(files)
-        for filp in files:
+        if not skb.files:
+            return
+        self.files_in_flight[skb.user] -= len(skb.files)
+        if not self.files_in_flight[skb.user]:
+            del self.files_in_flight[skb.user]
+        for filp in skb.files:
             count = self.inflight.get(filp, 0)
             if count > 1:
                 self.inflight[filp] = count - 1

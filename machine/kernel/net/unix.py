@@ -236,7 +236,8 @@ class unix_sock(sock):
         skb = sk_buff(self, data, size, creds, [])
         if scm is not None and scm.files:
             skb.files, scm.files = scm.files, []
-            self.kernel.unix.in_flight(skb.files)
+            skb.user = task.uid
+            self.kernel.unix.in_flight(skb)
         return skb
 
     def free_skb(self, skb: sk_buff) -> None:
@@ -250,7 +251,7 @@ class unix_sock(sock):
         """The files of a message for its receiver, who gets references of its own when it only peeks."""
         if peek:
             return tuple(filp.get() for filp in skb.files)
-        self.kernel.unix.not_in_flight(skb.files)
+        self.kernel.unix.not_in_flight(skb)
         files, skb.files = tuple(skb.files), []
         return files
 

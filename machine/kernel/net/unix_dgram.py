@@ -61,6 +61,7 @@ class _Messages(unix_sock):
             raise Errno(EMSGSIZE)
         deadline = self.deadline(self.sk_sndtimeo, flags & MSG_DONTWAIT)
         self._wait_for_space(deadline)
+        self.kernel.unix.check_attach(task, scm)
         data = source.read(0, size)
         other = self._receiver(task, name, deadline)
         paged = min(size - SKB_MAX_ALLOC, MAX_SKB_FRAGS * 4096) + 4095 & -4096 if size > SKB_MAX_ALLOC else 0

@@ -130,6 +130,8 @@ class unix_stream_sock(unix_connected_sock):
                 break
             self.sleep(self.wr_wait, deadline)
         size = self._piece(source.length - sent)
+        if not sent:
+            self.kernel.unix.check_attach(task, scm)
         data = source.read(sent, size)
         if other.dead or other.sk_shutdown & RCV_SHUTDOWN:
             raise Errno(EPIPE)
