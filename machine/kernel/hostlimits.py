@@ -29,7 +29,7 @@ QUIET_SECONDS = 2.0
 """How long a victim has to end before another one is chosen."""
 HEADROOM = 512 * MiB
 """What objects may take at least, however small RAM is."""
-_AREA, _FILE, _SIGNAL = 1500, 1200, 500
+_AREA, _FILE, _SIGNAL, _LOCK = 1500, 1200, 500, 120
 """Bytes that an object of each kind takes, roughly: only the order of processes depends on it."""
 
 
@@ -125,7 +125,11 @@ def host_bytes(task: Task) -> int:
         node: Any = filp.f_inode
         pipe, sock = getattr(node, "i_pipe", None), filp.private_data
         size += _FILE + getattr(pipe, "used", 0)
-        size += sum(len(getattr(each, "data", b"") or b"") + _FILE for each in getattr(sock, "queue", ()))
+        for each in getattr(sock, "queue", ()):
+            size += len(getattr(each, "data", b"") or b"") + _FILE * (1 + len(getattr(each, "files", ())))
+        locks = getattr(node, "i_flock", None)
+        if locks:
+            size += _LOCK * len(locks.posix.get(task.files, ()))
         mapping = getattr(node, "i_mapping", None)
         size += len(getattr(mapping, "pages", ())) * 100
     return size + _SIGNAL * len(getattr(task.signal.shared_pending, "list", ()))

@@ -36,28 +36,24 @@ static long vmas(long n)
 	return (long)mmap(0, 4096, n & 1 ? PROT_READ : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == -1;
 }
 
+static long processes(long n)
+{
+	pid_t pid = fork();
+
+	(void)n;
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	return pid < 0;
+}
+
 static long vma_processes(long n)
 {
-	pid_t pid;
-	int ends[2];
-	char c;
-
-	if (pipe(ends))
-		return 1;
-	pid = fork();
-	if (!pid) {
-		for (long i = 0; i < 60000; i++)
-			if (vmas(i))
-				break;
-		c = write(ends[1], "x", 1);
-		pause();
-		_exit(c);
-	}
-	(void)n;
-	close(ends[1]);
-	n = pid < 0 || read(ends[0], &c, 1) != 1;
-	close(ends[0]);
-	return n;
+	for (long i = 0; !n && i < 60000; i++)
+		if (vmas(i))
+			return 1;
+	return processes(n);
 }
 
 static long pipes(long n)
@@ -129,6 +125,15 @@ static long in_flight(long n)
 	n = sendmsg(ends[0], &message, 0) < 0;
 	close(fd);
 	return n;
+}
+
+static long users_in_flight(long n)
+{
+	struct rlimit few = {1024, 1024};
+
+	if (!n && (setrlimit(RLIMIT_NOFILE, &few) || setresuid(1000, 1000, 1000)))
+		return 1;
+	return in_flight(n);
 }
 
 static long files(long n)
@@ -358,18 +363,6 @@ static long pseudo_terminals(long n)
 	return 0;
 }
 
-static long processes(long n)
-{
-	pid_t pid = fork();
-
-	(void)n;
-	if (!pid) {
-		pause();
-		_exit(0);
-	}
-	return pid < 0;
-}
-
 static long names(long n)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -443,7 +436,8 @@ static const struct {
 	{"symlinks", symlinks}, {"directories", directories}, {"xattrs", xattrs}, {"xattr_files", xattr_files},
 	{"data", data}, {"epoll_items", epoll_items}, {"watches", watches}, {"notices", notices}, {"timers", timers},
 	{"signals", signals}, {"messages", messages}, {"semaphores", semaphores}, {"segments", segments}, {"queues", queues},
-	{"memfds", memfds}, {"descriptors", descriptors}, {"locks", locks}, {"log_lines", log_lines},
+	{"memfds", memfds}, {"users_in_flight", users_in_flight}, {"descriptors", descriptors}, {"locks", locks},
+	{"log_lines", log_lines},
 	{"sparse_tables", sparse_tables}, {"pseudo_terminals", pseudo_terminals}, {"processes", processes},
 	{"names", names}, {"large_read", large_read}, {"large_write", large_write}, {"large_calls", large_calls},
 };

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from errno import EAGAIN, EMFILE, ENOMEM, ENOSPC
+from errno import EAGAIN, EMFILE, ENOMEM, ENOSPC, ETOOMANYREFS
 from pathlib import Path
 
 import pytest
@@ -155,7 +155,7 @@ def test_output_is_bounded() -> None:
 # -- memory and time --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["pipes", "sockets", "xattr_files", "datagrams"])
+@pytest.mark.parametrize("kind", ["pipes", "sockets", "xattr_files", "datagrams", "vma_processes"])
 def test_memory_is_bounded(tmp_path: Path, kind: str) -> None:
     """Whatever is hoarded: the host's memory stays below the limit (and what comes in between two looks)."""
     command = [sys.executable, "-S", "-c", MOST_MEMORY, str(tmp_path / "most"), sys.executable, "-m", "machine", "run"]
@@ -171,6 +171,14 @@ def test_memory_is_bounded(tmp_path: Path, kind: str) -> None:
     if child.returncode == 137:
         assert b"the machine needed more than 256 MiB of this computer; see --max-memory" in said
     assert int((tmp_path / "most").read_text()) < (450 << 10)
+
+
+def hoarded(done: subprocess.CompletedProcess[bytes], kind: str) -> tuple[int, int]:
+    """How many of them the program could have, and the errno that ended it; 0 when it has as many as it wants."""
+    assert done.returncode == 128 + 15, done
+    found = re.search(rb"^%s: (\d+), errno (\d+)$" % kind.encode(), done.stdout, re.MULTILINE)
+    assert found, done
+    return int(found[1]), int(found[2])
 
 
 @pytest.mark.parametrize(
@@ -190,15 +198,19 @@ def test_memory_is_bounded(tmp_path: Path, kind: str) -> None:
         ("queues", 10, EMFILE),  # RLIMIT_MSGQUEUE
         ("pseudo_terminals", 4096, ENOSPC),
         ("processes", 300, EAGAIN),  # threads-max
+        ("users_in_flight", 1025, ETOOMANYREFS),  # RLIMIT_NOFILE, for a user who is not root
     ],
 )
 def test_each_has_its_own_bound(kind: str, most: int, why: int) -> None:
     """That of Linux, with its errno, long before the host's memory matters."""
-    done = nopage("--ram", "32M", program("hoard"), kind)
-    assert done.returncode == 128 + 15, done
-    found = re.search(rb"^%s: (\d+), errno (\d+)$" % kind.encode(), done.stdout, re.MULTILINE)
-    assert found and int(found[2]) == why, done.stdout
-    assert most // 10 <= int(found[1]) <= most
+    taken, errno = hoarded(nopage("--ram", "32M", program("hoard"), kind), kind)
+    assert errno == why
+    assert most // 10 <= taken <= most
+
+
+def test_record_locks_are_many() -> None:
+    """Linux has no limit for them but memory; here it is --max-memory, and no lock waits for a look at all others."""
+    assert hoarded(nopage("--timeout", "60", program("hoard"), "locks", "100000"), "locks") == (100000, 0)
 
 
 @pytest.mark.parametrize("kind", ["large_read", "large_write", "large_calls"])
