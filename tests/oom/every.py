@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +14,11 @@ from machine.kernel.mm.fail_page_alloc import fail_page_alloc
 from tests.steps import Steps
 
 HERE = Path(__file__).parent
-SECONDS = 60
+TICKS, SECONDS = 5000, 1200
+"""A run that has not ended by then hangs: ticks, of which these programs need 30 at most, so that a busy host does not
+matter; seconds for what does not even tick."""
 MOST = 10
+"""Problems after which no other allocation fails."""
 WRONG = range(90, 125)
 """Exit statuses with which our programs say that a call failed otherwise than for want of memory, or lost data."""
 SCRIPT = "x=$(echo a b c | tr a-z A-Z); echo $x > /tmp/o; cat /tmp/o; (exit 3); "
@@ -57,28 +60,44 @@ PROGRAMS = ("mixed", "driver", "shell")
 
 
 def fail_everywhere(
-    name: str, upto: int, *, first: int = 1, step: int = 1, times: int = 1, rounds: int = 1, check: bool = True
+    name: str,
+    upto: int,
+    *,
+    first: int = 1,
+    step: int = 1,
+    times: int = 1,
+    rounds: int = 1,
+    check: bool = True,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Tally:
     """Run a program once for each allocation from `first` on by `step`, up to number `upto`, which fails (with the
     `times` - 1 after it; below 0: all after it); fewer when the program makes fewer.  `check`: invariants after each
-    change too."""
+    change too.  `say` gets each problem at once."""
     command, drivers = program(name, rounds)
     tally = Tally()
     binds = [] if name == "shell" else [(command[0], command[0], False)]
     with Machine(ram=64 << 20, devices=drivers, binds=binds, deterministic=True, check_invariants=check) as machine:
         with fail_page_alloc(machine.kernel.mem) as counted:
-            result = machine.run(command, timeout=SECONDS)
+            result = machine.run(command, timeout=SECONDS, max_ticks=TICKS)
             _forget(machine, drivers)
         assert result.exit == 0, result
         steps = Steps(machine)
         for number in range(first, min(upto, counted.calls) + 1, step):
+            known = len(tally.problems)
             _one(machine, command, number, times, tally, steps)
             _forget(machine, drivers)
             tally.problems += [f"{name}, allocation {number}: {text}" for text in _wrong(machine)]
+            for text in tally.problems[known:]:
+                say(text)
             if len(tally.problems) > MOST:
                 break
-        if machine.run(command, timeout=SECONDS).stdout != result.stdout:
-            tally.problems.append(f"{name}: it does not run any more")
+        try:
+            last = machine.run(command, timeout=SECONDS, max_ticks=TICKS)
+        except TimeoutExpired as error:
+            tally.problems.append(f"{name}: at the end it hangs: {error}")
+        else:
+            if last.stdout != result.stdout:
+                tally.problems.append(f"{name}: it does not run any more")
     return tally
 
 
@@ -95,9 +114,9 @@ def _one(machine: Machine, command: Sequence[str], number: int, times: int, tall
     with fail_page_alloc(machine.kernel.mem, number, times) as failing:
         machine.events.listen("syscall_exit", after)
         try:
-            result = machine.run(command, timeout=SECONDS)
-        except TimeoutExpired:
-            tally.problems.append(f"{command[0]}, allocation {number}: hangs")
+            result = machine.run(command, timeout=SECONDS, max_ticks=TICKS)
+        except TimeoutExpired as error:
+            tally.problems.append(f"{command[0]}, {failing.failed or number}: hangs: {error}")
             return
         except NopageError:
             tally.refused += 1
