@@ -7,6 +7,7 @@ a small listener that takes a sleeper's place.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EEXIST, EINVAL, ELOOP, ENOENT, ENOSPC, Errno
@@ -46,11 +47,13 @@ class epitem:
 class eventpoll:
     """The set: items by descriptor and file, in the order in which they were added or last reported."""
 
-    __slots__ = ("items", "kernel", "wait")
+    __slots__ = ("items", "kernel", "outer", "wait")
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.items: dict[tuple[int, file], epitem] = {}
+        self.outer: list[eventpoll] = []
+        """Sets that this one is in, once for each of its items there."""
         self.wait: WaitQueue = kernel.sched.queue()
         """Woken when the set itself changes."""
 
@@ -64,6 +67,8 @@ class eventpoll:
                 raise Errno(EEXIST)
             uid = inc_ucount(self.kernel, EPOLL_WATCHES, epoll_max_user_watches(self.kernel), ENOSPC)
             self.items[key] = epitem(fd, filp, events, data, uid)
+            if filp.f_op is epoll_operations:
+                set_of(filp).outer.append(self)
         elif operation == EPOLL_CTL_DEL:
             if item is None:
                 raise Errno(ENOENT)
@@ -83,6 +88,11 @@ class eventpoll:
         for key in [key for key, item in self.items.items() if item.filp.f_count <= 0]:
             self._drop(key)
 
+    def inner(self) -> list[epitem]:
+        """The items that are sets themselves."""
+        self.forget_closed()
+        return [item for item in self.items.values() if item.filp.f_op is epoll_operations]
+
     def clear(self) -> None:
         """The set is closed."""
         for key in list(self.items):
@@ -90,6 +100,8 @@ class eventpoll:
 
     def _drop(self, key: tuple[int, file]) -> None:
         dec_ucount(self.kernel, EPOLL_WATCHES, self.items.pop(key).uid)
+        if key[1].f_op is epoll_operations:
+            set_of(key[1]).outer.remove(self)
 
     def ready(self, limit: int, queues: Optional[dict[WaitQueue, None]], consume: bool = True) -> list[tuple[int, int]]:
         """Up to `limit` (events, data) that can be reported now; `queues` collects what to sleep on."""
@@ -171,12 +183,28 @@ def set_of(filp: file) -> eventpoll:
     return found
 
 
-def check_loop(outer: eventpoll, filp: file, depth: int = 0) -> None:
-    """ELOOP when a set would contain itself, or sets nest too deep (ep_loop_check)."""
+def check_loop(outer: eventpoll, filp: file) -> None:
+    """ELOOP when a set would contain itself, or more than five would be one in another (ep_loop_check)."""
     if filp.f_op is not epoll_operations:
         return
-    inner: Any = filp.private_data
-    if inner is outer or depth > EP_MAX_NESTS:
+    below = _depth(set_of(filp), lambda ep: [set_of(item.filp) for item in ep.inner()], outer)
+    above = _depth(outer, lambda ep: ep.outer)
+    if below + 1 + above > EP_MAX_NESTS:
         raise Errno(ELOOP)
-    for item in inner.items.values():
-        check_loop(outer, item.filp, depth + 1)
+
+
+def _depth(
+    start: eventpoll, following: Callable[[eventpoll], list[eventpoll]], never: Optional[eventpoll] = None
+) -> int:
+    """How many steps the longest way from `start` has; ELOOP where one comes to `never`."""
+    known: dict[int, int] = {}
+
+    def walk(ep: eventpoll) -> int:
+        if ep is never:
+            raise Errno(ELOOP)
+        if id(ep) not in known:
+            known[id(ep)] = 0
+            known[id(ep)] = max((walk(other) + 1 for other in following(ep)), default=0)
+        return known[id(ep)]
+
+    return walk(start)

@@ -135,6 +135,8 @@ class inode:
     i_fsnotify_marks: Any = None
     """Who watches it: inotify group -> watch (`fs/inotify.py`); None for nobody."""
     i_cdev: Any = None
+    i_write_hint: int = 0
+    """How long the data are expected to live: what F_SET_RW_HINT said, RWH_WRITE_LIFE_NOT_SET at first."""
     i_target: str = ""
 
     def __init__(self, i_sb: super_block, i_ino: int, i_mode: int, i_fop: file_operations, i_rdev: int = 0) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.kernel.abi.errno import EAGAIN, EBUSY, EINVAL, ENXIO, EPERM, EPIPE, Errno
+from machine.kernel.abi.errno import EAGAIN, EBUSY, EINVAL, ENOMEM, ENXIO, EPERM, EPIPE, Errno
 from machine.kernel.abi.signal import POLL_IN, POLL_OUT, SIGIO, SIGPIPE
 from machine.kernel.fs.anon import anon_inode
 from machine.kernel.fs.fasync import fasync_helper, kill_fasync
@@ -33,6 +33,10 @@ PIPE_BUF = 4096
 """Writes up to this many bytes are never split."""
 PIPE_SIZE = 65536
 """What F_SETPIPE_SZ gives to users other than root at most."""
+
+
+PIPE_RING_MAX = 256 << 20
+"""The kernel has no memory for a ring of more pages: KMALLOC_MAX_SIZE, 4 MiB, at 40 bytes a page."""
 
 
 class pipe_inode_info:
@@ -312,12 +316,14 @@ def available(pipe: pipe_inode_info) -> int:
 
 
 def set_pipe_size(pipe: pipe_inode_info, size: int, privileged: bool) -> int:
-    """F_SETPIPE_SZ: rounded up to a power of two of pages; EPERM above the limit, EBUSY when it holds more."""
+    """F_SETPIPE_SZ: rounded up to a power of two of pages; EPERM above the limit, ENOMEM, EBUSY when it holds more."""
     if size < 0 or size > 1 << 31:
         raise Errno(EINVAL)
     size = max(PIPE_BUF, 1 << (size - 1).bit_length()) if size else PIPE_BUF
     if size > pipe.kernel.sysctl["fs/pipe-max-size"] and not privileged and size > pipe.size:
         raise Errno(EPERM)
+    if size > PIPE_RING_MAX:
+        raise Errno(ENOMEM)
     if size < len(pipe.chunks) * PIPE_BUF:
         raise Errno(EBUSY)
     pipe.size = size

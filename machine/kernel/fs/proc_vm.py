@@ -18,6 +18,7 @@ from machine.kernel.mm.vma import (
     VM_HUGEPAGE,
     VM_IO,
     VM_LOCKED,
+    VM_LOCKONFAULT,
     VM_MAYEXEC,
     VM_MAYREAD,
     VM_MAYSHARE,
@@ -54,8 +55,8 @@ _MNEMONICS = (
     (VM_GROWSDOWN, "gd"), (VM_UFFD_MISSING, "um"), (VM_PFNMAP, "pf"), (VM_UFFD_WP, "uw"),
     (VM_LOCKED, "lo"), (VM_IO, "io"),
     (VM_SEQ_READ, "sr"), (VM_RAND_READ, "rr"), (VM_DONTCOPY, "dc"), (VM_DONTEXPAND, "de"),
-    (VM_ACCOUNT, "ac"), (VM_NORESERVE, "nr"), (VM_WIPEONFORK, "wf"), (VM_DONTDUMP, "dd"), (VM_HUGEPAGE, "hg"),
-    (VM_NOHUGEPAGE, "nh"), (VM_MERGEABLE, "mg"), (VM_UFFD_MINOR, "ui"),
+    (VM_ACCOUNT, "ac"), (VM_NORESERVE, "nr"), (VM_WIPEONFORK, "wf"), (VM_DONTDUMP, "dd"), (VM_LOCKONFAULT, "lf"),
+    (VM_HUGEPAGE, "hg"), (VM_NOHUGEPAGE, "nh"), (VM_MERGEABLE, "mg"), (VM_UFFD_MINOR, "ui"),
 )  # fmt: skip
 
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EIDRM, EINVAL, ENOMEM, ENOSPC, EPERM, Errno
-from machine.kernel.abi.mman import MAP_FIXED, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE
+from machine.kernel.abi.mman import (
+    MAP_FIXED,
+    MAP_HUGE_MASK,
+    MAP_HUGE_SHIFT,
+    MAP_SHARED,
+    PROT_EXEC,
+    PROT_READ,
+    PROT_WRITE,
+)
 from machine.kernel.fs.file import O_RDONLY, O_RDWR, file, file_operations, vm_operations_struct
 from machine.kernel.fs.tmpfs import shmem_file_setup
 from machine.kernel.ipc.util import S_IRUGO, S_IWUGO, ipc_ids, kern_ipc_perm, now, times
@@ -136,6 +144,8 @@ def shmget(task: Task, key: int, size: int, flags: int) -> int:
         if not 1 <= size <= SHMMAX:
             raise Errno(EINVAL)
         if flags & SHM_HUGETLB:
+            if flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK not in (0, 21, 30):
+                raise Errno(EINVAL)  # no such size of page
             raise Errno(ENOMEM)  # the pool of huge pages is empty
         ids(task.kernel).check_room()
         pages = (size + PAGE_SIZE - 1) >> PAGE_SHIFT

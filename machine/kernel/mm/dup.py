@@ -7,7 +7,15 @@ from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import Errno
 from machine.kernel.mm.page import PG_reserved
 from machine.kernel.mm.space import DEVICE, PTE_PFN, SPECIAL, mm_struct
-from machine.kernel.mm.vma import VM_DONTCOPY, VM_LOCKED, VM_SHARED, VM_WIPEONFORK, VM_WRITE, vm_area_struct
+from machine.kernel.mm.vma import (
+    VM_DONTCOPY,
+    VM_LOCKED,
+    VM_LOCKONFAULT,
+    VM_SHARED,
+    VM_WIPEONFORK,
+    VM_WRITE,
+    vm_area_struct,
+)
 from machine.kernel.mm.vma_ops import copy_vma, insert_vma, vma_open
 
 _FIELDS = (
@@ -29,7 +37,7 @@ def dup_mm(old: mm_struct) -> mm_struct:
             if vma.vm_flags & VM_DONTCOPY:
                 continue
             copy = copy_vma(vma, new, vma.vm_start, vma.vm_end)
-            copy.vm_flags &= ~VM_LOCKED
+            copy.vm_flags &= ~(VM_LOCKED | VM_LOCKONFAULT)
             insert_vma(new, copy)
             try:
                 if not vma.vm_flags & VM_WIPEONFORK:

@@ -47,6 +47,7 @@ from machine.kernel.mm.vma import (
     VM_HUGEPAGE,
     VM_IO,
     VM_LOCKED,
+    VM_LOCKONFAULT,
     VM_MAYSHARE,
     VM_MAYWRITE,
     VM_MERGEABLE,
@@ -287,18 +288,19 @@ def do_mlock(mm: mm_struct, start: int, length: int, lock: bool, onfault: bool =
         raise Errno(EINVAL)
     if start == end:
         return 0
-    whole = change_range(mm, start, end, lambda vma: _locked(vma, lock))
+    whole = change_range(mm, start, end, lambda vma: _locked(vma, lock, onfault))
     if not whole:
         raise Errno(ENOMEM)
-    if lock and not onfault and not populate(mm, start, end, ignore_errors=False):
+    if lock and not populate(mm, start, end, ignore_errors=False):
         raise Errno(ENOMEM)
     return 0
 
 
-def _locked(vma: vm_area_struct, lock: bool) -> int:
-    if lock and not vma.vm_flags & (VM_IO | VM_PFNMAP):
-        return vma.vm_flags | VM_LOCKED
-    return vma.vm_flags & ~VM_LOCKED
+def _locked(vma: vm_area_struct, lock: bool, onfault: bool = False) -> int:
+    flags = vma.vm_flags & ~(VM_LOCKED | VM_LOCKONFAULT)
+    if lock and not flags & (VM_IO | VM_PFNMAP):
+        flags |= VM_LOCKED | VM_LOCKONFAULT if onfault else VM_LOCKED
+    return flags
 
 
 def do_mlockall(mm: mm_struct, flags: int) -> int:
@@ -311,12 +313,12 @@ def do_mlockall(mm: mm_struct, flags: int) -> int:
             raise Errno(EPERM)
         if flags & MCL_CURRENT and mm.total_vm > limit >> PAGE_SHIFT:
             raise Errno(ENOMEM)
-    mm.def_flags = VM_LOCKED if flags & MCL_FUTURE else 0
+    onfault = bool(flags & MCL_ONFAULT)
+    mm.def_flags = (VM_LOCKED | VM_LOCKONFAULT if onfault else VM_LOCKED) if flags & MCL_FUTURE else 0
     if flags & MCL_CURRENT:
         for vma in list(mm.areas):
-            change_flags(mm, vma, vma.vm_start, vma.vm_end, _locked(vma, True))
-        if not flags & MCL_ONFAULT:
-            populate(mm, 0, mm.task_size)
+            change_flags(mm, vma, vma.vm_start, vma.vm_end, _locked(vma, True, onfault))
+        populate(mm, 0, mm.task_size)
     return 0
 
 

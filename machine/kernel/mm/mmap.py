@@ -47,6 +47,7 @@ from machine.kernel.mm.vma import (
     VM_GROWSDOWN,
     VM_IO,
     VM_LOCKED,
+    VM_LOCKONFAULT,
     VM_MAYEXEC,
     VM_MAYREAD,
     VM_MAYSHARE,
@@ -207,11 +208,12 @@ def _call_mmap(mm: mm_struct, filp: file, vma: vm_area_struct) -> None:
 def populate(mm: mm_struct, start: int, end: int, ignore_errors: bool = True) -> bool:
     """Fault in a range ahead of use, copies of private pages included (mm/gup.c: __mm_populate).
 
-    An area where a page can't be had is left there; without `ignore_errors` that is the end: False.
+    An area where a page can't be had is left there; without `ignore_errors` that is the end: False.  Where pages are
+    locked as they come (MLOCK_ONFAULT), none is fetched.
     """
     mm.settle(start, end)
     for vma in mm.areas.within(start, end):
-        if vma.vm_flags & (VM_IO | VM_PFNMAP):
+        if vma.vm_flags & (VM_IO | VM_PFNMAP | VM_LOCKONFAULT):
             continue
         code, wanted = (PF_WRITE, P | RW) if vma.vm_flags & (VM_WRITE | VM_SHARED) == VM_WRITE else (0, P)
         for address in range(max(start, vma.vm_start), min(end, vma.vm_end), PAGE_SIZE):

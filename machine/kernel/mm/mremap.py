@@ -21,6 +21,7 @@ from machine.kernel.mm.vma import (
     VM_ACCOUNT,
     VM_DONTEXPAND,
     VM_LOCKED,
+    VM_LOCKONFAULT,
     VM_MAYSHARE,
     VM_PFNMAP,
     VM_SHARED,
@@ -163,7 +164,7 @@ def _move_vma(
 
         remapped(mm, new, address, target, old_len)
     if flags & MREMAP_DONTUNMAP:
-        vma.vm_flags &= ~VM_LOCKED
+        vma.vm_flags &= ~(VM_LOCKED | VM_LOCKONFAULT)
     elif old_len:
         do_munmap(mm, address, old_len)
     new = merge_around(mm, new)

@@ -24,12 +24,14 @@ from machine.kernel.fs.file import (
     O_NOATIME,
     O_NONBLOCK,
     O_PATH,
+    S_IFMT,
+    S_IFREG,
     file,
 )
 from machine.kernel.fs.locks import F_RDLCK, F_UNLCK, F_WRLCK, OFFSET_MAX, do_setlk, file_lock, locks_of
 from machine.kernel.fs.namei import is_owner_or_capable
 from machine.kernel.fs.pipe import pipe_of, set_pipe_size
-from machine.kernel.mm.filemap import F_SEAL_WRITE
+from machine.kernel.mm.filemap import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE
 from machine.kernel.mm.vma import VM_MAYWRITE, VM_SHARED
 from machine.kernel.syscalls.table import syscall
 
@@ -44,8 +46,10 @@ F_SETOWN_EX, F_GETOWN_EX = 15, 16
 F_GETLK64, F_SETLK64, F_SETLKW64 = 12, 13, 14
 F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW = 36, 37, 38
 F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_GETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS = 1030, 1031, 1032, 1033, 1034
+F_GET_RW_HINT, F_SET_RW_HINT = 1035, 1036
+RWH_WRITE_LIFE_EXTREME = 5
 FD_CLOEXEC = 1
-F_SEAL_SEAL = 1
+F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_EXEC = 0x1, 0x2, 0x4, 0x20
 F_ALL_SEALS = 0x3F
 _SETFL_MASK = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC
 _ON_PATH = (F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL)
@@ -84,6 +88,8 @@ def do_fcntl(task: Task, fd: int, cmd: int, arg: int, large: bool) -> int:
         return set_pipe_size(pipe, arg & 0xFFFF_FFFF, task.euid == 0) if cmd == F_SETPIPE_SZ else pipe.size
     if cmd in (F_ADD_SEALS, F_GET_SEALS):
         return _seals(filp, cmd, arg)
+    if cmd in (F_GET_RW_HINT, F_SET_RW_HINT):
+        return _rw_hint(task, filp, cmd, arg)
     if cmd == F_GETLEASE:
         return F_UNLCK  # nobody can take one: F_SETLEASE is EINVAL, as of file systems without leases
     raise Errno(EINVAL)
@@ -114,18 +120,38 @@ def _owner(task: Task, filp: file, cmd: int, arg: int) -> int:
     return f_getown(filp) if cmd == F_GETOWN else owner_of(filp).signum
 
 
+def _rw_hint(task: Task, filp: file, cmd: int, address: int) -> int:
+    """What the data's lifetime is said to be, 0 to 5 (fs/fcntl.c: fcntl_rw_hint).  EINVAL, EFAULT."""
+    node = filp.f_inode
+    if cmd == F_GET_RW_HINT:
+        task.mm.copy_to_user(address, node.i_write_hint.to_bytes(8, "little"))
+        return 0
+    hint = task.mm.get_u64(address)
+    if hint > RWH_WRITE_LIFE_EXTREME:
+        raise Errno(EINVAL)
+    node.i_write_hint = hint
+    return 0
+
+
 def _seals(filp: file, cmd: int, arg: int) -> int:
-    """memfd seals: EINVAL for other files, EPERM when sealing is over, EBUSY while it is mapped writable."""
+    """Seals of a memfd, EPERM when sealing is over, EBUSY while it is mapped writable (mm/memfd.c).
+
+    A file of tmpfs that is no memfd is sealed against seals from its birth; other file systems have none: EINVAL.
+    """
     node: Any = filp.f_inode
     seals = getattr(node, "seals", None)
     if seals is None:
-        raise Errno(EINVAL)
+        if node.i_sb.s_type != "tmpfs" or node.i_mode & S_IFMT != S_IFREG:
+            raise Errno(EINVAL)
+        seals = F_SEAL_SEAL
     if cmd == F_GET_SEALS:
         return int(seals)
     if not filp.f_mode & FMODE_WRITE or seals & F_SEAL_SEAL:
         raise Errno(EPERM)
     if arg & ~F_ALL_SEALS:
         raise Errno(EINVAL)
+    if arg & F_SEAL_EXEC and node.i_mode & 0o111:  # what can't be made executable later must not change either
+        arg |= F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
     if arg & F_SEAL_WRITE and not seals & F_SEAL_WRITE:
         shared = VM_SHARED | VM_MAYWRITE
         if any(vma.vm_flags & shared == shared for vma in node.i_mapping.i_mmap):

@@ -44,6 +44,16 @@ def _send_to_all(task: Task, targets: list[Task], signo: int) -> int:
     return result
 
 
+def _send_to_everybody(task: Task, targets: list[Task], signo: int) -> int:
+    """0 where all refuse with EPERM, too (kill_something_info); ESRCH where there is nobody."""
+    result = 0 if targets else -ESRCH
+    for target in targets:
+        error = send_checked(task, target, signo, user_info(task, signo, SI_USER), True)
+        if error != -EPERM:
+            result = error
+    return result
+
+
 def user_info(task: Task, signo: int, code: int) -> siginfo:
     return siginfo(signo, code, pid=task.tgid, uid=task.uid)
 
@@ -60,7 +70,7 @@ def sys_kill(task: Task, pid: int, signo: int) -> int:
         return send_checked(task, target, signo, user_info(task, signo, SI_USER), True)
     leaders = process_leaders(task.kernel)
     if pid == -1:
-        return _send_to_all(task, [t for t in leaders if t.pid > 1 and t.signal is not task.signal], signo)
+        return _send_to_everybody(task, [t for t in leaders if t.pid > 1 and t.signal is not task.signal], signo)
     pgrp = -pid or task.signal.pgrp
     return _send_to_all(task, [t for t in leaders if t.signal.pgrp == pgrp], signo)
 

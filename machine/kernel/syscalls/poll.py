@@ -228,9 +228,12 @@ def _put_set(task: Task, address: int, count: int, bits: int) -> None:
 
 
 def _max_fds(task: Task) -> int:
-    """Size of the descriptor table: bits beyond it are not looked at (fs/file.c: alloc_fdtable)."""
+    """Size of the descriptor table: bits beyond it are not looked at (fs/file.c: alloc_fdtable).
+
+    256 is what a shell's child has: the shell keeps its terminal at 255.
+    """
     highest = max(task.files.fds, default=0)
-    return 64 if highest < 64 else 128 << (highest // 128).bit_length()
+    return max(256, 128 << (highest // 128).bit_length())
 
 
 def _core_select(task: Task, count: int, sets: tuple[int, int, int], timeout_ns: Optional[int]) -> int:

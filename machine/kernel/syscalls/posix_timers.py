@@ -9,10 +9,8 @@ from machine.kernel.abi.layout import ITIMERSPEC64, NSEC_PER_SEC, timespec_ns
 from machine.kernel.abi.signal import NSIG, SIGALRM
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.syscalls.time import (
-    CLOCK_MONOTONIC_COARSE,
-    CLOCK_MONOTONIC_RAW,
-    CLOCK_REALTIME_COARSE,
     TIMER_ABSTIME,
+    TIMERLESS,
     clock_reader,
 )  # fmt: skip
 from machine.kernel.task.signal import may_queue_timer
@@ -56,9 +54,9 @@ def _set_event(task: Task, timer: PosixTimer, event: int) -> None:
 @syscall("timer_create", "int:CLOCK_ ptr ptr:int>")
 def sys_timer_create(task: Task, clock: int, event: int, result: int) -> int:
     """EINVAL: no such clock, a bad sigevent; EOPNOTSUPP: a clock without timers; EFAULT; EAGAIN: too many."""
-    now, cpu = clock_reader(task, clock)
-    if clock in (CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW):
+    if clock in TIMERLESS:
         raise Errno(EOPNOTSUPP)
+    now, cpu = clock_reader(task, clock)
     timers = task.signal.posix_timers
     if len(timers) >= MAX_TIMERS or not may_queue_timer(task.kernel, task):
         raise Errno(EAGAIN)

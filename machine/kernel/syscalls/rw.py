@@ -103,10 +103,9 @@ def sys_pwritev(task: Task, fd: int, iov: int, count: int, position: int) -> int
     return do_write(task, filp, task.abi.read_iovec(task.mm, iov, count), position)
 
 
-def _check_rwf(flags: int, write: bool) -> None:
+def _check_rwf(flags: int) -> None:
     """RWF_NOWAIT is refused as by files without it, unknown flags too: EOPNOTSUPP."""
-    allowed = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | (RWF_APPEND if write else 0)
-    if flags & ~allowed:
+    if flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND):
         raise Errno(EOPNOTSUPP)
 
 
@@ -116,7 +115,7 @@ def _preadv2(task: Task, fd: int, iov: int, count: int, position: int, flags: in
         check_position(filp, position)
     vectors = task.abi.read_iovec(task.mm, iov, count)
     if any(length for _, length in vectors):
-        _check_rwf(flags, False)
+        _check_rwf(flags)
     return do_read(task, filp, vectors, None if position == -1 else position)
 
 
@@ -124,7 +123,7 @@ def _pwritev2(task: Task, fd: int, iov: int, count: int, position: int, flags: i
     filp = task.files.fget(fd)
     if position != -1:
         check_position(filp, position)
-    _check_rwf(flags, True)
+    _check_rwf(flags)
     vectors = task.abi.read_iovec(task.mm, iov, count)
     before = filp.f_flags
     if flags & RWF_APPEND:
@@ -284,8 +283,8 @@ def sys_sendfile64(task: Task, out_fd: int, in_fd: int, offset: int, count: int)
 
 @syscall("copy_file_range", "fd ptr fd ptr size flags:COPY_")
 def sys_copy_file_range(task: Task, fd_in: int, off_in: int, fd_out: int, off_out: int, count: int, flags: int) -> int:
-    """EISDIR, EINVAL for other than regular files; EXDEV between file systems, as before Linux 5.19's whole-copy
-    fallback was taken back (fs/read_write.c: generic_copy_file_checks)."""
+    """EISDIR, EINVAL for other than regular files; EOVERFLOW: positions that wrap; EXDEV between file systems,
+    as before Linux 5.19's whole-copy fallback was taken back (fs/read_write.c: generic_copy_file_checks)."""
     source, target = task.files.fget(fd_in), task.files.fget(fd_out)
     if flags:
         raise Errno(EINVAL)
@@ -300,6 +299,8 @@ def sys_copy_file_range(task: Task, fd_in: int, off_in: int, fd_out: int, off_ou
         raise Errno(EXDEV)
     start = task.mm.get_u64(off_in) if off_in else source.f_pos
     to = task.mm.get_u64(off_out) if off_out else target.f_pos
+    if start + count >= 1 << 64 or to + count >= 1 << 64:
+        raise Errno(EOVERFLOW)
     count = max(0, min(count, source.f_inode.i_size - start))
     if source.f_inode is target.f_inode and start < to + count and to < start + count:
         raise Errno(EINVAL)

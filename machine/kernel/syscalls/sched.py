@@ -33,6 +33,7 @@ CPU_MASK_BYTES = 8
 """Size of the kernel's own CPU mask: what sched_getaffinity returns and copies at most."""
 _ATTR = struct.Struct("<IIQiIQQQII")
 SCHED_ATTR_SIZE_VER0 = 48
+SCHED_FLAG_ALL = 0x7F
 _FAIR = (SCHED_NORMAL, SCHED_BATCH, SCHED_IDLE)
 _REALTIME = (SCHED_FIFO, SCHED_RR)
 RR_INTERVAL_NS = 10_000_000
@@ -212,6 +213,8 @@ def sys_sched_setattr(task: Task, pid: int, address: int, flags: int) -> int:
     if any(data[_ATTR.size :]):
         raise Errno(E2BIG)
     _, policy, wanted, nice, priority, *_ = _ATTR.unpack(data[: _ATTR.size].ljust(_ATTR.size, b"\0"))
+    if wanted & ~SCHED_FLAG_ALL:
+        raise Errno(EINVAL)
     if policy == SCHED_DEADLINE:
         raise Errno(EPERM)
     reset = SCHED_RESET_ON_FORK if wanted & 1 else 0

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID = 0, 1, 2, 3
 CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME = 4, 5, 6, 7
-CLOCK_TAI = 11  # 8 and 9, the alarm clocks, want a real-time clock that can wake the machine
+CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM, CLOCK_TAI = 8, 9, 11
+ALARM_CLOCKS = {CLOCK_REALTIME_ALARM: CLOCK_REALTIME, CLOCK_BOOTTIME_ALARM: CLOCK_BOOTTIME}
+"""Clocks whose timers wake a machine that sleeps, which this one never does.  They have only timerfds, as on a computer
+without a clock chip: EINVAL to read them, EOPNOTSUPP to sleep (kernel/time/alarmtimer.c)."""
+TIMERLESS = (CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW, *ALARM_CLOCKS)
 _WALL = (CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_TAI)
 _MONOTONIC = (CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME)
 _COARSE = (CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE)
@@ -210,10 +214,11 @@ def _relative(task: Task, now: Callable[[], int], deadline: int, cpu: bool, rema
     raise Errno(ERESTART_RESTARTBLOCK)
 
 
-def _check_sleep_clock(clock: int) -> None:
-    """EOPNOTSUPP: a clock without timers, or this thread's own CPU time, which would never get there."""
-    if clock in (CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW, CLOCK_THREAD_CPUTIME_ID):
+def _check_sleep_clock(task: Task, clock: int) -> None:
+    """EINVAL: no such clock; EOPNOTSUPP: one without timers, or this thread's CPU time, which would never get there."""
+    if clock in (*TIMERLESS, CLOCK_THREAD_CPUTIME_ID):
         raise Errno(EOPNOTSUPP)
+    clock_reader(task, clock)
 
 
 @syscall("nanosleep", "ptr:ts ptr:rem>")
@@ -223,15 +228,13 @@ def sys_nanosleep(task: Task, request: int, remain: int) -> int:
 
 @syscall("clock_nanosleep", "int:CLOCK_ int:TIMER_ ptr:ts ptr:rem>")
 def sys_clock_nanosleep(task: Task, clock: int, flags: int, request: int, remain: int) -> int:
-    clock_reader(task, clock)
-    _check_sleep_clock(clock)
+    _check_sleep_clock(task, clock)
     return _nanosleep(task, clock, flags, task.abi.get_timespec(task.mm, request), remain, _put)
 
 
 @syscall("clock_nanosleep_time64", "int:CLOCK_ int:TIMER_ ptr:ts64 ptr:rem>", abi="i386")
 def sys_clock_nanosleep_time64(task: Task, clock: int, flags: int, request: int, remain: int) -> int:
-    clock_reader(task, clock)
-    _check_sleep_clock(clock)
+    _check_sleep_clock(task, clock)
     return _nanosleep(task, clock, flags, task.abi.get_timespec64(task.mm, request), remain, _put64)
 
 

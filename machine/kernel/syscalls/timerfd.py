@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from machine.kernel.abi.errno import EINVAL, Errno
+from machine.kernel.abi.errno import EINVAL, EPERM, Errno
 from machine.kernel.abi.layout import ITIMERSPEC64, timespec_ns
 from machine.kernel.fs.file import O_CLOEXEC, O_NONBLOCK
 from machine.kernel.fs.timerfd import timerfd_ctx, timerfd_fget, timerfd_file
 from machine.kernel.syscalls.posix_timers import pack_itimerspec
 from machine.kernel.syscalls.table import syscall
-from machine.kernel.syscalls.time import CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME, clock_reader
+from machine.kernel.syscalls.time import ALARM_CLOCKS, CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME, clock_reader
 
 if TYPE_CHECKING:
     import struct
@@ -22,11 +22,14 @@ TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET = 1, 2
 
 @syscall("timerfd_create", "int:CLOCK_ flags:TFD_", result="fd")
 def sys_timerfd_create(task: Task, clock: int, flags: int) -> int:
-    """EINVAL: unknown flags, or a clock that has no such timers; EMFILE."""
-    if flags & ~(O_CLOEXEC | O_NONBLOCK) or clock not in (CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME):
+    """EINVAL: unknown flags, or a clock that has no such timers; EPERM: only root may wake the machine; EMFILE."""
+    plain = ALARM_CLOCKS.get(clock, clock)
+    if flags & ~(O_CLOEXEC | O_NONBLOCK) or plain not in (CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME):
         raise Errno(EINVAL)
+    if plain != clock and not task.kernel.capable():
+        raise Errno(EPERM)
     fd = task.files.free_fd()
-    filp = timerfd_file(task.kernel, clock_reader(task, clock)[0], bool(flags & O_NONBLOCK))
+    filp = timerfd_file(task.kernel, clock_reader(task, plain)[0], bool(flags & O_NONBLOCK))
     return task.files.install(filp, fd, bool(flags & O_CLOEXEC))
 
 
