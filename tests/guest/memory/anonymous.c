@@ -1,6 +1,8 @@
 /* Anonymous memory: the zero page, copy-on-write over fork, sharing, MAP_GROWSDOWN, the stack. */
 #include "check.h"
 
+#include <fcntl.h>
+#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -25,6 +27,43 @@ static void zeros(void)
 	ERRNO("unmap it", munmap(q, 64 << 20), 0);
 	q = mmap(NULL, 8 * PAGE, RW, ANON | MAP_POPULATE, -1, 0);
 	CHECK("MAP_POPULATE gives zeros", q != MAP_FAILED && all_are(q, 0, 8 * PAGE));
+}
+
+static long page_tables(void)
+{
+	char text[4096], *found;
+	int fd = open("/proc/self/status", O_RDONLY);
+	ssize_t got = read(fd, text, sizeof text - 1);
+
+	close(fd);
+	text[got < 0 ? 0 : got] = 0;
+	found = strstr(text, "VmPTE:");
+	return found ? atol(found + 6) : -1;
+}
+
+/* Two areas that meet in the middle of a leaf table's 2 MiB: the table goes with the second of them, whichever it is. */
+static void tables(void)
+{
+	enum { HALF = 256, MEET = 1024 + HALF };
+	char *place = (char *)(((uintptr_t)hole(4096) + (2 << 20)) & ~(uintptr_t)((2 << 20) - 1)), *low, *high;
+	long before = 0;
+	int upper_first, i;
+
+	for (upper_first = -1; upper_first < 2; upper_first++) { /* -1: what stays for good is made */
+		low = mmap(place + (MEET - 600) * PAGE, 600 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
+		high = mmap(place + MEET * PAGE, 600 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
+		madvise(low, 1200 * PAGE, MADV_NOHUGEPAGE);
+		for (i = 0; i < 1200; i += 50)
+			low[i * PAGE] = 1;
+		if (upper_first >= 0)
+			CHECK("touched memory has page tables", page_tables() > before);
+		ERRNO("unmap one half", upper_first ? munmap(high, 600 * PAGE) : munmap(low, 600 * PAGE), 0);
+		EQUAL("the other is whole", (upper_first ? low : high)[0], 1);
+		ERRNO("unmap the other", upper_first ? munmap(low, 600 * PAGE) : munmap(high, 600 * PAGE), 0);
+		if (upper_first >= 0)
+			EQUAL("its page tables are gone", page_tables(), before);
+		before = page_tables();
+	}
 }
 
 static int child_exit(pid_t pid)
@@ -169,6 +208,7 @@ int main(void)
 {
 	catch_faults();
 	zeros();
+	tables();
 	forks();
 	generations();
 	grows_down();

@@ -72,6 +72,35 @@ static void moving(void)
 	EQUAL("...which is shared", q[1], 't');
 }
 
+/* 1,200 pages from entry 500 of a leaf table to entry 100 of one: three tables there and here, every third page touched. */
+static void across_tables(void)
+{
+	enum { PAGES = 1200 };
+	char *place = (char *)(((uintptr_t)hole(8192) + (2 << 20)) & ~(uintptr_t)((2 << 20) - 1));
+	char *p = mmap(place + 500 * PAGE, PAGES * PAGE, RW, ANON | MAP_FIXED, -1, 0), *q = place + (16 << 20) + 100 * PAGE;
+	char *below = mmap(q - 50 * PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0);
+	char *above = mmap(q + 1300 * PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0);
+	unsigned char present[PAGES];
+	int i, there = 1, right = 1;
+
+	READS("the first table there", below);
+	READS("the third, before the second", above);
+	madvise(p, PAGES * PAGE, MADV_NOHUGEPAGE);
+	for (i = 0; i < PAGES; i += 3)
+		p[i * PAGE + i] = 1 + i % 250;
+	CHECK("across leaf tables", mremap(p, PAGES * PAGE, PAGES * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, q) == q);
+	mincore(q, PAGES * PAGE, present);
+	for (i = 0; i < PAGES; i++)
+		there &= (present[i] & 1) == (i % 3 == 0);
+	for (i = 0; i < PAGES; i++)
+		right &= (unsigned char)q[i * PAGE + i] == (i % 3 ? 0 : 1 + i % 250);
+	CHECK("...every third page is there", there);
+	CHECK("...with its contents", right);
+	NO_READ("...and nothing at the old place", p + 600 * PAGE, SIGSEGV, SEGV_MAPERR);
+	munmap(below, (50 + PAGES) * PAGE);
+	EQUAL("what is above it stays", *above, 0);
+}
+
 static void keep_old(void)
 {
 #ifdef MREMAP_DONTUNMAP
@@ -113,6 +142,7 @@ int main(void)
 	errors();
 	in_place();
 	moving();
+	across_tables();
 	keep_old();
 	files();
 	return done();
