@@ -23,7 +23,7 @@ def loop_read(filp: file, buf: int, count: int, f_pos: object) -> int:
     about_to_loop()
     while True:
         try:
-            count += 1
+            count = abs(count + 1)  # without a call CPython 3.10 would not look for signals here at all
         except Exception:
             pass
 
