@@ -45,14 +45,15 @@ class Travelling:
     def __init__(self, chosen: Namespace, base: Optional[Base]) -> None:
         _refuse(chosen)
         self._base = base
-        self._record: Optional[str] = chosen.record
+        self.path: Optional[str] = chosen.record
+        """Of the recording."""
         self._words: Sequence[str] = chosen.words
         self.journal: Journal = Journal() if chosen.recording is None else chosen.recording.journal
-        if self._record is not None:
+        if self.path is not None:
             try:
-                self._file = open(self._record, "wb")  # noqa: SIM115
+                self._file = open(self.path, "wb")  # noqa: SIM115
             except OSError as error:
-                raise ConfigError(f"--record {self._record}: {error.strerror}") from None
+                raise ConfigError(f"--record {self.path}: {error.strerror}") from None
 
     def start(self, machine: Machine, outputs: dict[str, Output]) -> None:
         """The machine has its views, and has run nothing yet."""
@@ -85,8 +86,8 @@ class Travelling:
             self.travel.watch(front)
 
     def close(self) -> None:
-        """The machine has ended: the recording is written."""
-        if self._record is not None:
+        """The machine has ended: the recording is written.  OSError."""
+        if self.path is not None:
             with self._file as stream:
                 self.journal.save(stream, {
                     "words": list(self._words), "cwd": os.getcwd(), "env": default_environment(),

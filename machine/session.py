@@ -92,10 +92,7 @@ class Session:
                         signal.signal(number, handler)
                     if self.page is not None:
                         self.page.linger()
-                    for view in self.views:
-                        view.close()
-                    if self.travelling is not None:
-                        self.travelling.close()
+                    self._close_views()
         except (Exception, SystemExit) as failure:
             if not is_from_debugger(failure):
                 raise
@@ -125,6 +122,22 @@ class Session:
                 raise ConfigError(f"{each.path}: it has no module_init and registers no device: is it a driver?")
 
     # -- views -----------------------------------------------------------------------------------
+
+    def _close_views(self) -> None:
+        """All that is left is written; what could not be is said, and changes no program's end."""
+        for view in (*self.views, *filter(None, (self.travelling,))):
+            try:
+                view.close()
+            except OSError as error:
+                self.say(f"nopage: {error.filename or view.path}: {error.strerror}; the file is not complete")
+        for name, output in self.outputs.items():
+            if name != "-":
+                output.close()
+            full = "standard error" if name == "-" else name
+            if output.failed:
+                self.say(f"nopage: {full}: {output.failed}; the rest is left out")
+            elif output.is_cut:
+                self.say(f"nopage: {full}: it is full, the rest is left out; see --max-trace")
 
     def output(self, where: str) -> Output:
         """The one `Output` of a destination: ``-`` is standard error."""
@@ -422,10 +435,6 @@ class Session:
         for text, count in machine.limits.items():
             if status or self.chosen.verbose or text.startswith("out of memory"):
                 self.say(one_line(f"nopage: {text}" + (f" ({count} times)" if count > 1 else "")))
-        for name, output in self.outputs.items():
-            if output.is_cut:
-                full = "standard error" if name == "-" else name
-                self.say(f"nopage: {full}: it is full, the rest is left out; see --max-trace")
 
     def _report_missing(self, machine: Machine, status: int) -> None:
         """Which system calls the programs wanted in vain; only when somebody may wonder."""

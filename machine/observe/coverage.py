@@ -263,7 +263,13 @@ class CoverageFiles:
         self._counter = LineCounter(machine.kernel, machine.read_file, self.coverage)
 
     def close(self) -> None:
-        """Write them."""
+        """Write them.  OSError, with the name of the file, when one of them can't be; the others are."""
         self._counter.close()
+        failed: Optional[OSError] = None
         for path in self._paths:
-            self.coverage.write(path)
+            try:
+                self.coverage.write(path)
+            except OSError as error:
+                failed = OSError(error.errno, error.strerror, path)
+        if failed is not None:
+            raise failed

@@ -22,12 +22,29 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else _CONTROL(_escaped, text).replace("\n", "\\x0a")
 
 
+def close_all_the_same(file: Any) -> str:
+    """Close a file whose buffer perhaps can't be written; why not, or nothing."""
+    failed = ""
+    try:
+        file.flush()
+    except OSError as error:
+        failed = os.strerror(error.errno or 0)
+        # closing would try again and complain
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(null, file.fileno(), inheritable=False)
+        os.close(null)
+    file.close()
+    return failed
+
+
 class LimitedFile:
-    """A binary file that takes `limit` bytes; the rest is left out."""
+    """A binary file that takes `limit` bytes, or as many as the host has room for; the rest is left out."""
 
     def __init__(self, path: str, limit: int) -> None:
         self.file = open(path, "wb")  # noqa: SIM115 (closed by who writes to it)
         self.left = limit
+        self.failed = ""
+        """What the host said when it did not take something."""
 
     @property
     def is_cut(self) -> bool:
@@ -37,7 +54,17 @@ class LimitedFile:
     def write(self, data: bytes) -> int:
         """All of it, or nothing."""
         self.left -= len(data)
-        return self.file.write(data) if self.left >= 0 else len(data)
+        if self.left >= 0 and not self.failed:
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.failed = os.strerror(error.errno or 0)
+        return len(data)
+
+    def close(self) -> None:
+        """Twice is fine."""
+        if not self.file.closed:
+            self.failed = close_all_the_same(self.file) or self.failed
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)
@@ -46,14 +73,14 @@ class LimitedFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        self.close()
 
 
 class Output:
     """A stream of lines.  A view may leave one line open (`begin`); whoever writes next closes it.
 
-    `fd` is a host descriptor, or None for a stream.  A reader that went away ends the output silently: the guest's
-    own fate does not depend on who watches.
+    `fd` is a host descriptor, or None for a stream.  A reader that went away ends the output silently, a full disk
+    ends it too: the guest's own fate does not depend on who watches.
     """
 
     def __init__(self, stream: TextIO, *, colour: bool = False, limit: Optional[int] = None) -> None:
@@ -65,6 +92,8 @@ class Output:
         self._at_once = stream.line_buffering if isinstance(stream, TextIOWrapper) else True
         """Somebody may be looking: a line that is begun is shown at once.  A file of its own is not flushed."""
         self._broken = False
+        self.failed = ""
+        """What the host said when it did not take something, a reader that went away aside."""
         self._cut_inside = False
         """The last that was written was not the end of a line."""
         self.muted = False
@@ -132,22 +161,27 @@ class Output:
         try:
             self.stream.write(text)
             self._cut_inside = text[-1:] != "\n"
-        except BrokenPipeError:
-            self._broken = True
+        except OSError as error:
+            self._fail(error)
 
     def flush(self) -> None:
         """Hand over what is buffered."""
         if not self._broken:
             try:
                 self.stream.flush()
-            except BrokenPipeError:
-                self._broken = True
+            except OSError as error:
+                self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self._broken = True
+        if not isinstance(error, BrokenPipeError):
+            self.failed = os.strerror(error.errno or 0)
 
     def close(self) -> None:
-        """End an open line and close the stream."""
+        """End an open line and close the stream; twice is fine."""
+        if self.stream.closed:
+            return
         self._close_open_line()
-        self.flush()
-        if self._broken:
-            # The buffer can't be written; closing would try again and complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), self.stream.fileno())
-        self.stream.close()
+        failed = close_all_the_same(self.stream)
+        if failed and not self._broken:
+            self.failed = failed

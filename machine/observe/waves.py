@@ -8,10 +8,11 @@ scope ``irq`` is a wire a line; an edge is a pulse of 1 ns.  Time is the machine
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Optional
 
 from machine.hardware.parts import Fifo
 from machine.hardware.reg import Reg
+from machine.observe.output import close_all_the_same
 from machine.testing import messages
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class Waves:
             self._file: IO[str] = open(path, "w")  # noqa: SIM115 (`close` closes it)
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror}") from None
+        self.path = path
+        self.failed: Optional[OSError] = None
+        """Why nothing more is written: a full disk is no failure of the device."""
         self._now = kernel.clock.monotonic_ns()
         self._writer: Any = VCDWriter(
             self._file, timescale="1 ns", date="-", version="nopage", init_timestamp=self._now
@@ -128,17 +132,26 @@ class Waves:
     def _change(self, signal: Any, value: int, later: int = 0) -> None:
         # A pulse has ended 1 ns after its edge: what happens at the same instant is told then.
         self._now = max(self._now, self._kernel.clock.monotonic_ns()) + later
-        self._writer.change(signal, self._now, value)
+        if self.failed is None:
+            try:
+                self._writer.change(signal, self._now, value)
+            except OSError as error:
+                self.failed = error
 
     # -- the end -------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Write what is left; twice is fine."""
+        """Write what is left; twice is fine.  OSError: the host did not take all of it, now or before."""
         if self._file.closed:
             return
         bus = self._kernel.bus
         bus.raise_irq, bus.set_irq = self._before
         for block in self._blocks:
             block.values = dict(block.values)
-        self._writer.close(max(self._now, self._kernel.clock.monotonic_ns()))
-        self._file.close()
+        try:
+            if self.failed is not None:
+                raise self.failed
+            self._writer.close(max(self._now, self._kernel.clock.monotonic_ns()))
+            self._file.flush()
+        finally:
+            close_all_the_same(self._file)

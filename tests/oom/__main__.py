@@ -28,7 +28,7 @@ def main() -> int:
     for name in chosen.program or PROGRAMS:
         tally = fail_everywhere(
             name, chosen.upto, first=chosen.first, step=chosen.step, times=chosen.times, rounds=chosen.rounds,
-            check=chosen.check, say=lambda text: print(text, flush=True),
+            check=chosen.check, say=lambda text: print(text[:500], flush=True),
         )  # fmt: skip
         print(f"{name}: {tally}", *tally.problems[-1:], sep="\n", flush=True)
         bad += bool(tally.problems)

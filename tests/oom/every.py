@@ -85,6 +85,10 @@ def fail_everywhere(
         for number in range(first, min(upto, counted.calls) + 1, step):
             known = len(tally.problems)
             _one(machine, command, number, times, tally, steps)
+            try:
+                _settle(machine)
+            except TimeoutExpired as error:
+                tally.problems.append(f"{name}, allocation {number}: what is left hangs: {error}")
             _forget(machine, drivers)
             tally.problems += [f"{name}, allocation {number}: {text}" for text in _wrong(machine)]
             for text in tally.problems[known:]:
@@ -142,6 +146,12 @@ def _forget(machine: Machine, drivers: Sequence[str]) -> None:
         left = machine.unload(driver)
         assert not left, left
         machine.load(driver)
+
+
+def _settle(machine: Machine) -> None:
+    """What a process left running that was killed: it gets a second of the machine's own time to end."""
+    if len(machine.kernel.tasks) > 1:
+        machine.run(["sleep", "1"], timeout=SECONDS, max_ticks=TICKS)
 
 
 def _wrong(machine: Machine) -> list[str]:

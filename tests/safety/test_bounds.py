@@ -21,6 +21,7 @@ from tests.terminal import Terminal
 
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]
+TIMER = TOP / "docs" / "examples" / "uio-timer" / "test_timerctl.py"
 MiB = 1 << 20
 MOST_MEMORY = """
 import os, resource, sys
@@ -134,6 +135,40 @@ def test_traces_are_bounded(tmp_path: Path, option: str) -> None:
     assert done.returncode == 0
     assert trace.stat().st_size <= 200 << 10
     assert f"nopage: {trace}: it is full, the rest is left out; see --max-trace".encode() in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "left"),
+    [
+        ("--strace", "the rest is left out"),
+        ("--events", "the rest is left out"),
+        ("--perfetto", "the rest is left out"),
+        ("--faults", "the rest is left out"),
+        ("--drcov", "the rest is left out"),
+        ("--report", "the file is not complete"),
+        ("--record", "the file is not complete"),
+        ("--cov", "the file is not complete"),
+        ("--vcd", "the file is not complete"),
+    ],
+)
+def test_a_full_disk(tmp_path: Path, option: str, left: str) -> None:
+    """The program goes on and ends as without the option; one line says which file lacks something."""
+    full = tmp_path / "full.xml"
+    full.symlink_to("/dev/full")
+    more = ("--attach", f"/dev/uio0={TIMER}:Timer") if option == "--vcd" else ()
+    done = nopage(f"{option}={full}", *more, program("said"), "calls")
+    assert (done.returncode, done.stdout) == (0, b"end\n"), done.stderr
+    assert done.stderr == f"nopage: {full}: No space left on device; {left}\n".encode()
+
+
+@pytest.mark.parametrize("option", ["--strace", "--faults", "-v"])
+def test_standard_error_on_a_full_disk(option: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "machine", "run", option, program("said"), "calls"], stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL, stderr=full, check=False, env={**os.environ, "PYTHONPATH": str(TOP)},
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, b"end\n")
 
 
 @pytest.mark.parametrize(("option", "kilobytes"), [("--strace", 20), ("--faults", 2)])
