@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import IO, TYPE_CHECKING, Any, Optional, Union
 
 from machine.cores import Cores
 from machine.defaults import DEFAULT_RAM, WITH_HARDWARE, default_environment, demo_programs
@@ -215,13 +215,14 @@ class Machine(Programs):
         with self.entered():
             return attach(self, where, model, arguments)
 
-    def waves(self, path: Union[str, Path]) -> Any:
+    def waves(self, path: Union[str, Path], make: Optional[Callable[[str], IO[str]]] = None) -> Any:
         """Write registers, fields and interrupt lines of the devices that are attached now to a VCD file, until the
-        `close` of what is given back, or the machine's.  ConfigError: no device, or pyvcd is not installed."""
+        `close` of what is given back, or the machine's; `make` opens it in another way.  ConfigError: no device, or
+        pyvcd is not installed."""
         from machine.observe.waves import Waves
 
         with refusing():
-            return Waves(self.kernel, str(path))
+            return Waves(self.kernel, str(path), make)
 
     def plug(self, card: Any, slot: str) -> None:
         """Put a card (`machine.testing.PciFunction`) into a slot, ``"00:04.0"`` or ``"0000:01:02.0"``.  ConfigError."""

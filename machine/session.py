@@ -11,6 +11,7 @@ import termios
 import time
 from argparse import Namespace
 from collections.abc import Collection, Sequence
+from io import TextIOWrapper
 from types import FrameType
 from typing import Any, BinaryIO, Optional, cast
 
@@ -183,7 +184,7 @@ class Session:
                 attach_words(machine, each)
             self.nobody = NobodyThere(machine.kernel, machine.read_file)
         if self.chosen.vcd is not None:
-            self.views.append(machine.waves(self.chosen.vcd))
+            self.views.append(machine.waves(self.chosen.vcd, lambda path: TextIOWrapper(self._binary(path))))
         if self.chosen.drcov is not None:
             from machine.observe.drcov import Drcov
 

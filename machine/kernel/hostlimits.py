@@ -75,10 +75,14 @@ class HostMemory:
     def look(self) -> None:
         """Any thread: ask the hub to do something where the process is too large."""
         now = time.monotonic()
-        if now < self._quiet_until or self._told or resident_bytes() <= self.limit:
+        if now < self._quiet_until or self._told or resident_bytes() + self._journal() <= self.limit:
             return
         self._told = True
         self.kernel.sched.interrupt(self._full)
+
+    def _journal(self) -> int:
+        size = self.kernel.journal_size
+        return 0 if size is None else size()
 
     def _full(self) -> None:
         """In the hub: one process ends, or all."""
@@ -86,11 +90,15 @@ class HostMemory:
         self._quiet_until = time.monotonic() + QUIET_SECONDS
         gc.collect()
         _trim()
-        size = resident_bytes()
-        if size <= self.limit:
+        size, journal = resident_bytes(), self._journal()
+        if size + journal <= self.limit:
             return
         victim = self._largest()
         kernel, megabytes = self.kernel, self.limit // MiB
+        if size <= self.limit:  # the end of a process would not help
+            text = f"with {journal // MiB} MiB of input that was recorded the machine needs more than {megabytes} MiB"
+            kernel.halt(HostLimit(f"{text} of this computer", "--max-memory"))
+            return
         if victim is None or size > self.limit + HEADROOM + self.limit // 4:
             kernel.halt(HostLimit(f"the machine needs more than {megabytes} MiB of this computer", "--max-memory"))
             return

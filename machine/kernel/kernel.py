@@ -83,6 +83,8 @@ class Kernel(BoardSide):
         self.output_left: Optional[int] = None
         self.host_memory: Any = None
         """Bytes that may be taken of the host, 0 and None: any (hostlimits.py); who looks."""
+        self.journal_size: Optional[Callable[[], int]] = None
+        """Bytes of the host's memory that recorded input takes (--record, --rewind): they are in no process."""
         self.reports: list[str] = []
         """Misuse that the kernel noticed (`Bad page state`, `BUG`): tests want it empty."""
         self.oopses: list[Oops] = []

@@ -61,6 +61,14 @@ class LimitedFile:
                 self.failed = os.strerror(error.errno or 0)
         return len(data)
 
+    def flush(self) -> None:
+        """Hand over what is buffered."""
+        if not self.failed:
+            try:
+                self.file.flush()
+            except OSError as error:
+                self.failed = os.strerror(error.errno or 0)
+
     def close(self) -> None:
         """Twice is fine."""
         if not self.file.closed:

@@ -43,10 +43,10 @@ class _Values(dict[str, int]):
 class Waves:
     """Writes `path` from now until `close`, for the devices that are attached now.
 
-    ValueError: there is no pyvcd, no device, or no such directory.
+    ValueError: there is no pyvcd, no device, or no such directory.  `make` opens the file.
     """
 
-    def __init__(self, kernel: Kernel, path: str) -> None:
+    def __init__(self, kernel: Kernel, path: str, make: Optional[Callable[[str], IO[str]]] = None) -> None:
         try:
             from vcd import VCDWriter
         except ImportError:
@@ -56,7 +56,7 @@ class Waves:
         if not self._blocks:
             raise ValueError(messages.no_waves(path))
         try:
-            self._file: IO[str] = open(path, "w")  # noqa: SIM115 (`close` closes it)
+            self._file: IO[str] = open(path, "w") if make is None else make(path)  # noqa: SIM115 (`close` closes it)
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror}") from None
         self.path = path

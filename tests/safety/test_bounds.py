@@ -23,6 +23,17 @@ HERE = Path(__file__).parent
 TOP = HERE.parents[1]
 TIMER = TOP / "docs" / "examples" / "uio-timer" / "test_timerctl.py"
 MiB = 1 << 20
+POLLS = """
+#include <fcntl.h>
+#include <sys/mman.h>
+int main(void)
+{
+	volatile unsigned *r = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, open("/dev/uio0", O_RDWR), 0);
+	for (unsigned i = 0; i < 4000; i++)
+		r[1] = i;
+	return 0;
+}
+"""
 MOST_MEMORY = """
 import os, resource, sys
 pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
@@ -145,10 +156,10 @@ def test_traces_are_bounded(tmp_path: Path, option: str) -> None:
         ("--perfetto", "the rest is left out"),
         ("--faults", "the rest is left out"),
         ("--drcov", "the rest is left out"),
+        ("--vcd", "the rest is left out"),
         ("--report", "the file is not complete"),
         ("--record", "the file is not complete"),
         ("--cov", "the file is not complete"),
-        ("--vcd", "the file is not complete"),
     ],
 )
 def test_a_full_disk(tmp_path: Path, option: str, left: str) -> None:
@@ -169,6 +180,33 @@ def test_standard_error_on_a_full_disk(option: str) -> None:
             stdin=subprocess.DEVNULL, stderr=full, check=False, env={**os.environ, "PYTHONPATH": str(TOP)},
         )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, b"end\n")
+
+
+def test_waves_are_bounded(tmp_path: Path) -> None:
+    """Of a program that sets the device's registers without end."""
+    program, waves = tmp_path / "polls.c", tmp_path / "waves"
+    program.write_text(POLLS)
+    done = nopage(
+        f"--vcd={waves}", "--max-trace", "50K", "--attach", f"/dev/uio0={TIMER}:Timer", str(build(program)), timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert 40 << 10 < waves.stat().st_size <= 50 << 10
+    assert f"nopage: {waves}: it is full, the rest is left out; see --max-trace\n".encode() in done.stderr
+
+
+def test_recorded_input_is_bounded() -> None:
+    """It is kept in memory that is no process's, and counts for the limit of nopage's."""
+    with open("/dev/zero", "rb") as endless:
+        done = subprocess.run(
+            [sys.executable, "-m", "machine", "run", "--record=/dev/null", "--max-memory", "256M", "--timeout", "100",
+             "cat"],
+            stdin=endless, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
+            env={**os.environ, "PYTHONPATH": str(TOP)},
+        )  # fmt: skip
+    assert done.returncode == 124
+    said = rb"nopage: with (\d+) MiB of input that was recorded the machine needs more than 256 MiB of this computer; "
+    found = re.match(said + rb"see --max-memory\n", done.stderr)
+    assert found and 150 < int(found[1]) < 1000, done.stderr
 
 
 @pytest.mark.parametrize(("option", "kilobytes"), [("--strace", 20), ("--faults", 2)])

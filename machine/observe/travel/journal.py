@@ -18,6 +18,7 @@ _LENGTH = struct.Struct("<I")
 _TICK = struct.Struct("<q")
 _SIGNAL = struct.Struct("<qqi")
 MAGIC = b"nopage recording 2\n"
+_PIECE = 1 << 20
 
 
 class _Records:
@@ -43,9 +44,14 @@ class _Records:
         """Forget what comes after this process's place."""
         os.ftruncate(self.fd, self.at)
 
-    def everything(self) -> bytes:
-        """All that was ever added."""
-        return os.pread(self.fd, os.fstat(self.fd).st_size, 0)
+    def __len__(self) -> int:
+        """Bytes that were ever added."""
+        return os.fstat(self.fd).st_size
+
+    def copy(self, stream: BinaryIO) -> None:
+        """Write all of it, in pieces: it may be large."""
+        for start in range(0, len(self), _PIECE):
+            stream.write(os.pread(self.fd, _PIECE, start))
 
 
 class Journal:
@@ -117,13 +123,19 @@ class Journal:
 
     # -- files ---------------------------------------------------------------------------------------
 
+    def size(self) -> int:
+        """Bytes of this computer's memory that the lists take; no process is charged for them."""
+        return len(self._calls) + len(self._ticks) + len(self._signals)
+
     def save(self, stream: BinaryIO, header: dict[str, Any]) -> None:
         """As a file for `load`; `header` says which run it was."""
         import json
 
-        calls, ticks, signals = (each.everything() for each in (self._calls, self._ticks, self._signals))
-        sizes = {"calls": len(calls), "ticks": len(ticks), "signals": len(signals)}
-        stream.write(MAGIC + json.dumps({**header, **sizes}).encode() + b"\n" + calls + ticks + signals)
+        lists = {"calls": self._calls, "ticks": self._ticks, "signals": self._signals}
+        sizes = {name: len(each) for name, each in lists.items()}
+        stream.write(MAGIC + json.dumps({**header, **sizes}).encode() + b"\n")
+        for each in lists.values():
+            each.copy(stream)
 
 
 class Failed(int):

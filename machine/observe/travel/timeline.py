@@ -62,6 +62,7 @@ class Timeline:
     def __init__(self, kernel: Kernel, journal: Journal, mute: Callable[[bool], None]) -> None:
         self.kernel = kernel
         self.journal = journal
+        kernel.journal_size = journal.size
         self.control: Optional[Control] = None
         self.count = kernel.cpu.count_bytes()
         self.number = 0
