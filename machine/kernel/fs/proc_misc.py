@@ -145,9 +145,9 @@ def _seconds(ns: int) -> str:
 
 def _uptime(kernel: Kernel) -> Text:
     """Seconds since boot and seconds idle, in hundredths."""
+    kernel.sched.account()
     now = kernel.clock.monotonic_ns()
-    busy = sum(task.utime + task.stime for task in kernel.tasks.values())
-    return f"{_seconds(now)} {_seconds(max(0, now - busy))}\n"
+    return f"{_seconds(now)} {_seconds(max(0, now - kernel.sched.busy))}\n"
 
 
 def _running(kernel: Kernel) -> int:
@@ -163,11 +163,11 @@ def _loadavg(kernel: Kernel) -> Text:
 def _stat(kernel: Kernel) -> Text:
     """One processor: user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice in USER_HZ."""
     tick = 10_000_000
-    user = sum(task.utime for task in kernel.tasks.values()) // tick
-    system = sum(task.stime for task in kernel.tasks.values()) // tick
-    idle = max(0, kernel.clock.monotonic_ns() // tick - user - system)
+    kernel.sched.account()
+    user = kernel.sched.busy // tick
+    idle = max(0, kernel.clock.monotonic_ns() // tick - user)
     switches = sum(task.nvcsw + task.nivcsw for task in kernel.tasks.values())
-    figures = f"{user} 0 {system} {idle} 0 0 0 0 0 0\n"
+    figures = f"{user} 0 0 {idle} 0 0 0 0 0 0\n"
     return (
         f"cpu  {figures}cpu0 {figures}intr {kernel.irq.counts()}\nctxt {switches}\n"
         f"btime {kernel.clock.boot_realtime_ns // 1_000_000_000}\n"

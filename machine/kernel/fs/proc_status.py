@@ -52,6 +52,7 @@ def threads_of(task: task_struct) -> list[task_struct]:
 
 def total(task: task_struct, name: str) -> int:
     """A counter summed over the threads of the process, those that are gone included (thread_group_cputime)."""
+    task.kernel.sched.account()
     return int(getattr(task.signal, name) + sum(getattr(each, name) for each in task.signal.threads))
 
 

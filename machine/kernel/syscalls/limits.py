@@ -15,7 +15,7 @@ from machine.kernel.abi.resource import (
     RUSAGE_THREAD,
 )  # fmt: skip
 from machine.kernel.syscalls.table import syscall
-from machine.kernel.task.timers import arm_cpu_limit
+from machine.kernel.task.timers import arm_cpu_limit, cpu_time
 
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
@@ -90,16 +90,6 @@ def sys_setrlimit(task: Task, resource: int, address: int) -> int:
 # -- usage ---------------------------------------------------------------------------------------------
 
 
-def cpu_times(task: Task) -> tuple[int, int]:
-    """(user, system) nanoseconds of a whole process, threads that are gone included (thread_group_cputime)."""
-    signal = task.signal
-    user, system = signal.utime, signal.stime
-    for thread in signal.threads:
-        user += thread.utime
-        system += thread.stime
-    return user, system
-
-
 def _maxrss(task: Task) -> int:
     mm = task.mm
     return max(task.signal.maxrss, max(mm.hiwater_rss, mm.rss()) * 4)
@@ -114,10 +104,11 @@ def get_rusage(task: Task, who: int) -> rusage:
             signal.cnvcsw, signal.cnivcsw,
         )  # fmt: skip
     if who == RUSAGE_THREAD:
+        task.kernel.sched.account()
         return rusage(task.utime, task.stime, _maxrss(task), task.min_flt, task.maj_flt, 0, 0, task.nvcsw, task.nivcsw)
     if who != RUSAGE_SELF:
         raise Errno(EINVAL)
-    user, system = cpu_times(task)
+    user, system = cpu_time(task)
     threads = signal.threads
     return rusage(
         user, system, _maxrss(task), signal.min_flt + sum(t.min_flt for t in threads),
@@ -136,7 +127,7 @@ def sys_getrusage(task: Task, who: int, address: int) -> int:
 def sys_times(task: Task, address: int) -> int:
     """Ticks since boot; NULL is allowed."""
     if address:
-        user, system = cpu_times(task)
+        user, system = cpu_time(task)
         signal = task.signal
         ticks = (user // _TICK, system // _TICK, signal.cutime // _TICK, signal.cstime // _TICK)
         task.mm.copy_to_user(address, task.abi.tms.pack(*map(task.abi.signed, ticks)))

@@ -67,6 +67,8 @@ class Scheduler:
         self._host = HostWait(self)
         self._async: deque[Callable[[], None]] = deque()
         self._charged = 0
+        self.busy = 0
+        """Nanoseconds that tasks have run, those that are gone included."""
         """Monotonic time up to which CPU time has been charged to a task."""
         self.preemptions = 0
         self.held = Held(self)
@@ -109,6 +111,7 @@ class Scheduler:
         task = self.loaded
         if task is not None:
             task.utime += now - self._charged
+            self.busy += now - self._charged
         self._charged = now
 
     def switch_to(self, task: Task) -> None:
