@@ -62,8 +62,8 @@ examples:
   nopage run --bind ./data:/data:rw ./a.out /data  a directory that the guest may write
 
 exit status: the program's own; 128+N when signal N killed it; 124 after --timeout, --max-ticks, --max-output and, when
-killing a process did not help, --max-memory; 125 for an error of nopage,
-and when the debugger in a driver (breakpoint()) is left with quit;
+killing a process did not help, --max-memory, and when a device model or a driver can't be stopped;
+125 for an error of nopage, and when the debugger in a driver (breakpoint()) is left with quit;
 126 when the program can't be executed; 127 when it is not there; 2 for a mistake on the command line.
 """
 
@@ -228,7 +228,7 @@ def _session(chosen: argparse.Namespace, commands: list[list[str]]) -> int:
     def run(base: Any) -> int:
         return as_recorded(chosen.recording, lambda: Session(config, chosen, _closed, base).run(commands))
 
-    return supervised(run)
+    return supervised(run, chosen.timeout)
 
 
 def replay(words: Sequence[str]) -> int:

@@ -35,7 +35,11 @@ Run what nopage run --record FILE has recorded once more: with the same input, a
 time and the terminal. OPTIONS are those of nopage run, besides the recorded ones: --events, --faults, --rewind with
 --break-on or --gdb, ... What is recorded is input, not programs and drivers: they must be what they were.
 """
-LOST = 125
+LOST, TIMED_OUT = 125, 124
+OVER = signal.SIGALRM
+"""Tells the machine that --timeout is over."""
+GRACE = 15.0
+"""Seconds that it has to say so and end."""
 _POLL = 0.05
 
 
@@ -45,6 +49,7 @@ class Travelling:
     def __init__(self, chosen: Namespace, base: Optional[Base]) -> None:
         _refuse(chosen)
         self._base = base
+        self._timeout: Optional[float] = chosen.timeout
         self.path: Optional[str] = chosen.record
         """Of the recording."""
         self._words: Sequence[str] = chosen.words
@@ -68,6 +73,12 @@ class Travelling:
 
         self.timeline = Timeline(machine.kernel, self.journal, mute)
         self.travel = None if self._base is None else Travel(self.timeline, Snapshots(self._base, flush))
+        if self._base is not None and self._timeout is not None:
+            from machine.kernel.task.ticker import Deadline
+
+            sched = machine.kernel.sched
+            deadline = sched.deadline = Deadline(sched, None)  # whose thread would not be in a snapshot's forks
+            signal.signal(OVER, lambda *_: deadline.expire())
 
     def trace(self, machine: Machine, output: Output, chosen: Namespace) -> None:
         """--trace-window."""
@@ -97,13 +108,13 @@ class Travelling:
 
 def _refuse(chosen: Namespace) -> None:
     option = "--rewind" if chosen.rewind else "--record"
-    alone = (
-        ("--perfetto", chosen.perfetto), ("--drcov", chosen.drcov), ("--timeout", chosen.timeout),
-        ("--max-ticks", chosen.max_ticks),
-    )  # fmt: skip
-    for name, value in alone:
-        if value is not None and chosen.rewind:
-            raise ConfigError(f"{option} and {name} don't go together")
+    if chosen.rewind and chosen.perfetto is not None:
+        raise ConfigError(
+            "--rewind and --perfetto don't go together: what was drawn can't be taken back; "
+            "nopage run --record FILE, then nopage replay --perfetto TRACE FILE"
+        )
+    if chosen.rewind and chosen.max_ticks is not None:
+        raise ConfigError("--rewind and --max-ticks don't go together; --timeout ends the session")
     if chosen.verb == "watch":
         raise ConfigError(f"{option} is for nopage run and nopage debug")
     if any(bind[2] for bind in chosen.binds or ()):
@@ -152,8 +163,8 @@ def as_recorded(recording: Optional[Recording], run: Callable[[], int]) -> int:
 # -- the supervisor ------------------------------------------------------------------------------------------
 
 
-def supervised(run: Callable[[Base], int]) -> int:
-    """Run a session in a child whose successors may end it; its exit status.
+def supervised(run: Callable[[Base], int], timeout: Optional[float] = None) -> int:
+    """Run a session in a child whose successors may end it; its exit status.  `timeout`: seconds it may take.
 
     All processes of the session end with this one: they wait for the end of a pipe of ours, or are children of those.
     """
@@ -171,7 +182,7 @@ def supervised(run: Callable[[Base], int]) -> int:
     os.close(news_write)
     fcntl.fcntl(news_read, fcntl.F_SETFL, os.O_NONBLOCK)
     try:
-        return _watch(first, news_read)
+        return _watch(first, news_read, timeout)
     finally:
         os.close(life_write)
         shutil.rmtree(directory, ignore_errors=True)
@@ -201,9 +212,11 @@ def _end(news: int, run: Callable[[Base], int], base: Base) -> None:
         os._exit(0)
 
 
-def _watch(pid: int, news: int) -> int:
+def _watch(pid: int, news: int, timeout: Optional[float]) -> int:
     """The status that one of the processes ends with; `pid` is the machine until another one says so."""
     machine = [pid]
+    over = None if timeout is None else time.monotonic() + timeout
+    told = 0
     handlers: dict[int, Any] = {
         number: signal.signal(number, lambda signo, _frame: _forward(machine[0], signo))
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
@@ -227,10 +240,25 @@ def _watch(pid: int, news: int) -> int:
                 alive = True
             if not alive:
                 return LOST
+            if over is not None and time.monotonic() >= over:
+                if time.monotonic() >= over + GRACE:
+                    _kill(machine[0], timeout)
+                    return TIMED_OUT
+                if told != machine[0]:
+                    told = machine[0]
+                    _forward(told, OVER)
             time.sleep(_POLL)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _kill(pid: int, timeout: Optional[float]) -> None:
+    """A session that does not end by itself: the user looks at it, or it goes back for so long."""
+    import sys
+
+    _forward(pid, signal.SIGKILL)
+    sys.stderr.write(f"\nnopage: the session goes on after {timeout:g} seconds; killed\n")
 
 
 def _forward(pid: int, signo: int) -> None:

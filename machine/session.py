@@ -73,6 +73,7 @@ class Session:
             with self.config.build() as machine:
                 gc.freeze()
                 gc.enable()
+                machine.kernel.sched.last_words = self._last_words
                 self._check_devices(machine)
                 self._watch(machine)
                 self._write_report(machine, commands)
@@ -105,6 +106,13 @@ class Session:
             breakpoints.remove()
             for output in self.outputs.values():
                 output.close()
+
+    def _last_words(self) -> str:
+        """This process is about to end, whatever it is doing."""
+        for output in self.outputs.values():
+            output.flush()
+        self.breakpoints.restore_terminal()
+        return ""
 
     @staticmethod
     def _export_directory(directory: str) -> None:

@@ -332,6 +332,15 @@ def looped(who: str, what: str, frames: Sequence[Any]) -> str:
     return "\n".join([head, *(f"  {place((f.filename, f.lineno or 0))} in {f.name}: {f.line}" for f in frames)])
 
 
+def swallowed(looped: str, times: int, status: int) -> str:
+    """The same, where the loop catches what is to end it."""
+    return (
+        f"nopage: {looped}\nnopage: it has caught the exception that was to end it {times} times: 'except:' and "
+        "'except BaseException:' do, 'except Exception:' lets it through. Nothing else stops it; this process ends, "
+        f"status {status}"
+    )
+
+
 def no_such_file(spec: str, path: str, why: str) -> str:
     """--attach /dev/uio0=tmier.py:Timer."""
     return f"--attach {spec}: {path}: {why}"

@@ -22,6 +22,7 @@ import pytest
 from machine.testing.settings import (
     coverage_of,
     ini,
+    last_words,
     option,
     parsed,
     plan_of,
@@ -212,6 +213,7 @@ def _nopage(request: pytest.FixtureRequest) -> Iterator[Harness]:
     except (NopageError, RegisterError, ValueError) as error:
         raise refused(item, str(error)) from None
     item.stash[_HARNESSES] = [made]
+    made.machine.kernel.sched.last_words = lambda: last_words(item)
     waves = report_path(item, option(config, "vcd"), ".vcd")
     if waves is not None and plan.attachments:
         waves.parent.mkdir(parents=True, exist_ok=True)

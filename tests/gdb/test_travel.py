@@ -296,3 +296,75 @@ def test_gdb_goes_back(target: str) -> None:
     assert "No more reverse-execution history" in text and "at event 4" in text, text
     assert f"many.c:{line_of('many.c', 'counts')}" in text, text
     assert (status, out) == (7, "12 6\n"), err
+
+
+FOREVER = """
+#include <stdio.h>
+int main(void)
+{
+	printf("begun\\n");
+	fflush(stdout);
+	for (volatile unsigned n = 0;; n++)
+		;
+}
+"""
+
+
+def test_the_time_of_a_session(tmp_path: Path, target: str) -> None:
+    """--timeout ends a program that --trace-window or the prompt watches, also after going back; nopage says where it
+    was; and a session that stands at the prompt for too long.  # F3"""
+    path = build(FOREVER, target=target)
+    done = nopage("--trace-window", "2", f"--faults={tmp_path}/faults", "--timeout", "4", path)
+    assert (done.returncode, done.stdout) == (124, "begun\n"), done.stderr
+    assert "still running after 4 seconds; killed" in done.stderr and " is ready to run, at main+" in done.stderr
+    if target == "i386":
+        return
+    commands = "reverse-step\nc\nc\n"
+    status, out, text = rewound(commands, tmp_path / "commands", "--timeout", "6", "--break-on", "syscall:write", path)
+    assert (status, out) == (124, "begun\n") and " is ready to run, at main+" in text, text
+
+
+def test_the_time_of_a_prompt_that_nobody_answers(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from machine import rewinding
+
+    monkeypatch.setattr(rewinding, "GRACE", 1.0)
+
+    def stands(_base: Any) -> int:
+        signal.signal(rewinding.OVER, signal.SIG_IGN)
+        time.sleep(60)
+        return 0
+
+    started = time.monotonic()
+    assert rewinding.supervised(stands, 0.5) == 124 and time.monotonic() - started < 30
+    assert capfd.readouterr().err == "\nnopage: the session goes on after 0.5 seconds; killed\n"
+
+
+def test_blocks_of_a_run_that_went_back(tmp_path: Path) -> None:
+    """--drcov has what ran, whether the session went back or not: byte for byte of code.  # F2"""
+    from tests.unit.test_drcov import read
+
+    covered = []
+    for number, commands in enumerate(("c\n", "reverse-step\nreverse-step\ngoto 20\nc\nc\n")):
+        file = tmp_path / f"{number}.drcov"
+        status, _, text = rewound(
+            commands, tmp_path / "commands", "--drcov", file, "--device", "scullp", "--break-on", "signal:BUS",
+            program("hole.c", "x86_64"),
+        )  # fmt: skip
+        assert status == 135, text
+        covered.append(read(file)[1])
+    assert covered[0] == covered[1] and covered[0]
+
+
+PERFETTO = (
+    "--rewind and --perfetto don't go together: what was drawn can't be taken back; nopage run --record FILE, then "
+    "nopage replay --perfetto TRACE FILE"
+)
+TICKS = "--rewind and --max-ticks don't go together; --timeout ends the session"
+
+
+@pytest.mark.parametrize(("words", "said"), [(("--perfetto", "t"), PERFETTO), (("--max-ticks", "9"), TICKS)])
+def test_what_does_not_go_back(words: tuple[str, ...], said: str) -> None:
+    done = nopage("--rewind", *words, "hello")
+    assert (done.returncode, done.stderr) == (125, f"nopage: {said}\n")

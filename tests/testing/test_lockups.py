@@ -20,7 +20,10 @@ from machine.kernel.task import watchdog
 from machine.kernel.task.sched import Scheduler
 from machine.kernel.task.ticker import Deadline
 from machine.testing import Reg, RegisterBlock
+from tests.testing.conftest import Project
 from tests.testing.programs import HEAD, WHERE
+
+pytest_plugins = ["pytester"]
 
 TOP = Path(__file__).parents[2]
 HERE = Path(__file__).name
@@ -45,7 +48,7 @@ int main(int argc, char **argv)
 }
 """
 )
-LOOP, SWALLOWED, SLEEP, LATER, OURS, LOST = range(1, 7)
+LOOP, SWALLOWED, SLEEP, LATER, OURS, LOST, DEAF = range(1, 8)
 
 
 class Looping(RegisterBlock):
@@ -74,6 +77,12 @@ class Looping(RegisterBlock):
             self.after(10, self.expired)
         while value == OURS:
             self.dma_read(0x100000, 4 << 20)
+
+        while value == DEAF:
+            try:
+                time.sleep(1)
+            except BaseException:
+                pass
 
     def helper(self) -> None:
         self.count += 1
@@ -284,3 +293,56 @@ def test_control_c_of_nopage_run(guest_cc: Any) -> None:
         "nopage: FILE:N: Looping ('looping') did not come back from a write of 0x1 to ctrl; interrupted in"
     ]
     assert "  the program got SIGBUS" in said.splitlines()
+
+
+CAUGHT = (
+    f"nopage: it has caught the exception that was to end it {watchdog.SWALLOWED} times: 'except:' and 'except "
+    "BaseException:' do, 'except Exception:' lets it through. Nothing else stops it; this process ends, status 124"
+)
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_a_loop_that_nothing_ends(guest_cc: Any, tmp_path: Path, target: str) -> None:
+    """It catches what is to end it: nopage says where it is, and ends, with what its views have seen so far."""
+    spec = f"{WHERE}=tests/testing/{HERE}:Looping"
+    words = ["run", "--timeout", "3", "--attach", spec, "--events", str(tmp_path / "events")]
+    done = subprocess.run(
+        [sys.executable, "-m", "machine", *words, str(guest_cc(STORE, target=target)), str(DEAF)],
+        cwd=TOP, capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert done.returncode == watchdog.STATUS == 124
+    _, head, *frames, caught = lines_of(done.stderr)
+    assert head == "nopage: FILE:N: Looping ('looping') did not come back from a write of 0x7 to ctrl; interrupted in"
+    assert frames[0].startswith("  FILE:N in started: ") and caught == CAUGHT
+    assert (tmp_path / "events").read_text().count("\n") > 50
+
+
+DEAF_TEST = """
+import time
+
+class Deaf(Timer):
+    def write_ctrl(self, value):
+        while True:
+            try:
+                time.sleep(1)
+            except:
+                pass
+
+@pytest.mark.device("/dev/mem@0xfe000000", Deaf)
+def test_deaf(run):
+    run("./timer_demo", timeout=1)
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_test_that_nothing_ends(project: Project, workers: int) -> None:
+    """pytest ends rather than hang, and says in which test; a process of pytest-xdist is only replaced."""
+    options = ["-n", str(workers), "--max-worker-restart=1"] if workers else ["-p", "no:xdist"]
+    result = project.run(DEAF_TEST + "def test_after(): pass\n", *options, subprocess=True)
+    said = result.stderr.str()
+    assert "\ntest_it.py::test_deaf\nnopage: " in said and CAUGHT in said
+    assert "did not come back from a write of 0x" in said and "to ctrl; interrupted in" in said
+    if not workers:
+        assert result.ret == watchdog.STATUS
+    else:
+        result.assert_outcomes(passed=1, failed=1)

@@ -72,6 +72,10 @@ class Scheduler:
         """Monotonic time up to which CPU time has been charged to a task."""
         self.preemptions = 0
         self.held = Held(self)
+        self.last_words: Callable[[], str] = str
+        """Called before the process ends because nothing stops the user's code (watchdog.py); it may say something."""
+        self.deadline: Optional[Deadline] = None
+        """For --timeout where somebody else looks at the clock (`machine/rewinding.py`)."""
         self.lockup: Optional[Lockup] = None
         """What was raised last in something that did not come back (watchdog.py)."""
 

@@ -215,7 +215,7 @@ def wait_status(
     """
     sched = kernel.sched
     sched.lockup = None
-    deadline = None if timeout is None else sched.host_deadline(timeout)
+    deadline = None if timeout is None else sched.deadline or sched.host_deadline(timeout)
     expired = False
     clock = kernel.clock
     last_tick = sys.maxsize if max_ticks is None else clock.ticks + max_ticks
@@ -235,7 +235,7 @@ def wait_status(
         for line in what_tasks_do(kernel):
             kernel.warn(line, 3)
         send_signal(kernel, spawned.task, SIGKILL, None)
-    if deadline is not None:
+    if deadline is not None and (expired or deadline is not sched.deadline):
         deadline.cancel()
     if spawned.ended or not (expired or kernel.bus.broken):
         return True

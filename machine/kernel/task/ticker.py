@@ -104,16 +104,25 @@ class Deadline:
     """A point in host time after which `passed` is true; the engine is stopped then, and a device model or a driver
     that does not come back (watchdog.py)."""
 
-    def __init__(self, sched: Scheduler, seconds: float) -> None:
+    def __init__(self, sched: Scheduler, seconds: Optional[float]) -> None:
+        """None: somebody else looks at the clock, and calls `expire`."""
         from machine.kernel.task.watchdog import Watchdog, may_poke
 
         self.passed = False
         self._sched = sched
         may_poke()
         self._watchdog = Watchdog(sched)
+        self._timer: Optional[threading.Timer] = None
+        if seconds is None:
+            return
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
         self._timer.start()
+
+    def expire(self) -> None:
+        """The time is over: from a signal handler."""
+        if not self.passed:
+            threading.Thread(target=self._expire, daemon=True).start()
 
     def _expire(self) -> None:
         self.passed = True
@@ -122,5 +131,6 @@ class Deadline:
 
     def cancel(self) -> None:
         """It is not needed any more."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._watchdog.over.set()

@@ -4,7 +4,7 @@ which alone could stop it (kernel/watchdog.c: "soft lockup").
 Another thread notices, and pokes: a signal of its own, whose handler runs in the machine's thread, between two
 bytecodes of whatever loops, and ends a `time.sleep` too.  The handler looks at the frames, and raises `Lockup` where
 one of `REGIONS`, which call models and drivers, will catch it.  In a thread that gets no signals the interpreter is
-asked to raise it.
+asked to raise it.  A loop that catches even that, again and again, ends the process: nothing else could.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from traceback import FrameSummary
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Optional
 
 from machine.hardware.bus import Bus, Lockup
 from machine.hardware.cpu import RAX
@@ -35,6 +35,10 @@ GRACE = 0.5
 POKE_EVERY = 0.05
 PATIENT_POKES = 40
 """So often only the model's own code is interrupted; then also what it calls of ours, in the middle of its work."""
+SWALLOWED = 60
+"""So often behind each other one call of the user's may catch what was to end it."""
+STATUS = 124
+"""Of the process then, as after --timeout."""
 POKE = signal.SIGRTMAX - 3
 OURS = str(Path(__file__).parents[2]) + os.sep
 DEBUGGERS = {
@@ -97,6 +101,8 @@ class Loop(NamedTuple):
     what: str
     frames: list[FrameSummary]
     """The user's, innermost last."""
+    region: FrameType
+    """Who has called it."""
 
 
 def is_ours(frame: FrameType) -> bool:
@@ -115,7 +121,7 @@ def find_loop(frame: Optional[FrameType], patient: bool) -> Optional[Loop]:
         describe = REGIONS.get(frame.f_code)
         if describe is not None:
             shown = [FrameSummary(each.f_code.co_filename, each.f_lineno, each.f_code.co_name) for each in mine]
-            return Loop(*describe(frame), shown[::-1]) if mine else None
+            return Loop(*describe(frame), shown[::-1], frame) if mine else None
         if not is_ours(frame):
             mine.append(frame)
         frame = frame.f_back
@@ -132,6 +138,9 @@ class Watchdog:
         self._sched = sched
         self._late = late
         self._pokes = 0
+        self._region: Optional[FrameType] = None
+        self._swallowed = 0
+        """How often `_region`, which is a call that still goes on, was to be ended."""
         self.over = threading.Event()
 
     def bark(self) -> None:
@@ -171,9 +180,23 @@ class Watchdog:
     def _keep(self, loop: Loop) -> Lockup:
         from machine.testing import messages
 
-        made = Lockup(messages.looped(*loop), self._late)
+        text = messages.looped(*loop[:3])
+        self._swallowed = self._swallowed + 1 if loop.region is self._region else 0
+        self._region = loop.region
+        if self._swallowed >= SWALLOWED:
+            self._end(messages.swallowed(text, self._swallowed, STATUS))
+        made = Lockup(text, self._late)
         self._sched.lockup = self._sched.lockup or made  # what loops while the rest is killed is not why
         return made
+
+    def _end(self, text: str) -> NoReturn:
+        """The process ends with `text` on standard error."""
+        try:
+            heading = self._sched.last_words()
+        except Exception as failure:  # the views of a machine in the middle of something
+            heading = f"{type(failure).__name__}: {failure}\n"
+        os.write(2, f"\n{heading}{text}\n".encode(errors="backslashreplace"))
+        os._exit(STATUS)
 
     def poked(self, frame: Optional[FrameType]) -> None:
         """In the machine's thread: raise what ends the loop."""
