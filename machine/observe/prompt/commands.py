@@ -31,7 +31,8 @@ def _asks(name: str) -> Callable[[Prompt, str, list[str]], str]:
                 words = [hex(prompt.last_fault.address)]
             elif not words:
                 words = [hex(pc_of(prompt))]
-            words = [hex(value_of(prompt, "".join(words)))]
+            of_ram = words[:1] if words[0] in ("pfn", "phys") and len(words) > 1 else []
+            words = [*of_ram, hex(value_of(prompt, "".join(words[len(of_ram) :])))]
         return ANSWERS[name][0](prompt, words)
 
     return ask
@@ -101,7 +102,8 @@ def _asks_the_past(name: str) -> Callable[[Prompt, str, list[str]], str]:
     def ask(prompt: Prompt, _typed: str, words: list[str]) -> str:
         _travel(prompt)
         if words and name.startswith("last"):
-            words = [hex(value_of(prompt, "".join(words)))]
+            of_ram = words[:1] if words[0] in ("pfn", "phys") and len(words) > 1 else []
+            words = [*of_ram, hex(value_of(prompt, "".join(words[len(of_ram) :])))]
         return ANSWERS[name][0](prompt, words)
 
     return ask
@@ -135,7 +137,11 @@ COMMANDS: dict[str, Command] = {
     "reverse-step": Command(_reverse_step, "", "back by one instruction"),
     "reverse-continue": Command(_reverse_continue, "", "back to the last stop before this one"),
     "before": Command(_asks_the_past("before"), "[N]", "the last N instructions before this one"),
-    "last-write": Command(_asks_the_past("last-write"), "ADDR", "who wrote there last"),
+    "last-write": Command(
+        _asks_the_past("last-write"),
+        "ADDR|pfn PFN|phys ADDR",
+        "who wrote there last; pfn, phys: through any mapping, kernel and DMA included",
+    ),
     "last-entry": Command(_asks_the_past("last-entry"), "ADDR", "who changed the page-table entry of ADDR last"),
     "snapshot": Command(_asks_the_past("snapshot"), "", "take a snapshot here, and list them"),
     "faults": Command(_asks("faults"), "[off]", "page faults since it was first asked for"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
-from machine.hardware.ram import PAGE_SHIFT
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.observe.disasm import disassemble
 from machine.observe.faults import entry_text
 
@@ -77,7 +77,34 @@ def instruction(server: Seen, hit: Ran) -> str:
     return f"{hit.rip:#x} {where}   {disassemble(code, mm.bits, hit.rip)}".rstrip()
 
 
+def _physical(server: Asked, words: list[str]) -> tuple[int, int, str]:
+    """(physical address, bytes, how it is called) of ``pfn PFN`` or ``phys ADDR``."""
+    number = _number(words[1:], "a number behind 'pfn' or 'phys'")
+    start, length = (number << PAGE_SHIFT, PAGE_SIZE) if words[0] == "pfn" else (number, LENGTH)
+    ram = server.kernel.ram
+    if start < 0 or not (ram.is_ram(start) and ram.holds(start, length)):
+        raise ValueError(f"physical {start:#x} is no RAM")
+    return start, length, f"frame {number:#x}" if words[0] == "pfn" else f"physical {number:#x}"
+
+
+def _last_change(server: Asked, words: list[str]) -> str:
+    from machine.observe.travel.frames import DMA, last_change
+
+    start, length, name = _physical(server, words)
+    hit = last_change(server.travel, start, length)
+    if hit is None:
+        return f"nobody has changed {name} since the first snapshot\n"
+    if hit.detail == DMA:
+        return f"{name} was changed {hit.text}, after event {hit.seq}, while {hit.comm}[{hit.pid}] ran\n"
+    who = f"{name} was changed by {hit.comm}[{hit.pid}]" if hit.pid else f"{name} was changed"
+    if not hit.rip:
+        return f"{who} before event {hit.seq}, by the kernel{f', {hit.text}' if hit.text else ''}\n"
+    return f"{who} before event {hit.seq}, instruction {instruction(server, hit)}\n"
+
+
 def _last_write(server: Asked, words: list[str]) -> str:
+    if words and words[0] in ("pfn", "phys"):
+        return _last_change(server, words)
     address = _number(words, "an address")
     task = server.task()
     hit: Optional[Hit] = server.travel.last("writes", tgid=task.tgid, address=address, length=LENGTH)

@@ -259,6 +259,11 @@ class Travel:
         self.kernel.events.listen("entry", changed)
         self._until(request)
 
+    def _frame(self, request: dict[str, Any]) -> None:
+        from machine.observe.travel.frames import answer
+
+        answer(self, request)
+
     # -- commands ------------------------------------------------------------------------------------------
 
     def _request(self, do: str, **more: Any) -> dict[str, Any]:
@@ -380,4 +385,5 @@ class Travel:
 _NOTHING: Any = None
 _QUESTIONS: dict[str, Callable[[Travel, dict[str, Any]], None]] = {
     "until": Travel._until, "steps": Travel._steps, "writes": Travel._writes, "entries": Travel._entries,
+    "frame": Travel._frame,
 }  # fmt: skip
