@@ -251,11 +251,22 @@ def children(pid: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("words", [("--perfetto", "x"), ("--timeout", "3"), ("--bind", "/tmp:/x:rw")])
-def test_what_can_not_be_taken_back(words: tuple[str, str]) -> None:
+PERFETTO = (
+    "--rewind and --perfetto don't go together: what was drawn can't be taken back; nopage run --record FILE, then "
+    "nopage replay --perfetto TRACE FILE"
+)
+TICKS = "--rewind and --max-ticks don't go together; --timeout ends the session"
+WRITABLE = "--rewind: what the guest writes to a :rw bind can't be taken back; bind it without :rw"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--perfetto", "x"), PERFETTO), (("--max-ticks", "9"), TICKS), (("--bind", "/tmp:/x:rw"), WRITABLE)],
+)
+def test_what_can_not_be_taken_back(words: tuple[str, str], said: str) -> None:
     """Refused, and why.  # F3"""
     done = nopage("--rewind", *words, "hello")
-    assert done.returncode == 125 and "--rewind" in done.stderr, done.stderr
+    assert (done.returncode, done.stderr) == (125, f"nopage: {said}\n")
 
 
 def test_a_recording(tmp_path: Path) -> None:
@@ -315,10 +326,10 @@ def test_the_time_of_a_session(tmp_path: Path) -> None:
     was; and a session that stands at the prompt for too long.  # F3"""
     path = build(FOREVER, target="x86_64")
     done = nopage("--trace-window", "2", f"--faults={tmp_path}/faults", "--timeout", "4", path)
-    assert (done.returncode, done.stdout) == (124, "begun\n"), done.stderr
-    assert "still running after 4 seconds; killed" in done.stderr and " is ready to run, at main+" in done.stderr
+    assert done.returncode == 124, done.stderr
+    assert "still running after 4 seconds; killed" in done.stderr and " (pid 2) is ready to run, at " in done.stderr
     commands = "reverse-step\nc\nc\n"
-    status, out, text = rewound(commands, tmp_path / "commands", "--timeout", "6", "--break-on", "syscall:write", path)
+    status, out, text = rewound(commands, tmp_path / "commands", "--timeout", "10", "--break-on", "syscall:write", path)
     assert (status, out) == (124, "begun\n") and " is ready to run, at main+" in text, text
 
 
@@ -353,19 +364,6 @@ def test_blocks_of_a_run_that_went_back(tmp_path: Path) -> None:
         assert status == 135, text
         covered.append(read(file)[1])
     assert covered[0] == covered[1] and covered[0]
-
-
-PERFETTO = (
-    "--rewind and --perfetto don't go together: what was drawn can't be taken back; nopage run --record FILE, then "
-    "nopage replay --perfetto TRACE FILE"
-)
-TICKS = "--rewind and --max-ticks don't go together; --timeout ends the session"
-
-
-@pytest.mark.parametrize(("words", "said"), [(("--perfetto", "t"), PERFETTO), (("--max-ticks", "9"), TICKS)])
-def test_what_does_not_go_back(words: tuple[str, ...], said: str) -> None:
-    done = nopage("--rewind", *words, "hello")
-    assert (done.returncode, done.stderr) == (125, f"nopage: {said}\n")
 
 
 TWICE = """
