@@ -32,6 +32,9 @@ object a line; in Python `machine.events.listen(kind, function)` gives the recor
   `kind`. All keys must fit, of one key that is given twice one value; of several filters one.
   `--filter kind=fault,driver=scullp --filter kind=signal` leaves the faults of a driver's areas and all signals.
 
+* With `--trace-window` lines of the kind `window` follow a fault, which are no events: `seq` and `fault` (its `number`)
+  say of which, `part` is `before`, `at` (with `insn`) or `after`, `lines` a list of strings, as `--faults` shows them.
+
 | form | in JSON |
 | --- | --- |
 | integer, string, boolean | as they are |

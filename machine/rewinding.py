@@ -80,15 +80,16 @@ class Travelling:
             deadline = sched.deadline = Deadline(sched, None)  # whose thread would not be in a snapshot's forks
             signal.signal(OVER, lambda *_: deadline.expire())
 
-    def trace(self, machine: Machine, output: Output, chosen: Namespace) -> None:
-        """--trace-window."""
+    def trace(self, machine: Machine, output: Output, chosen: Namespace, views: Sequence[Any]) -> None:
+        """--trace-window, for the views too that have a place for it: --events, --report."""
         from machine.observe.filter import Filters
         from machine.observe.travel.window import TraceWindow
 
         assert self.travel is not None
         filters = Filters(chosen.filters) if chosen.filters else None
         count, by_instruction = chosen.trace_window
-        TraceWindow(self.travel, count, by_instruction, output, filters, machine.read_file)
+        told = [view.window for view in views if hasattr(view, "window")]
+        TraceWindow(self.travel, count, by_instruction, output, filters, machine.read_file, told)
 
     def debugged(self, front: Any) -> None:
         """By gdb's server or the prompt."""

@@ -80,7 +80,7 @@ class Session:
                 if self.travelling is not None:
                     self.travelling.start(machine, self.outputs)
                     if self.chosen.trace_window is not None:
-                        self.travelling.trace(machine, self.output(self.chosen.faults), self.chosen)
+                        self.travelling.trace(machine, self.output(self.chosen.faults), self.chosen, self.views)
                 self._record_screen(machine)
                 self._open_page(machine)
                 before = self._forward_signals(machine)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple, Optional
 
-from machine.events import KINDS, RECORDS, Events
+from machine.events import KINDS, RECORDS, Events, PageFault
 from machine.observe.filter import Filters
 from machine.observe.output import Output
 
@@ -124,6 +124,18 @@ class JsonLines:
             line(encode(told))
 
         return write
+
+    def window(self, fault: PageFault, part: str, lines: list[str]) -> None:
+        """A part of --trace-window, under the number of its fault: it is no event, and takes no number."""
+        told = {
+            "seq": fault.seq,
+            "kind": "window",
+            "pid": fault.pid,
+            "fault": fault.number,
+            "part": part,
+            "lines": lines,
+        }
+        self._output.line(json.dumps(told, separators=(",", ":")))
 
     def close(self) -> None:
         """No more is written."""

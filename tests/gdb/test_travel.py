@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from machine.observe.travel.journal import Journal
 from machine.observe.travel.timeline import Timeline
 from tests.conftest import build, run_on_host
 from tests.gdb.conftest import TOP, Debugged, line_of, needs_gdb, program
+from tests.report.conftest import embedded
 
 SPIN = TOP / "tests" / "guest" / "engine" / "spin.c"
 
@@ -163,6 +165,27 @@ def test_blocks_around_a_fault(target: str) -> None:
     assert nopage("--trace-window", "0", "hello").returncode == 2
     refused = nopage("--trace-window", "5,lines", "hello")
     assert refused.returncode == 2 and "'lines' is neither block nor insn" in refused.stderr
+
+
+def test_a_window_is_in_events_and_report(target: str, tmp_path: Path) -> None:
+    """--events has the lines of --faults, under the fault's number, and its other lines are those without a window;
+    --report has them with the fault.  # F1 F2"""
+    hole, words = program("hole.c", target), ("--filter", "driver=scullp", "--device", "scullp")
+    with_it, without = tmp_path / "with", tmp_path / "without"
+    done = nopage("--trace-window", "5,insn", *words, "--events", with_it, "--report", tmp_path / "r.html", hole)
+    assert nopage("--rewind", *words, "--events", without, hole).returncode == done.returncode == 135
+    found = [json.loads(line) for line in with_it.read_text().splitlines()]
+    windows = [each for each in found if each["kind"] == "window"]
+    assert [line for line in found if line["kind"] != "window"] == list(
+        map(json.loads, without.read_text().splitlines())
+    )
+    (fault,) = [each for each in found if each["kind"] == "fault" and each["driver"] == "scullp"]
+    (window,) = windows
+    assert (window["seq"], window["fault"], window["part"]) == (fault["seq"], fault["number"], "before")
+    shown = re.search(r"^  before fault \d+\n((?:    0x[0-9a-f]+ .*\n)*)", done.stderr, re.M)
+    assert shown is not None and window["lines"] == [line.strip() for line in shown[1].splitlines()]
+    assert len(window["lines"]) == 5
+    assert embedded(tmp_path / "r.html")["windows"] == {str(fault["number"]): [["before", window["lines"]]]}
 
 
 def test_a_fault_inside_of_a_repeated_instruction(target: str) -> None:

@@ -89,6 +89,33 @@ def test_every_fault_is_there(opened: Browser, hole: tuple[Path, list[Any]]) -> 
     assert f"{len(faults)} faults" in opened.text("#figures")
 
 
+def test_what_ran_around_a_fault(browser: Browser, tmp_path: Path) -> None:
+    """The lines of --trace-window are with their fault, and are no markup."""
+    path, faults = tmp_path / "window.html", []
+    with Machine(ram=64 << 20) as machine:
+        machine.events.listen("fault", faults.append)
+        report = Report(machine, path)
+        machine.run(["hello"])
+        report.window(faults[-1], "before", ["0x401000 <b>main</b>   nop", "0x401001 main+0x1   ret"])
+        report.window(faults[-1], "after", ["0x402000 other   ret"])
+        report.close()
+    browser.errors.clear()
+    browser.call("Page.navigate", url="about:blank")
+    browser.open(path)
+    cards = "[...document.querySelectorAll('#detail .card')].map((c) => c.innerText)"
+    shown = []
+    for number in (faults[-1].number, faults[0].number):
+        browser.js(f"location.hash = '#fault-{number}'")
+        browser.wait(f"document.querySelector('#detail h2').innerText === 'Fault {number}'")
+        shown.append(
+            [line for line in browser.js(f"{cards}.find((t) => t.startsWith('What ran')) || ''").splitlines() if line]
+        )
+    assert shown[0][1:] == [
+        "Before", "0x401000 <b>main</b>   nop", "0x401001 main+0x1   ret", "After", "0x402000 other   ret",
+    ]  # fmt: skip
+    assert shown[1] == [] and not browser.errors
+
+
 def test_a_click_on_a_fault_shows_its_walk(opened: Browser, hole: tuple[Path, list[Any]]) -> None:
     """The entries before and after, as the stream told them."""
     given = next(fault for fault in hole[1] if fault.answer == "scullp.nopage" and fault.pfn is not None)

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
+from machine.events import PageFault
 from machine.kernel.current import set_current_kernel
 from machine.kernel.kernel import Kernel
 from machine.observe.report.recorder import Recorder
@@ -31,6 +32,8 @@ HERE = Path(__file__).parent
 SCRIPTS = ("data.js", "model.js", "words.js", "list.js", "timeline.js", "map.js", "detail.js", "cards.js", "app.js")
 COMPRESSED_FROM = 64 << 10
 """Bytes of data from which on they are compressed."""
+WINDOWS = 2000
+"""Faults whose --trace-window is kept."""
 
 
 class Watched(Protocol):
@@ -55,10 +58,16 @@ class Report:
         self._commands = list(commands)
         self._file = open(self.path, "w", encoding="utf-8")  # noqa: SIM115
         self._recorder: Optional[Recorder] = Recorder(machine.kernel)
+        self._windows: dict[int, list[Any]] = {}
 
     def add_command(self, command: str) -> None:
         """A further command line to name."""
         self._commands.append(command)
+
+    def window(self, fault: PageFault, part: str, lines: list[str]) -> None:
+        """A part of --trace-window; the first of so many faults are kept."""
+        if fault.number in self._windows or len(self._windows) < WINDOWS:
+            self._windows.setdefault(fault.number, []).append([part, lines])
 
     def discard(self) -> None:
         """Stop recording; there is no file."""
@@ -77,7 +86,9 @@ class Report:
         before = set_current_kernel(self._machine.kernel)
         try:
             with self._file as file:
-                file.write(page(contents(recorder, self._machine, self._commands)))
+                data = contents(recorder, self._machine, self._commands)
+                data["windows"] = self._windows
+                file.write(page(data))
         finally:
             set_current_kernel(before)
 

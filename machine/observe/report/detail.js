@@ -25,6 +25,7 @@ class Detail {
         h("h2", {}, `Fault ${f.number}`), h("span.dim", {}, ` ${who.comm}[${who.pid}] · step ${step + 1} · ${timeText(f.time)}`)),
       h("p.why", {}, why(f)),
       this.instruction(f, step),
+      this.window(f),
       this.access(f, who.space),
       f.call && driverCard(this.model, f.call, "Driver"),
       this.walk(f),
@@ -36,6 +37,13 @@ class Detail {
   instruction(f, step) {
     if (!f.site.rip) return card("Instruction", h("p", {}, f.origin === "kernel" ? "The kernel itself touched user memory." : `The kernel touched user memory in ${f.origin}().`));
     return card("Instruction", siteLine(f.site), sourceBlock(this.model, f.site), registers(this.model.refused.get(step), f.site.bits));
+  }
+
+  // What ran around the fault, with --trace-window.
+  window(f) {
+    const parts = (this.model.data.windows || {})[f.number];
+    const headings = { before: "Before", at: "The instruction", after: "After" };
+    return parts && card("What ran", parts.map(([part, lines]) => [h("p.dim", {}, headings[part]), h("pre", {}, lines.join("\n"))]));
   }
 
   access(f, space) {

@@ -1,12 +1,14 @@
 """``--trace-window N``: what ran around each fault that is shown, as basic blocks or instruction by instruction.
 
+Each goes to the text, and to `told`: --events has it as a line of its own, --report beside the fault.
+
 What came before is from a fork of a snapshot that runs again, what comes after is stepped through until the kernel is
 entered for something else.  All other code runs as fast as ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from machine.events import PageFault
@@ -28,10 +30,15 @@ _FIRST, _MORE, _MOST = 8, 4, 20_000
 """Instructions a block that are looked at first, by how many times more when they were too few, and at most."""
 
 
+Told = Callable[[PageFault, str, list[str]], None]
+"""What gets a part of a window: its fault; "before", "at" or "after"; the lines."""
+_HEADINGS = {"before": "before", "at": "the instruction of", "after": "after"}
+
+
 class _After(NamedTuple):
     """The window behind a fault, as long as it is open."""
 
-    fault: int
+    fault: PageFault
     window: Window
     at: Step
     """The instruction that faulted."""
@@ -44,7 +51,7 @@ class TraceWindow:
 
     def __init__(
         self, travel: Travel, count: int, by_instruction: bool, output: Output, filters: Optional[Filters],
-        read_file: ReadFile,
+        read_file: ReadFile, told: Sequence[Told] = (),
     ) -> None:  # fmt: skip
         self.travel = travel
         self.kernel: Kernel = travel.kernel
@@ -52,6 +59,7 @@ class TraceWindow:
         self._by_instruction = by_instruction
         self._output = output
         self._filters = filters
+        self._told = told
         self._symbols, self._decoder = Symbols(read_file), Decoder()
         self._after: Optional[_After] = None
         self.kernel.events.listen("fault", self._on_fault)
@@ -72,13 +80,16 @@ class TraceWindow:
             lines = before(window, at)
         except CantGo as error:
             lines = [str(error)]
-        self._show(f"before fault {fault.number}", lines)
+        self._show(fault, "before", lines)
         if fault.outcome in ("minor", "major"):
-            self._after = _After(fault.number, window, at, [], [])
+            self._after = _After(fault, window, at, [], [])
             timeline.instructions(FAR - 1, self._one, lambda: None)
 
-    def _show(self, heading: str, lines: list[str]) -> None:
-        self._output.line("\n".join([f"  {heading}", *(f"    {line}" for line in lines)]))
+    def _show(self, fault: PageFault, part: str, lines: list[str]) -> None:
+        heading = f"  {_HEADINGS[part]} fault {fault.number}"
+        self._output.line("\n".join([heading, *(f"    {line}" for line in lines)]))
+        for each in self._told:
+            each(fault, part, lines)
 
     # -- before ------------------------------------------------------------------------------------------
 
@@ -135,8 +146,8 @@ class TraceWindow:
             return
         pid, window, steps = after.at.pid, after.window, after.steps
         if not self._by_instruction:
-            self._show(f"after fault {after.fault}", [window.block_line(block, pid) for block in after.blocks])
+            self._show(after.fault, "after", [window.block_line(block, pid) for block in after.blocks])
             return
         end = steps[self._count] if len(steps) > self._count else None
-        self._show(f"the instruction of fault {after.fault}", window.lines([after.at], steps[0], pid))
-        self._show(f"after fault {after.fault}", window.lines(steps[: self._count], end, pid))
+        self._show(after.fault, "at", window.lines([after.at], steps[0], pid))
+        self._show(after.fault, "after", window.lines(steps[: self._count], end, pid))
