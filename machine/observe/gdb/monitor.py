@@ -238,11 +238,7 @@ ANSWERS: dict[str, tuple[Callable[[Asked, list[str]], str], str, str]] = {
     "registers": (_registers, "[DEVICE]", "what the registers of devices hold; nothing is read through the bus"),
     "dmesg": (_dmesg, "", "the kernel's log"),
     "before": (_past("before"), "[N]", "the last N instructions before this one (--rewind)"),
-    "last-write": (
-        _past("last-write"),
-        "ADDR|pfn PFN|phys ADDR",
-        "who wrote there last (--rewind); pfn, phys: through any mapping",
-    ),
+    "last-write": (_past("last-write"), "ADDR", "who wrote there last; pfn PFN, phys ADDR: any way (--rewind)"),
     "last-entry": (_past("last-entry"), "ADDR", "who changed the page-table entry of ADDR last (--rewind)"),
     "snapshot": (_past("snapshot"), "", "take a snapshot here, and list them (--rewind)"),
     "goto": (_past("goto"), "EVENT", "go to an event of the past (--rewind)"),

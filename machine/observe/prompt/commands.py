@@ -137,11 +137,7 @@ COMMANDS: dict[str, Command] = {
     "reverse-step": Command(_reverse_step, "", "back by one instruction"),
     "reverse-continue": Command(_reverse_continue, "", "back to the last stop before this one"),
     "before": Command(_asks_the_past("before"), "[N]", "the last N instructions before this one"),
-    "last-write": Command(
-        _asks_the_past("last-write"),
-        "ADDR|pfn PFN|phys ADDR",
-        "who wrote there last; pfn, phys: through any mapping, kernel and DMA included",
-    ),
+    "last-write": Command(_asks_the_past("last-write"), "ADDR", "who wrote there last; pfn PFN, phys ADDR: any way"),
     "last-entry": Command(_asks_the_past("last-entry"), "ADDR", "who changed the page-table entry of ADDR last"),
     "snapshot": Command(_asks_the_past("snapshot"), "", "take a snapshot here, and list them"),
     "faults": Command(_asks("faults"), "[off]", "page faults since it was first asked for"),
