@@ -7,8 +7,10 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ import pytest
 
 from machine import Machine
 from machine.observe.travel.journal import Journal
-from machine.observe.travel.timeline import Timeline
+from machine.observe.travel.snapshots import ALIVE, Base, Snapshots, Taken, receive, send
+from machine.observe.travel.timeline import Place, Timeline
 from tests.conftest import build, run_on_host
 from tests.gdb.conftest import TOP, Debugged, line_of, needs_gdb, program
 from tests.report.conftest import embedded
@@ -454,3 +457,36 @@ def test_who_wrote_a_frame(target: str, tmp_path: Path) -> None:
     assert beside == "nobody has changed physical 0x300008 since the first snapshot\n"
     assert nowhere == "physical 0xfffff000 is no RAM\n" and "'pfn' is no address" in bare
     assert "0x10010008 was written by" in virtual
+
+
+@needs_gdb
+def test_gdb_waits_for_a_long_answer() -> None:
+    """Questions that take longer than gdb waits: each answer comes once, in order.  # F3"""
+    many, asked = program("many.c", "x86_64"), [f"monitor last-write pfn {n:#x}" for n in (0x300, 0x301, 0x302)]
+    with Debugged(many, options=("--rewind",)) as session:
+        text = session.gdb("set remotetimeout 1", "break twice", "continue", "monitor snapshot", *asked, "kill")
+        session.end()
+    answers = re.findall(r"^nobody has changed frame (0x30\d) since", text, re.M)
+    assert answers == ["0x300", "0x301", "0x302"], text
+
+
+def test_who_waits_hears_that_it_takes_longer(tmp_path: Path) -> None:
+    heard, path = [], str(tmp_path / "snapshot")
+    snapshots = Snapshots(Base(str(tmp_path), -1, lambda: None), lambda: None)
+    snapshots.waiting = lambda: heard.append(time.monotonic())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def answers() -> None:
+            stream, _ = listener.accept()
+            receive(stream)
+            time.sleep(4 * ALIVE)
+            send(stream, "late")
+            stream.close()
+
+        thread = threading.Thread(target=answers)
+        thread.start()
+        assert snapshots.ask(Taken(Place(1, 0), 1, path), {"do": "until"}) == "late"
+        thread.join()
+    assert len(heard) >= 2

@@ -229,6 +229,11 @@ class Server:
             self.say(why.said.rstrip())
         self._stopped(task, self.reply(task, why))
 
+    def still_busy(self) -> None:
+        """An answer takes its time: gdb, which waits for two seconds, would ask for the last one again."""
+        if self.link is not None:
+            self._send(b"O")
+
     def _gone(self, inferior: Inferior, status: int) -> None:
         """A process has ended (status as of wait4; -1: its program could not be started)."""
         if self.travel is not None and self.travel.timeline.silent:

@@ -112,6 +112,9 @@ class Prompt:
         """Nothing but what all processes of a session have."""
         return []
 
+    def still_busy(self) -> None:
+        """A person waits."""
+
     def restore(self, state: dict[str, Any], _descriptors: list[int]) -> None:
         """The other way."""
         self._repeat, self.steps = state["repeat"], 0

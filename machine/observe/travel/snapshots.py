@@ -27,6 +27,8 @@ LOW_MEMORY = 0.1
 FEW = 4
 PATIENCE = 60
 """Seconds that an answer may take."""
+ALIVE = 0.5
+"""Seconds after which somebody who waits is told that it takes longer."""
 _LENGTH = struct.Struct("<I")
 _PR_SET_PDEATHSIG = 1
 _REAP = 1000
@@ -86,6 +88,8 @@ class Snapshots:
         self.taken: list[Taken] = []
         self.origin: Optional[str] = None
         """The snapshot that this process was forked from: it lives as long as we."""
+        self.waiting: Callable[[], None] = lambda: None
+        """Called now and then while an answer takes its time."""
         self._flush = flush
 
     def take(self, place: Place, seq: int) -> Optional[tuple[dict[str, Any], socket.socket]]:
@@ -154,6 +158,10 @@ class Snapshots:
             send(stream, {**request, "passes": bool(descriptors)})
             if descriptors:
                 socket.send_fds(stream, [b"x"], list(descriptors))
+            for _ in range(int(PATIENCE / ALIVE)):
+                if select.select([stream], [], [], ALIVE)[0]:
+                    break
+                self.waiting()
             return receive(stream)
 
     def before(self, place: Place) -> list[Taken]:

@@ -52,6 +52,9 @@ class Front(Protocol):
     def descriptors(self) -> list[int]:
         """What has to be open in the other process."""
 
+    def still_busy(self) -> None:
+        """An answer takes its time."""
+
     def restore(self, state: dict[str, Any], descriptors: list[int]) -> None:
         """Go on with it, in a process where the machine is at another place; without descriptors, to look only."""
 
@@ -94,6 +97,7 @@ class Travel:
         self.front = front
         self.timeline.control = front.control
         front.control.travel = self
+        self.snapshots.waiting = front.still_busy
 
     # -- snapshots ---------------------------------------------------------------------------------------
 
