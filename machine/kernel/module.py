@@ -196,7 +196,7 @@ def call_for_page(kernel: Kernel, owner: module, operation: str, method: Callabl
     finally:
         mem.asking -= 1
         fresh = recent[before:] if len(recent) > before else ()
-        if not mem.asking:
+        if recent and not mem.asking:
             recent.clear()
     task = kernel.current
     if irq.preempt_count != count or irq.disabled != disabled or (task is not None and task.state and not count):

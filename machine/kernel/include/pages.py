@@ -140,7 +140,10 @@ def page_count(page: Page) -> int:
 def get_page(page: Page) -> None:
     """One more reference to a page.  A `nopage` method calls it for every page that it returns."""
     mem, pfn = page.mem, page.pfn
-    mem.get_page(pfn)
+    if mem.count[pfn] > 0 and not mem.journals:
+        mem.count[pfn] += 1
+    else:
+        mem.get_page(pfn)
     caller = sys._getframe(1)
     mem.got_at[pfn] = caller.f_code, caller.f_lasti
 

@@ -191,11 +191,13 @@ def interruptible_sleep_on(queue: WaitQueue) -> None:
 class semaphore:
     """`struct semaphore`: `count` may take it; the others sleep.  Made unlocked, with a count of 1."""
 
-    __slots__ = ("_wait", "count")
+    __slots__ = ("_irq", "_wait", "count")
 
     def __init__(self, count: int = 1) -> None:
+        kernel = current_kernel()
         self.count = count
-        self._wait = WaitQueue(current_kernel().sched)
+        self._irq = kernel.irq
+        self._wait = WaitQueue(kernel.sched)
 
 
 def sema_init(sem: semaphore, val: int) -> None:
@@ -239,7 +241,7 @@ def _down(sem: semaphore, interruptible: bool, what: str) -> int:
 
 def down(sem: semaphore) -> None:
     """Take the semaphore; sleeps, whatever signals come, until it is free."""
-    irq = current_kernel().irq
+    irq = sem._irq
     if sem.count > 0 and not irq.preempt_count and not irq.disabled:
         sem.count -= 1
         return
@@ -248,7 +250,7 @@ def down(sem: semaphore) -> None:
 
 def down_interruptible(sem: semaphore) -> int:
     """Take the semaphore: 0, or -EINTR when a signal came first (drivers then return -ERESTARTSYS)."""
-    irq = current_kernel().irq
+    irq = sem._irq
     if sem.count > 0 and not irq.preempt_count and not irq.disabled:
         sem.count -= 1
         return 0

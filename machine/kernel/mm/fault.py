@@ -22,6 +22,7 @@ from machine.kernel.mm.do_fault import SIGSEGV as FAULT_SIGSEGV
 from machine.kernel.mm.fault_around import fault_around
 from machine.kernel.mm.filemap import generic_file_vm_ops
 from machine.kernel.mm.page import (
+    ANONYMOUS,
     NOPAGE_OOM,
     NOPAGE_SIGBUS,
     VM_FAULT_MAJOR,
@@ -63,15 +64,17 @@ def do_page_fault(kernel: Kernel, task: Task, address: int, error_code: int) -> 
     if access_error(vma, error_code):
         bad_area(kernel, task, SEGV_ACCERR, address, error_code)
         return
-    leaf = mm.tables.leaves.get(address >> 21)
-    pte = 0 if leaf is None else mm.ram.words[leaf + (address >> PAGE_SHIFT & 511)]
+    leaf, index, pte = mm.tables.leaves.get(address >> 21), -1, 0
+    if leaf is not None:
+        index = leaf + (address >> PAGE_SHIFT & 511)
+        pte = mm.ram.words[index]
     if pte & DEVICE and not pte & P:
         kernel.fault_answer = "device registers"
         if not kernel.mmio.access(task, vma, address, error_code, (pte & PTE_PFN) | (address & (PAGE_SIZE - 1))):
             kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT_VECTOR, error_code)
         return
     flags = FAULT_FLAG_USER | (FAULT_FLAG_INSTRUCTION if error_code & PF_FETCH else 0)
-    outcome = handle_mm_fault(mm, vma, address, bool(error_code & PF_WRITE), flags)
+    outcome = handle_mm_fault(mm, vma, address, bool(error_code & PF_WRITE), flags, index)
     if outcome == VM_FAULT_MINOR:
         task.min_flt += 1
     elif outcome == VM_FAULT_MAJOR:
@@ -146,16 +149,19 @@ def faultin(mm: mm_struct, address: int, error_code: int) -> bool:
     return False
 
 
-def handle_mm_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, flags: int = 0) -> int:
+def handle_mm_fault(
+    mm: mm_struct, vma: vm_area_struct, address: int, write: bool, flags: int = 0, index: int = -1
+) -> int:
     """Make `address` present for this access.  Returns VM_FAULT_MINOR, _MAJOR, _SIGBUS, _OOM or FAULT_SIGSEGV.
 
-    `flags`: FAULT_FLAG_USER, FAULT_FLAG_INSTRUCTION, for a driver's `fault`.
+    `flags`: FAULT_FLAG_USER, FAULT_FLAG_INSTRUCTION, for a driver's `fault`.  `index` is the place of the page's entry
+    among the words of RAM; -1: not known.
     """
     kernel = mm.kernel
     page = address & ~(PAGE_SIZE - 1)
     try:
-        leaf = mm.tables.leaves.get(address >> 21)
-        index = mm.tables.leaf(address) if leaf is None else leaf + (address >> PAGE_SHIFT & 511)
+        if index < 0:
+            index = mm.tables.leaf(address)
         pte = mm.ram.words[index]
         if not pte:
             ops = vma.vm_ops
@@ -215,23 +221,26 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
     kernel, mem, words = mm.kernel, mm.mem, mm.ram.words
     ops = ops or vma.vm_ops
     assert ops is not None and ops.nopage is not None
-    driver = ops.owner is not None
-    kind = [VM_FAULT_MINOR]
-    if driver:
-        answer, fresh = call_for_page(kernel, ops.owner, "nopage", ops.nopage, vma, page, kind)
+    owner, kind = ops.owner, [VM_FAULT_MINOR]
+    if owner is not None:
+        answer, fresh = call_for_page(kernel, owner, "nopage", ops.nopage, vma, page, kind)
+        kernel.fault_answer = owner.nopage_name
+        if not isinstance(answer, Page) or bad_page_of(mem, answer):
+            return _no_page(vma, answer)
+        pfn = answer.pfn
+        if (fresh or mem.count[pfn] < mem.mapcount[pfn] + 2) and not mem.flags[pfn] & PG_reserved:
+            check_reference(kernel, vma, page, pfn, fresh)
     else:
         if not write and kernel.batch_faults and kernel.events.fault is None and ops is generic_file_vm_ops:
             outcome = fault_around(mm, vma, page, index)
             if outcome >= 0:
                 return outcome
         answer = ops.nopage(vma, page, kind)
-        fresh = ()
-    kernel.fault_answer = ops.owner.nopage_name if driver else "file"
-    if not isinstance(answer, Page) or (driver and bad_page_of(mem, answer)):
-        return _no_page(vma, answer)
-    kernel.fault_pfn = pfn = answer.pfn
-    if driver and (mem.count[pfn] < mem.mapcount[pfn] + 2 or fresh) and not mem.flags[pfn] & PG_reserved:
-        check_reference(kernel, vma, page, pfn, fresh)
+        kernel.fault_answer = "file"
+        if not isinstance(answer, Page):
+            return _no_page(vma, answer)
+        pfn = answer.pfn
+    kernel.fault_pfn = pfn
     if words[index]:  # somebody else mapped it while the method slept
         mem.put_page(pfn)
         return VM_FAULT_MINOR
@@ -252,7 +261,7 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
             if ops is generic_file_vm_ops:
                 vma.vm_file.f_inode.file_update_time()  # type: ignore[union-attr]
         if not mem.flags[pfn] & PG_reserved:
-            if mem.owner_of(pfn) == "anonymous":  # a window on physical memory shows a page of some process
+            if mem._owner[pfn] == ANONYMOUS:  # a window on physical memory shows a page of some process
                 mm.rss_anon += 1
             else:
                 mm.rss_file += 1
