@@ -8,6 +8,7 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.resource import RLIMIT_RSS, RLIMIT_SIGPENDING
 from machine.kernel.abi.signal import SIG_DFL, SIG_IGN
 from machine.kernel.mm.vma import VM_EXEC, VM_WRITE
+from machine.kernel.syscalls.ids import capabilities
 from machine.kernel.task.task import (
     EXIT_DEAD,
     EXIT_ZOMBIE,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 USER_HZ = 100
 """Clock ticks a second in the figures of /proc (AT_CLKTCK)."""
 NS_PER_TICK = 1_000_000_000 // USER_HZ
-
-CAP_FULL_SET = (1 << 41) - 1
 
 _STATES = (
     (EXIT_DEAD, "X", "X (dead)"),
@@ -197,7 +196,7 @@ def status(task: task_struct) -> Text:
     """proc_pid_status.  NUMA and cpuset lines are those of a machine with one processor."""
     signal, mm = task.signal, _space(task)
     umask = getattr(getattr(task, "fs", None), "umask", None)
-    capabilities = 0 if task.euid else CAP_FULL_SET
+    effective, permitted, inheritable = capabilities(task)
     groups = "".join(f"{group} " for group in task.groups)
     head = (
         f"Name:\t{_escaped(task.comm)}\n"
@@ -210,8 +209,8 @@ def status(task: task_struct) -> Text:
         f"NStgid:\t{task.tgid}\nNSpid:\t{task.pid}\nNSpgid:\t{signal.pgrp}\nNSsid:\t{signal.session}\nKthread:\t0\n"
     )
     tail = (
-        f"CapInh:\t{0:016x}\nCapPrm:\t{capabilities:016x}\nCapEff:\t{capabilities:016x}\n"
-        f"CapBnd:\t{CAP_FULL_SET:016x}\nCapAmb:\t{0:016x}\n"
+        f"CapInh:\t{inheritable:016x}\nCapPrm:\t{permitted:016x}\nCapEff:\t{effective:016x}\n"
+        f"CapBnd:\t{task.cap_bset:016x}\nCapAmb:\t{0:016x}\n"
         f"NoNewPrivs:\t{int(task.no_new_privs)}\nSeccomp:\t{0 if task.seccomp is None else task.seccomp.mode}\n"
         f"Seccomp_filters:\t{0 if task.seccomp is None else len(task.seccomp.filters())}\n"
         "Speculation_Store_Bypass:\tnot vulnerable\nSpeculationIndirectBranch:\talways enabled\n"

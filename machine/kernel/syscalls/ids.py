@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_FULL_SET, CAP_SETGID, CAP_SETUID
 from machine.kernel.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.syscalls.table import syscall
 
@@ -16,12 +17,8 @@ NGROUPS_MAX = 65536
 KEEP = 0xFFFF_FFFF
 """``(uid_t)-1``: leave this id as it is."""
 OVERFLOW_ID = 65534
-CAP_FULL_SET = (1 << 41) - 1
 _CAP_VERSIONS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
 """Version word of capget -> how many 32-bit halves follow."""
-
-
-CAP_SETGID, CAP_SETUID = 6, 7
 
 
 def capable(task: Task, capability: int) -> bool:
@@ -96,7 +93,7 @@ def set_uids(task: Task, uid: int, euid: int, suid: int) -> None:
         effective = 0
     elif euid == 0 != old_euid:
         effective = permitted
-    usual = CAP_FULL_SET if euid == 0 else 0
+    usual = task.cap_bset if euid == 0 else 0
     sets = effective, permitted, inheritable
     task.caps = None if sets == (usual, usual, 0) else sets
 
@@ -304,7 +301,7 @@ def capabilities(task: Task) -> tuple[int, int, int]:
     """(effective, permitted, inheritable) as capget shows them."""
     if task.caps is not None:
         return task.caps
-    full = CAP_FULL_SET if task.euid == 0 else 0
+    full = task.cap_bset if task.euid == 0 else 0
     return full, full, 0
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_LAST_CAP, CAP_SETPCAP
 from machine.kernel.abi.errno import EFAULT, EINVAL, EPERM, Errno
 from machine.kernel.abi.signal import NSIG
 from machine.kernel.syscalls.ids import capabilities
@@ -29,7 +30,6 @@ PR_MCE_KILL_CLEAR, PR_MCE_KILL_SET = 0, 1
 PR_MCE_KILL_LATE, PR_MCE_KILL_EARLY, PR_MCE_KILL_DEFAULT = 0, 1, 2
 PR_SET_VMA, PR_SET_VMA_ANON_NAME = 0x53564D41, 0
 PR_TSC_ENABLE = 1
-CAP_LAST_CAP = 40
 DEFAULT_SLACK = 50_000
 TASK_COMM_LEN = 16
 ANON_VMA_NAME_MAX_LEN = 80
@@ -99,13 +99,19 @@ def _get_name(task: Task, address: int, *_: int) -> int:
 def _capbset_read(task: Task, number: int, *_: int) -> int:
     if number > CAP_LAST_CAP:
         raise Errno(EINVAL)
-    return 1
+    return task.cap_bset >> number & 1
 
 
 def _capbset_drop(task: Task, number: int, *_: int) -> int:
-    if task.euid != 0:
+    """EPERM without CAP_SETPCAP; EINVAL: no such capability.  What the process has it keeps until the next exec."""
+    sets = capabilities(task)
+    if not sets[0] >> CAP_SETPCAP & 1:
         raise Errno(EPERM)
-    return _capbset_read(task, number) and _invalid()
+    if number > CAP_LAST_CAP:
+        raise Errno(EINVAL)
+    task.caps = sets
+    task.cap_bset &= ~(1 << number)
+    return 0
 
 
 def _get_tsc(task: Task, address: int, *_: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.kernel.abi.capability import CAP_FULL_SET
 from machine.kernel.task.siginfo import sigpending
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class task_struct:
     """
 
     __slots__ = (
-        "abi", "blocked", "caps", "children", "clear_child_tid", "comm", "egid", "euid", "exe", "exit_code",
+        "abi", "blocked", "cap_bset", "caps", "children", "clear_child_tid", "comm", "egid", "euid", "exe", "exit_code",
         "exit_signal", "exiting", "files", "fs", "fsgid", "fsuid", "gid", "groups", "image", "in_syscall",
         "io", "ioprio", "keep_caps", "kernel", "killable", "kstack", "maj_flt", "mce_kill", "min_flt", "mm", "nice",
         "nivcsw", "no_new_privs", "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending", "personality",
@@ -117,6 +118,8 @@ class task_struct:
         self.groups: list[int] = []
         self.caps: Optional[tuple[int, int, int]] = None
         """(effective, permitted, inheritable) as capset left them; None: all for euid 0, none for the others."""
+        self.cap_bset = CAP_FULL_SET
+        """The bounding set: what a program of root gets at exec."""
         self.keep_caps = False
         self.no_new_privs = False
         self.seccomp: Any = None

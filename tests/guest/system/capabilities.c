@@ -98,11 +98,55 @@ static void dropped(void)
 	ERRNO("to an id that it has", setuid(0), 0);
 }
 
-int main(void)
+/* A line of /proc/self/status, such as CapBnd, as a number. */
+static unsigned long long status(const char *name)
 {
+	char line[256], *text = NULL;
+	FILE *file = fopen("/proc/self/status", "r");
+
+	while (!text && fgets(line, sizeof line, file))
+		if (!strncmp(line, name, strlen(name)))
+			text = line + strlen(name) + 1;
+	fclose(file);
+	return text ? strtoull(text, NULL, 16) : ~0ULL;
+}
+
+static void bounded(void)
+{
+	unsigned long long before = status("CapBnd"), all = status("CapPrm");
+
+	EQUAL("in the set", prctl(PR_CAPBSET_READ, CAP_SETGID, 0, 0, 0), 1);
+	ERRNO("no such capability", prctl(PR_CAPBSET_READ, 64, 0, 0, 0), EINVAL);
+	ERRNO("to drop", prctl(PR_CAPBSET_DROP, 64, 0, 0, 0), EINVAL);
+	ERRNO("drop", prctl(PR_CAPBSET_DROP, CAP_SETGID, 0, 0, 0), 0);
+	EQUAL("no more", prctl(PR_CAPBSET_READ, CAP_SETGID, 0, 0, 0), 0);
+	EQUAL("CapBnd", status("CapBnd") == (before & ~(1ULL << CAP_SETGID)), 1);
+	EQUAL("CapPrm stays", status("CapPrm") == all, 1);
+	show("until exec", 1, 1);
+	execl("/proc/self/exe", "capabilities", "bounded", NULL);
+}
+
+static void after_exec(void)
+{
+	show("after exec", 0, 0);
+	ERRNO("setgid", setgid(65534), EPERM);
+	EQUAL("CapPrm", !!(status("CapPrm") & 1 << CAP_SETGID), 0);
+	EQUAL("CapEff", !!(status("CapEff") & 1 << CAP_SETUID), 1);
+	ERRNO("setuid", setuid(65534), 0);
+	EQUAL("CapEff", status("CapEff"), 0);
+	ERRNO("drop without CAP_SETPCAP", prctl(PR_CAPBSET_DROP, CAP_SETUID, 0, 0, 0), EPERM);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1) {
+		after_exec();
+		return failures != 0;
+	}
 	in_child("for good", for_good);
 	in_child("for a while", for_a_while);
 	in_child("kept", kept);
 	in_child("dropped", dropped);
+	in_child("bounded", bounded);
 	return done();
 }
