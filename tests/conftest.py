@@ -8,6 +8,7 @@ asserts that no frame is lost, no count is off, and the free lists are whole.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,15 @@ from machine import Machine
 
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "NOPAGE_TEST": "a value"}
 """The whole environment of a compared program, on either side."""
+
+
+for _number, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # by `nohup pytest &`: it would go to every program of the tests
+        signal.signal(_number, _usual)
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
