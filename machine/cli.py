@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import gc
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, Optional
 
@@ -464,14 +466,30 @@ def _occupy_closed() -> None:
 
 
 def command() -> int:
-    """What the shell calls.  Nothing is garbage until the machine is up, and nothing is collected when it is gone: that
-    is 20 ms of 140."""
+    """What the shell calls.  Nothing is garbage until the machine is up, and nothing is collected or taken apart when
+    it is gone: that is 25 ms of 140."""
     gc.disable()
     _occupy_closed()
     try:
-        return main()
+        status = main()
     finally:
         gc.freeze()
+    _leave(status)
+    return status
+
+
+def _leave(status: int) -> None:
+    """End the process as Python does, but for the modules, which it would empty one by one.  Comes back where somebody
+    is still at work, and where an output can't be flushed: then Python has its own way of saying so."""
+    if threading.active_count() > 1:
+        return
+    atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except (OSError, ValueError):
+        return
+    os._exit(status)
 
 
 if __name__ == "__main__":

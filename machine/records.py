@@ -38,7 +38,7 @@ else:
         defaults |= {name: defaults[name].default for name in place}
         body["_apart"] = getattr(cls.__base__, "_apart", frozenset()) | place
         keywords = inherited | (defaults if kw_only else {})
-        body["__init__"] = _make_init(() if kw_only else names, defaults, keywords)
+        body["__init__"] = _until_first(() if kw_only else names, defaults, keywords)
         body["__repr__"] = _repr
         body["__eq__"] = _eq
         body["__hash__"] = None
@@ -48,7 +48,18 @@ else:
             body.pop(name, None)
         if slots:
             body["__slots__"] = names
-        return type(cls)(cls.__name__, cls.__bases__, body)
+        body["__init__"].made = made = type(cls)(cls.__name__, cls.__bases__, body)
+        return made
+
+    def _until_first(names, defaults, keywords):
+        """An `__init__` that makes the real one when the first record is made: most kinds never are."""
+
+        def __init__(self, *args, **named):
+            real = _make_init(names, defaults, keywords)
+            __init__.made.__init__ = real
+            real(self, *args, **named)
+
+        return __init__
 
     def _make_init(names, defaults, keywords):
         parameters, lines, made = ["self"], [], {}

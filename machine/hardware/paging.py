@@ -42,11 +42,11 @@ _TABLE = P | RW | US
 
 def walk(ram: Ram, cr3: int, va: int) -> list[tuple[int, int]]:
     """The walk that the MMU makes for `va`: (physical address of the entry, entry) a level, as far as it gets."""
-    table = cr3 & ADDRESS_MASK
+    table, words = cr3 & ADDRESS_MASK, ram.words
     steps: list[tuple[int, int]] = []
     for shift in _SHIFTS:
-        where = table + ((va >> shift & 511) << 3)
-        entry = ram.words[where >> 3]
+        where = table + (va >> shift - 3 & 0xFF8)
+        entry = words[where >> 3]
         steps.append((where, entry))
         if not entry & P or (shift == 21 and entry & PS):
             break

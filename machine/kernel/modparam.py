@@ -14,7 +14,7 @@ _RANGES = {
     "long": (-(1 << 63), (1 << 63) - 1),
     "ulong": (0, (1 << 64) - 1),
 }
-_PIECE = re.compile(r'(?:"[^"]*"?|[^\s"])+')
+_PIECE = r'(?:"[^"]*"?|[^\s"])+'
 _BOOLEANS = {"1": True, "y": True, "Y": True, "": True, "0": False, "n": False, "N": False}
 
 byte, short, ushort, uint, long, ulong = "byte", "short", "ushort", "uint", "long", "ulong"
@@ -92,7 +92,7 @@ def parse_args(text: str) -> list[tuple[str, str]]:
     value "", which switches a bool on.  A dash in a name is an underscore.
     """
     found = []
-    for piece in _PIECE.findall(text):
+    for piece in re.findall(_PIECE, text):
         if piece.startswith('"'):
             piece = piece[1:].removesuffix('"')
         name, _, value = piece.partition("=")

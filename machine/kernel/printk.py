@@ -23,7 +23,7 @@ LOG_BUF_LEN = 1 << 17
 LOG_LINE_MAX = 1000
 """Longest line; what is longer is cut into several."""
 
-_PREFIX = re.compile(r"<([0-7])>")
+_PREFIX = r"<([0-7])>"
 _POLLIN = 0x41
 
 
@@ -77,7 +77,7 @@ class Log:
         Returns the number of characters, as printk does.
         """
         for part in text.splitlines(keepends=True):
-            match = _PREFIX.match(part)
+            match = re.match(_PREFIX, part)
             if match is not None:
                 self._flush()
                 part = part[3:]

@@ -68,7 +68,8 @@ def entry_text(entry: Optional[int]) -> str:
         return "no table"
     if not entry:
         return "absent"
-    return f"{entry:016x} {entry_bits(entry)}".rstrip()
+    names = _bit_names(entry & ~PTE_PFN)
+    return f"{entry:016x} {names}" if names else f"{entry:016x}"
 
 
 @cache
@@ -142,7 +143,8 @@ class FaultText:
         self.colour = colour
         self._instructions: dict[tuple[object, ...], str] = {}
         self._labels: dict[str, str] = {}
-        self._upper = f"{self._label('walk')}{', '.join(LEVELS[:3])} unchanged\n"
+        self._upper = f"{self._label('walk')}{', '.join(LEVELS[:3])} unchanged\n{self._label('PTE')}"
+        self._area, self._answer = f"\n{self._label('area')}", f"\n{self._label('answer')}"
 
     def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{PLAIN}" if self.colour else text
@@ -156,11 +158,10 @@ class FaultText:
         else:
             head += "by the kernel itself" if fault.origin == "kernel" else f"by the kernel, in {fault.origin}()"
         access, error = _access_and_error(fault.error_code)
-        label = self._label
         return (
-            f"{self._paint(BOLD, head.rstrip())}\n{label(access)}{fault.address:#x}{error}\n"
-            f"{label('area')}{area_text(fault.vma) or 'none'}\n"
-            f"{label('answer')}{refusal_text(fault) or answer_text(fault)}\n"
+            f"{self._paint(BOLD, head.rstrip())}\n{self._label(access)}{fault.address:#x}{error}"
+            f"{self._area}{area_text(fault.vma) or 'none'}"
+            f"{self._answer}{refusal_text(fault) or answer_text(fault)}\n"
             f"{self._walk(fault.walk_before, fault.walk_after)}  {self._outcome(fault.outcome)}"
         )
 
@@ -174,7 +175,7 @@ class FaultText:
         if len(before) == 4 == len(after) and before[:3] == after[:3] and before[3] != after[3]:  # nearly always
             at, now = after[3]
             was = entry_text(before[3][1])
-            return f"{self._upper}{self._label('PTE')}{was} -> {entry_text(now)}   at {at:#x}\n"
+            return f"{self._upper}{was} -> {entry_text(now)}   at {at:#x}\n"
         return "".join(f"{self._label(name)}{text}\n" for name, text in walk_lines(before, after))
 
     def _instruction(self, fault: PageFault, key: tuple[object, ...]) -> str:

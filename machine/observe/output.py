@@ -8,8 +8,8 @@ from collections.abc import Callable
 from io import TextIOWrapper
 from typing import Any, Optional, TextIO
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udc9f]").sub
-_CONTROL_OR_COLOUR = re.compile("\x1b\\[[0-9]+m|[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udc9f]").sub
+_CONTROL = "[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udc9f]"
+_CONTROL_OR_COLOUR = "\x1b\\[[0-9]+m|" + _CONTROL
 
 
 def _escaped(found: re.Match[str]) -> str:
@@ -19,7 +19,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 def one_line(text: str) -> str:
     """`text` with control characters as ``\\x1b``, newlines too: what the guest calls itself is no line of ours."""
-    return text if text.isprintable() else _CONTROL(_escaped, text).replace("\n", "\\x0a")
+    return text if text.isprintable() else re.sub(_CONTROL, _escaped, text).replace("\n", "\\x0a")
 
 
 def close_all_the_same(file: Any) -> str:
@@ -164,8 +164,9 @@ class Output:
             self.left -= len(text)
             if self.left < 0:
                 return
-        if not text[:-1].isprintable():  # names come from the guest: they are not to steer the user's terminal
-            text = (_CONTROL_OR_COLOUR if self.colour else _CONTROL)(_escaped, text)
+        # Names come from the guest: they are not to steer the user's terminal.
+        if not text[:-1].isprintable() and not text.replace("\n", "").isprintable():
+            text = re.sub(_CONTROL_OR_COLOUR if self.colour else _CONTROL, _escaped, text)
         try:
             self.stream.write(text)
             self._cut_inside = text[-1:] != "\n"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.fs.proc import Entry, Subtree, Text, Tree
 from machine.kernel.fs.proc_kmsg import kmsg_node
 from machine.kernel.fs.proc_sysctl import SYSCTLS
-from machine.kernel.ipc.msg import proc_sysvipc_msg
-from machine.kernel.ipc.sem import proc_sysvipc_sem
-from machine.kernel.ipc.shm import proc_sysvipc_shm
 from machine.kernel.mm.limits import commit_limit, committed
 
 if TYPE_CHECKING:
@@ -50,6 +49,16 @@ def _bus_pci(kernel: Kernel) -> Tree:
     from machine.kernel.pci.proc import proc_bus_pci
 
     return proc_bus_pci(kernel)
+
+
+def _sysvipc(name: str) -> Entry:
+    """One of /proc/sysvipc, whose code comes when it is read."""
+
+    def text(kernel: Kernel) -> Text:
+        show: Callable[[Kernel], Text] = getattr(import_module(f"machine.kernel.ipc.{name}"), f"proc_sysvipc_{name}")
+        return show(kernel)
+
+    return Entry(0o444, text)
 
 
 def _devices(kernel: Kernel) -> Text:
@@ -253,9 +262,9 @@ TREE: Tree = {
     "pci": Entry(0o444, _pci),
     "stat": Entry(0o444, _stat),
     "swaps": Entry(0o444, _swaps),
-    "sysvipc/msg": Entry(0o444, proc_sysvipc_msg),
-    "sysvipc/sem": Entry(0o444, proc_sysvipc_sem),
-    "sysvipc/shm": Entry(0o444, proc_sysvipc_shm),
+    "sysvipc/msg": _sysvipc("msg"),
+    "sysvipc/sem": _sysvipc("sem"),
+    "sysvipc/shm": _sysvipc("shm"),
     "uptime": Entry(0o444, _uptime),
     "version": Entry(0o444, _version),
     "vmallocinfo": Entry(0o400, _vmallocinfo),

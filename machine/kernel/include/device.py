@@ -17,7 +17,7 @@ from machine.kernel.include.pages import BUG_report
 from machine.kernel.modparam import ParamType, kernel_param
 from machine.kernel.module import DRIVER_FAILED, SLOT, call_driver, calling_module, module
 
-_CONVERSION = re.compile(r"%([-+ #0]*)(\*|\d+)?(\.\d+)?(hh|h|ll|l|L|z|Z|t|j|q)?([diouxXcsp%])")
+_CONVERSION = r"%([-+ #0]*)(\*|\d+)?(\.\d+)?(hh|h|ll|l|L|z|Z|t|j|q)?([diouxXcsp%])"
 _BITS = {"hh": 8, "h": 16, "": 32}
 
 
@@ -39,7 +39,7 @@ def format_c(fmt: str, args: tuple[Any, ...]) -> str:
             value = int(value)
         return f"%{flags}{width}{precision or ''}{'d' if kind == 'u' else kind}" % (value,)
 
-    return _CONVERSION.sub(one, fmt)
+    return re.sub(_CONVERSION, one, fmt)
 
 
 def printk(fmt: str, *args: Any) -> int:

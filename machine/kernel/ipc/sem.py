@@ -230,10 +230,8 @@ def _undo_of(task: Task, array: sem_array) -> dict[int, int]:
     return undo.adjustments[array]
 
 
-def copy_semundo(task: Task, share: bool) -> Optional[sem_undo_list]:
-    """What a new task gets: the same list with CLONE_SYSVSEM, else none."""
-    if not share:
-        return None
+def share_semundo(task: Task) -> sem_undo_list:
+    """What a new task gets with CLONE_SYSVSEM: the same list (copy_semundo)."""
     if task.sysvsem is None:
         task.sysvsem = sem_undo_list()
     undo: sem_undo_list = task.sysvsem

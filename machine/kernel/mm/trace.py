@@ -60,7 +60,10 @@ class FaultTrace:
         record.answer, record.pfn = kernel.fault_answer, kernel.fault_pfn
         pfn = record.pfn
         journals = kernel.mem.journals
-        del journals[next(i for i, each in enumerate(journals) if each is self._counts)]
+        if journals[-1] is self._counts:
+            journals.pop()
+        else:
+            del journals[next(i for i, each in enumerate(journals) if each is self._counts)]
         if pfn is not None and kernel.mem.pfn_valid(pfn):
             record.count_after = kernel.mem.count[pfn]
             record.count_before = self._counts.get(pfn, record.count_after)
@@ -78,9 +81,9 @@ class FaultTrace:
         kernel = self._kernel
         if len(before) == len(LEVELS):
             words = kernel.ram.words
-            after = [(where, words[where >> 3]) for where, _ in before]
-            if after[:-1] == before[:-1]:
-                return after
+            (p4, e4), (p3, e3), (p2, e2), (p1, _) = before
+            if words[p4 >> 3] == e4 and words[p3 >> 3] == e3 and words[p2 >> 3] == e2:
+                return [*before[:-1], (p1, words[p1 >> 3])]
         return walk(kernel.ram, self._task.mm.tables.cr3, self.record.address)
 
     def _outcome(self) -> str:

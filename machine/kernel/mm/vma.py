@@ -38,7 +38,7 @@ class vm_area_struct:
     """
 
     __slots__ = (
-        "anon_name", "vm_end", "vm_file", "vm_flags", "vm_mm", "vm_ops", "vm_page_prot", "vm_pgoff",
+        "_shown", "anon_name", "vm_end", "vm_file", "vm_flags", "vm_mm", "vm_ops", "vm_page_prot", "vm_pgoff",
         "vm_private_data", "vm_start",
     )  # fmt: skip
 
@@ -50,6 +50,7 @@ class vm_area_struct:
         self.vm_page_prot = vm_page_prot
         """Bits of the entries that a fault or `remap_pfn_range` makes (P, RW, US, PCD, PWT, NX)."""
         self.vm_pgoff = 0
+        self._shown: tuple[object, ...] = ()
         """Offset into `vm_file` in pages."""
         self.vm_file: Optional[file] = None
         self.vm_ops: Optional[vm_operations_struct] = None
@@ -84,6 +85,13 @@ class vm_area_struct:
 
     def maps_line(self) -> str:
         """The area's line of /proc/PID/maps, without its newline (fs/proc/task_mmu.c: show_map_vma)."""
+        name, flags = self.name(), self.vm_flags
+        of = self.vm_start, self.vm_end, flags, self.vm_pgoff, self.vm_file, name
+        if of != self._shown[:-1]:
+            self._shown = (*of, self._maps_line(name))
+        return str(self._shown[-1])
+
+    def _maps_line(self, name: str) -> str:
         flags = self.vm_flags
         bits = (
             ("r" if flags & VM_READ else "-")
@@ -97,7 +105,6 @@ class vm_area_struct:
             dev, number, offset = node.i_sb.s_dev, node.i_ino, self.vm_pgoff << PAGE_SHIFT
         major, minor = dev >> 8 & 0xFFF, (dev & 0xFF) | (dev >> 12 & 0xFFF00)
         line = f"{self.vm_start:08x}-{self.vm_end:08x} {bits} {offset:08x} {major:02x}:{minor:02x} {number} "
-        name = self.name()
         return f"{line:<73}{name}" if name else line
 
 

@@ -17,7 +17,6 @@ from machine.kernel.abi.signal import (
     SIGCONT,
     SIGHUP,
 )
-from machine.kernel.ipc.sem import exit_sem
 from machine.kernel.task.futex import exit_robust_list, futex_wake_address
 from machine.kernel.task.sighand import SIGNAL_FATAL_SEEN, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED
 from machine.kernel.task.siginfo import siginfo
@@ -299,7 +298,10 @@ def do_exit(kernel: Kernel, task: task_struct, code: int) -> NoReturn:
             disassociate_ctty(kernel, task, True)
     mm_release(kernel, task)
     task.mm.put()
-    exit_sem(kernel, task)
+    if task.sysvsem is not None:
+        from machine.kernel.ipc.sem import exit_sem
+
+        exit_sem(kernel, task)
     _exit_files(task)
     task.sighand.count -= 1
     if kernel.events.task is not None:

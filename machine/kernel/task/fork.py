@@ -11,7 +11,6 @@ from machine.kernel.abi.errno import EAGAIN, EINVAL, ENOMEM, Errno
 from machine.kernel.abi.layout import USER_DESC
 from machine.kernel.abi.resource import RLIMIT_NPROC
 from machine.kernel.abi.signal import SIGCHLD, SS_DISABLE
-from machine.kernel.ipc.sem import copy_semundo
 from machine.kernel.task.sighand import signal_struct
 from machine.kernel.task.siginfo import sigpending
 from machine.kernel.task.signal import fatal_signal_pending, recalc_sigpending
@@ -107,7 +106,11 @@ def copy_process(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
         child.mm = parent.mm.dup()
     child.files = parent.files.get() if flags & CLONE_FILES else parent.files.copy()
     child.fs = parent.fs.get() if flags & CLONE_FS else parent.fs.copy()
-    child.sysvsem = copy_semundo(parent, bool(flags & CLONE_SYSVSEM))
+    child.sysvsem = None
+    if flags & CLONE_SYSVSEM:
+        from machine.kernel.ipc.sem import share_semundo
+
+        child.sysvsem = share_semundo(parent)
     _copy_signals(parent, child, flags)
     if flags & (CLONE_VM | CLONE_VFORK) == CLONE_VM:
         child.sas_ss_sp = child.sas_ss_size = 0
