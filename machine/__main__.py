@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from machine.cli import command
+from machine.cli import shell
 
 if __name__ == "__main__":
-    sys.exit(command())
+    sys.exit(shell())

@@ -466,23 +466,36 @@ def _occupy_closed() -> None:
 
 
 def command() -> int:
-    """What the shell calls.  Nothing is garbage until the machine is up, and nothing is collected or taken apart when
-    it is gone: that is 25 ms of 140."""
+    """`main` as a process of its own.  Nothing is garbage until the machine is up, and nothing is collected when it is
+    gone: that is 20 ms of 140."""
     gc.disable()
     _occupy_closed()
     try:
-        status = main()
+        return main()
     finally:
         gc.freeze()
-    _leave(status)
+
+
+def shell() -> int:
+    """What the shell calls: `command`, after which the process ends, without taking itself apart (4 ms)."""
+    status = command()
+    if _is_alone():
+        _leave(status)
     return status
 
 
+def _is_alone() -> bool:
+    """Whether nothing of this process waits for us: no thread, and nobody below who has called us, as `coverage run`
+    and `python -m cProfile` do."""
+    frame = sys._getframe(2).f_back
+    while frame is not None and frame.f_globals.get("__name__") == "runpy":
+        frame = frame.f_back
+    return frame is None and threading.active_count() == 1
+
+
 def _leave(status: int) -> None:
-    """End the process as Python does, but for the modules, which it would empty one by one.  Comes back where somebody
-    is still at work, and where an output can't be flushed: then Python has its own way of saying so."""
-    if threading.active_count() > 1:
-        return
+    """End the process as Python does, but for the modules, which it would empty one by one.  Comes back where an output
+    can't be flushed: Python has its own way of saying so."""
     atexit._run_exitfuncs()
     try:
         for stream in (sys.stdout, sys.stderr):
@@ -493,4 +506,4 @@ def _leave(status: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command())
+    sys.exit(shell())

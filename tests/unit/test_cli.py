@@ -369,3 +369,17 @@ def test_two_dashes_are_no_value(option: str) -> None:
         done = nopage("run", *words, "hello")
         assert done.returncode == 2
         assert done.stderr.startswith(f"nopage: option {option} needs a value")
+
+
+def test_the_process_ends_with_the_command(tmp_path: Path) -> None:
+    """At once where the shell has called it; where something below waits for it, as a profiler does, that goes on."""
+
+    def cleaned(*words: str) -> tuple[int, bool]:
+        command = [sys.executable, "-v", *words, "machine", "run", "--", "/bin/sh", "-c", "exit 7"]
+        done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, "# cleanup" in done.stderr
+
+    assert cleaned("-m") == (7, False)
+    profile = tmp_path / "profile"
+    assert cleaned("-m", "cProfile", "-o", str(profile), "-m")[1]
+    assert profile.stat().st_size > 1000
