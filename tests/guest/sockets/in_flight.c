@@ -87,10 +87,12 @@ static void kind(int type, unsigned user)
 		EQUAL("which makes room", fill(a[0], 5, 100, &error), 1);
 		EQUAL("for so many", error, ETOOMANYREFS);
 		close(a[1]);
+		EQUAL("the parent has closed its own, too", read(ends[0], &c, 1), 1);
 		EQUAL("a closed end comes first", pass(a[0], 1, "x") == -ETOOMANYREFS, 0);
 		exit(failures != 0);
 	}
 	close(a[0]), close(a[1]);
+	write(ends[1], "x", 1);
 	wait(&error);
 	EQUAL("all of that", error, 0);
 }
