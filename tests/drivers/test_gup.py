@@ -239,3 +239,10 @@ def test_mistakes(m: Machine, driver: Load, run_c: Run) -> None:
     assert "sleeping function called from invalid context" in said and "get_user_pages with a spinlock held" in said
     assert "it is not pinned; get_user_pages is undone by put_page" in said and len(m.kernel.reports) == 3
     assert "has 8 arguments in 2.6.10" in d.call("wrong")
+
+
+def test_without_a_process(m: Machine, driver: Load) -> None:
+    """Called where no process waits: as NULL in C, but said."""
+    d = driver("def test():\n    return get_user_pages_fast(0x1000, 1, FOLL_WRITE, [])")
+    assert d["test"]() == -14
+    assert "get_user_pages_fast where there is no process: current.mm is NULL" in m.kernel.reports.pop()

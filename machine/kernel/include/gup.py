@@ -78,8 +78,17 @@ def _pinned() -> _Pinned:
     return found or _Pinned(kernel)
 
 
+def _mm(what: str) -> Optional[mm_struct]:
+    """The address space of the process for which the driver works; None, reported, where there is none."""
+    task = current_kernel().current
+    if task is None or task.mm is None:
+        BUG_report(f"{what} where there is no process: current.mm is NULL")
+        return None
+    return task.mm
+
+
 def _get(
-    mm: mm_struct,
+    mm: Optional[mm_struct],
     start: int,
     count: int,
     write: bool,
@@ -88,9 +97,9 @@ def _get(
     vmas: Optional[list[Any]],
 ) -> int:
     """The work of all of them: how many pages there are, or -EFAULT where not even the first."""
+    if count <= 0 or mm is None:
+        return -EINVAL if count < 0 else 0 if mm is not None else -EFAULT
     kernel = mm.kernel
-    if count <= 0:
-        return -EINVAL if count < 0 else 0
     got: list[Page] = []
     areas = []
     for address in range(start & -PAGE_SIZE, (start & -PAGE_SIZE) + (count << PAGE_SHIFT), PAGE_SIZE):
@@ -108,9 +117,9 @@ def _get(
     return len(got) or -EFAULT
 
 
-def _locked(mm: mm_struct, what: str) -> None:
-    sem = mm.mmap_sem
-    if not sem.readers and sem.writer is None:
+def _locked(mm: Optional[mm_struct], what: str) -> None:
+    sem = None if mm is None else mm.mmap_sem
+    if sem is not None and not sem.readers and sem.writer is None:
         BUG_report(f"{what} without down_read(mm.mmap_sem): areas could change meanwhile")
 
 
@@ -129,7 +138,7 @@ def get_user_pages(*args: Any) -> int:
     elif len(args) in (4, 5):
         start, count, flags, pages = args[:4]
         vmas = args[4] if len(args) == 5 else None
-        write, force, mm = flags & FOLL_WRITE, flags & FOLL_FORCE, current_kernel().current.mm  # type: ignore[union-attr]
+        write, force, mm = flags & FOLL_WRITE, flags & FOLL_FORCE, _mm("get_user_pages")
     else:
         raise TypeError(
             "get_user_pages has 8 arguments in 2.6.10 (tsk, mm, start, len, write, force, pages, vmas) and 4 or 5 "
@@ -150,14 +159,15 @@ def _note(pages: Optional[list[Any]], got: int, owner: Optional[module], line: s
 def get_user_pages_fast(start: int, nr_pages: int, gup_flags: int, pages: list[Any]) -> int:
     """`get_user_pages` of the current process that needs no lock.  Since 2.6.27, where `gup_flags` was `write`."""
     might_sleep(current_kernel(), "get_user_pages_fast")
-    mm = current_kernel().current.mm  # type: ignore[union-attr]
+    mm = _mm("get_user_pages_fast")
     got = _get(mm, start, nr_pages, bool(gup_flags & FOLL_WRITE), bool(gup_flags & FOLL_FORCE), pages, None)
     _note(pages, got, calling_module(2), calling_line(2))
     return got
 
 
-def _pin(start: int, nr_pages: int, flags: int, pages: list[Any], vmas: Optional[list[Any]]) -> int:
-    mm = current_kernel().current.mm  # type: ignore[union-attr]
+def _pin(
+    mm: Optional[mm_struct], start: int, nr_pages: int, flags: int, pages: list[Any], vmas: Optional[list[Any]]
+) -> int:
     got = _get(mm, start, nr_pages, bool(flags & FOLL_WRITE), bool(flags & FOLL_FORCE), pages, vmas)
     owner, line, pinned = calling_module(3), calling_line(3), _pinned()
     for page in pages[: max(0, got)]:
@@ -170,14 +180,15 @@ def pin_user_pages(
 ) -> int:
     """`get_user_pages` for data that a device or the driver will touch; `unpin_user_page` undoes it.  Since 5.6."""
     might_sleep(current_kernel(), "pin_user_pages")
-    _locked(current_kernel().current.mm, "pin_user_pages")  # type: ignore[union-attr]
-    return _pin(start, nr_pages, gup_flags, pages, vmas)
+    mm = _mm("pin_user_pages")
+    _locked(mm, "pin_user_pages")
+    return _pin(mm, start, nr_pages, gup_flags, pages, vmas)
 
 
 def pin_user_pages_fast(start: int, nr_pages: int, gup_flags: int, pages: list[Any]) -> int:
     """`pin_user_pages` that needs no lock."""
     might_sleep(current_kernel(), "pin_user_pages_fast")
-    return _pin(start, nr_pages, gup_flags, pages, None)
+    return _pin(_mm("pin_user_pages_fast"), start, nr_pages, gup_flags, pages, None)
 
 
 def unpin_user_page(page: Page) -> None:

@@ -50,8 +50,9 @@ class vm_area_struct:
         self.vm_page_prot = vm_page_prot
         """Bits of the entries that a fault or `remap_pfn_range` makes (P, RW, US, PCD, PWT, NX)."""
         self.vm_pgoff = 0
-        self._shown: tuple[object, ...] = ()
         """Offset into `vm_file` in pages."""
+        self._shown: tuple[object, ...] = ()
+        """What `maps_line` was made of last, and the line."""
         self.vm_file: Optional[file] = None
         self.vm_ops: Optional[vm_operations_struct] = None
         self.vm_private_data: Any = None

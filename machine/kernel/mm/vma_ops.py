@@ -8,6 +8,7 @@ from machine.events import VmaChange
 from machine.hardware.paging import NX
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import ENOMEM, Errno
+from machine.kernel.fs.file import file
 from machine.kernel.mm.limits import account
 from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.uncounted import told_at_close
@@ -32,23 +33,23 @@ def insert_vma(mm: mm_struct, vma: vm_area_struct) -> Neighbours:
     beside = mm.areas.insert(vma)
     account(mm, vma.vm_flags, (vma.vm_end - vma.vm_start) >> PAGE_SHIFT)
     if vma.vm_file is not None:
-        link_file(vma)
+        link_file(vma, vma.vm_file)
         watch_code(vma)
     if mm.kernel.events.vma is not None:
         emit_vma(mm, "open", vma)
     return beside
 
 
-def link_file(vma: vm_area_struct) -> None:
+def link_file(vma: vm_area_struct, filp: file) -> None:
     """The page cache behind the area's file must know its mappings (truncate removes them)."""
-    mapping = vma.vm_file.f_inode.i_mapping  # type: ignore[union-attr]
+    mapping = filp.f_inode.i_mapping
     if mapping is not None:
         mapping.vma_link(vma)
 
 
-def unlink_file(vma: vm_area_struct) -> None:
+def unlink_file(vma: vm_area_struct, filp: file) -> None:
     """Undo `link_file`."""
-    mapping = vma.vm_file.f_inode.i_mapping  # type: ignore[union-attr]
+    mapping = filp.f_inode.i_mapping
     if mapping is not None:
         mapping.vma_unlink(vma)
 
@@ -88,7 +89,7 @@ def unlink_vma(mm: mm_struct, vma: vm_area_struct, told: bool = True) -> None:
     mm.mmap_cache = None
     account(mm, vma.vm_flags, (vma.vm_start - vma.vm_end) >> PAGE_SHIFT)
     if vma.vm_file is not None:
-        unlink_file(vma)
+        unlink_file(vma, vma.vm_file)
 
 
 def unlink_run(mm: mm_struct, areas: list[vm_area_struct]) -> None:
@@ -102,7 +103,7 @@ def unlink_run(mm: mm_struct, areas: list[vm_area_struct]) -> None:
     for vma in areas:
         account(mm, vma.vm_flags, (vma.vm_start - vma.vm_end) >> PAGE_SHIFT)
         if vma.vm_file is not None:
-            unlink_file(vma)
+            unlink_file(vma, vma.vm_file)
 
 
 def set_bounds(mm: mm_struct, vma: vm_area_struct, vm_start: int, vm_end: int) -> None:
@@ -158,7 +159,7 @@ def split_vma(mm: mm_struct, vma: vm_area_struct, address: int, new_below: bool)
         vma.vm_pgoff += (address - start) >> PAGE_SHIFT
     mm.mmap_cache = None
     if new.vm_file is not None:
-        link_file(new)
+        link_file(new, new.vm_file)
         watch_code(new)
     if mm.kernel.events.vma is not None:
         emit_vma(mm, "split", new, start, end)
