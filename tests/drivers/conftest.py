@@ -26,8 +26,8 @@ def target(request: pytest.FixtureRequest) -> str:
 def run_c(target: str) -> Callable[..., Any]:
     """Run the body of a C main (scullp.h is included) in a machine; every check of check.h must be ok."""
 
-    def run(m: Machine, body: str, *, fine: bool = True) -> Any:
-        text = f'#include "scullp.h"\n#include <sys/mman.h>\nint main(void)\n{{\n{body}\nreturn done();\n}}\n'
+    def run(m: Machine, body: str, *, fine: bool = True, before: str = "") -> Any:
+        text = f'#include "scullp.h"\n#include <sys/mman.h>\n{before}int main(void)\n{{\n{body}\nreturn done();\n}}\n'
         flags = [f"-I{HERE}", "-D_FILE_OFFSET_BITS=64", "-Wno-unused-function"]
         program = build(text, target=target, flags=flags)
         result = m.run([str(program)], timeout=120)

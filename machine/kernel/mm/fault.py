@@ -157,6 +157,17 @@ def handle_mm_fault(
     `flags`: FAULT_FLAG_USER, FAULT_FLAG_INSTRUCTION, for a driver's `fault`.  `index` is the place of the page's entry
     among the words of RAM; -1: not known.
     """
+    ops = vma.vm_ops
+    if ops is None or ops.owner is None:
+        return _handle(mm, vma, address, write, flags, index)
+    mm.faulting += 1
+    try:
+        return _handle(mm, vma, address, write, flags, index)
+    finally:
+        mm.fault_is_over()
+
+
+def _handle(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, flags: int, index: int) -> int:
     kernel = mm.kernel
     page = address & ~(PAGE_SIZE - 1)
     try:

@@ -106,14 +106,34 @@ class mm_struct(UserAccess):
         self.membarrier = 0
         """MEMBARRIER_CMD_REGISTER_* that its process has made."""
         self._mmap_sem: Any = None
+        self.faulting = 0
+        """Faults of this space that a driver is being asked about: while there are any no area changes, as with
+        mmap_sem held for reading."""
+        self._faulted: Any = None
         self.closed = False
         self.empty_answers = (0, 0)
         """(address, how often in a row) of a driver's VM_FAULT_NOPAGE that left no entry (mm/do_fault.py)."""
         kernel.mms.add(self)
 
+    def wait_for_faults(self) -> None:
+        """Sleep, whatever signals come, until no driver is asked for a page of this space (down_write of mmap_sem): the
+        entry that its answer goes to must stay where it is, and its `close` must not come before that."""
+        from machine.kernel.task.wait import WaitQueue
+
+        while self.faulting:
+            if self._faulted is None:
+                self._faulted = WaitQueue(self.kernel.sched)
+            self.kernel.sched.wait(self._faulted, interruptible=False)
+
+    def fault_is_over(self) -> None:
+        """A driver has answered."""
+        self.faulting -= 1
+        if not self.faulting and self._faulted is not None:
+            self._faulted.wake()
+
     @property
     def mmap_sem(self) -> Any:
-        """For drivers, which take it around `get_user_pages`; the kernel's own work on areas is never interleaved."""
+        """For drivers, which take it around `get_user_pages`; the kernel itself counts `faulting`."""
         if self._mmap_sem is None:
             from machine.kernel.include.rwsem import rw_semaphore
 

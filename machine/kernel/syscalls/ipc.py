@@ -53,12 +53,12 @@ def sys_shmget(task: Task, key: int, size: int, flags: int) -> int:
     return shm.shmget(task, key, size, flags)
 
 
-@syscall("shmat", "int addr flags:SHM_", result="hex")
+@syscall("shmat", "int addr flags:SHM_", result="hex", areas=True)
 def sys_shmat(task: Task, number: int, address: int, flags: int) -> int:
     return shm.shmat(task, number, address, flags)
 
 
-@syscall("shmdt", "addr")
+@syscall("shmdt", "addr", areas=True)
 def sys_shmdt(task: Task, address: int) -> int:
     return shm.shmdt(task, address)
 

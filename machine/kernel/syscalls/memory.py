@@ -56,32 +56,42 @@ _AT_ONCE = MAP_PRIVATE | MAP_ANONYMOUS
 
 def _mmap_at_once(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int | None:
     """Anonymous memory where there is room for it."""
-    if flags & ~(MAP_NORESERVE | MAP_STACK) != _AT_ONCE or offset or task.mm.def_flags & VM_LOCKED:
+    mm = task.mm
+    if flags & ~(MAP_NORESERVE | MAP_STACK) != _AT_ONCE or offset or mm.def_flags & VM_LOCKED or mm.faulting:
         return None
-    return do_mmap(task.mm, None, addr, length, prot, flags, 0)
+    return do_mmap(mm, None, addr, length, prot, flags, 0)
 
 
 def _munmap_at_once(task: Task, addr: int, length: int) -> int | None:
-    return 0 if do_munmap(task.mm, addr, length, plain=True) else None
+    return 0 if not task.mm.faulting and do_munmap(task.mm, addr, length, plain=True) else None
 
 
 def _mprotect_at_once(task: Task, addr: int, length: int, prot: int) -> int | None:
-    return 0 if do_mprotect(task.mm, addr, length, prot, plain=True) else None
+    return 0 if not task.mm.faulting and do_mprotect(task.mm, addr, length, prot, plain=True) else None
 
 
-@syscall("mmap", "addr size flags:PROT_ flags:MAP_ fd ulong:x", abi="x86_64", result="hex", at_once=_mmap_at_once)
+@syscall(
+    "mmap", "addr size flags:PROT_ flags:MAP_ fd ulong:x", abi="x86_64", result="hex", at_once=_mmap_at_once, areas=True
+)
 def sys_mmap(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
     if offset & (PAGE_SIZE - 1):
         raise Errno(EINVAL)
     return _mmap_pgoff(task, addr, length, prot, flags, fd, offset >> PAGE_SHIFT)
 
 
-@syscall("mmap2", "addr size flags:PROT_ flags:MAP_ fd ulong:pgoff", abi="i386", result="hex", at_once=_mmap_at_once)
+@syscall(
+    "mmap2",
+    "addr size flags:PROT_ flags:MAP_ fd ulong:pgoff",
+    abi="i386",
+    result="hex",
+    at_once=_mmap_at_once,
+    areas=True,
+)
 def sys_mmap2(task: Task, addr: int, length: int, prot: int, flags: int, fd: int, pgoff: int) -> int:
     return _mmap_pgoff(task, addr, length, prot, flags, fd, pgoff)
 
 
-@syscall("mmap", "ptr", abi="i386", result="hex")
+@syscall("mmap", "ptr", abi="i386", result="hex", areas=True)
 def old_mmap(task: Task, block: int) -> int:
     """The i386 call with its six arguments in memory (arch/x86/ia32/sys_ia32.c)."""
     words = [int.from_bytes(task.mm.copy_from_user(block, 24)[i : i + 4], "little") for i in range(0, 24, 4)]
@@ -91,29 +101,29 @@ def old_mmap(task: Task, block: int) -> int:
     return _mmap_pgoff(task, words[0], words[1], words[2], words[3], fd, words[5] >> PAGE_SHIFT)
 
 
-@syscall("munmap", "addr size", at_once=_munmap_at_once)
+@syscall("munmap", "addr size", at_once=_munmap_at_once, areas=True)
 def sys_munmap(task: Task, addr: int, length: int) -> int:
     do_munmap(task.mm, addr, length)
     return _told(task, 0)
 
 
-@syscall("mprotect", "addr size flags:PROT_", at_once=_mprotect_at_once)
+@syscall("mprotect", "addr size flags:PROT_", at_once=_mprotect_at_once, areas=True)
 def sys_mprotect(task: Task, addr: int, length: int, prot: int) -> int:
     do_mprotect(task.mm, addr, length, prot)
     return 0
 
 
-@syscall("mremap", "addr size size flags:MREMAP_ addr:fixed", result="hex")
+@syscall("mremap", "addr size size flags:MREMAP_ addr:fixed", result="hex", areas=True)
 def sys_mremap(task: Task, addr: int, old_len: int, new_len: int, flags: int, new_addr: int) -> int:
     return _told(task, do_mremap(task.mm, addr, old_len, new_len, flags, new_addr))
 
 
-@syscall("brk", "addr", result="hex")
+@syscall("brk", "addr", result="hex", areas=True)
 def sys_brk(task: Task, brk: int) -> int:
     return _told(task, do_brk(task.mm, brk))
 
 
-@syscall("madvise", "addr size flags:MADV_")
+@syscall("madvise", "addr size flags:MADV_", areas=True)
 def sys_madvise(task: Task, addr: int, length: int, advice: int) -> int:
     return do_madvise(task.mm, addr, length, advice)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NO_KEYS = "the processor has no protection keys"
 
 
-@syscall("remap_file_pages", "addr size ulong ulong flags:MAP_")
+@syscall("remap_file_pages", "addr size ulong ulong flags:MAP_", areas=True)
 def sys_remap_file_pages(task: Task, start: int, size: int, prot: int, pgoff: int, flags: int) -> int:
     """Show another part of the file in a piece of its shared mapping: a mapping of its own, as since Linux 4.0."""
     mm = task.mm
@@ -46,7 +46,7 @@ def sys_remap_file_pages(task: Task, start: int, size: int, prot: int, pgoff: in
     return 0
 
 
-@syscall("pkey_mprotect", "addr size flags:PROT_ int", support=_NO_KEYS)
+@syscall("pkey_mprotect", "addr size flags:PROT_ int", support=_NO_KEYS, areas=True)
 def sys_pkey_mprotect(task: Task, start: int, length: int, prot: int, key: int) -> int:
     """mprotect, for key -1; EINVAL for a key, since none was ever given out."""
     if key != -1:

@@ -27,6 +27,7 @@ A type may go on after a colon: how strace shows the argument.  ``flags:PROT_`` 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.cpu import R8, R9, R10, RBP, RBX, RCX, RDI, RDX, RSI
@@ -117,6 +118,16 @@ def _invoker(handler: Callable[..., Any], types: tuple[str, ...], abi: str) -> C
     return invoke
 
 
+def _after_faults(handler: Handler) -> Handler:
+    @wraps(handler)
+    def call(task: Any, *arguments: Any) -> int:
+        if task.mm.faulting:
+            task.mm.wait_for_faults()
+        return handler(task, *arguments)
+
+    return call
+
+
 def syscall(
     name: str,
     types: str = "",
@@ -126,20 +137,23 @@ def syscall(
     result: str = "int",
     support: str = "full",
     at_once: Optional[Attempt] = None,
+    areas: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Declare a handler for `name` in ``x86_64``, ``i386`` or ``both``.  ``sleeps=False`` only for
     calls that neither wait nor touch user memory.
 
     `at_once` has the handler's arguments and is tried before it, without a kernel stack: it does all of the call where
-    that needs no sleep and no page fault, or returns None and has changed nothing.
+    that needs no sleep and no page fault, or returns None and has changed nothing.  `areas`: it changes areas, and so
+    waits for the faults that a driver is answering (mm_struct.faulting); its `at_once` gives up then.
     """
     kinds = tuple(types.split())
 
     def declare(handler: Handler) -> Handler:
+        called = _after_faults(handler) if areas else handler
         for each in ("x86_64", "i386") if abi == "both" else (abi,):
             if name in ROWS[each]:
                 raise AssertionError(f"system call {name} ({each}) is declared twice")
-            ROWS[each][name] = Syscall(name, kinds, handler, each, sleeps, result, support, at_once)
+            ROWS[each][name] = Syscall(name, kinds, called, each, sleeps, result, support, at_once)
         return handler
 
     return declare
