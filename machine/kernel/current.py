@@ -13,12 +13,12 @@ class _Running(threading.local):
     kernel: Kernel | None = None
 
 
-_running = _Running()
+RUNNING = _Running()
 
 
 def current_kernel() -> Kernel:
     """The kernel on whose behalf a driver's code runs now."""
-    kernel = _running.kernel
+    kernel = RUNNING.kernel
     if kernel is None:
         raise RuntimeError("no machine is running: driver functions work inside a machine's kernel only")
     return kernel
@@ -26,10 +26,10 @@ def current_kernel() -> Kernel:
 
 def set_current_kernel(kernel: Kernel | None) -> Kernel | None:
     """Make `kernel` the running one; returns the one before, to be put back."""
-    before, _running.kernel = _running.kernel, kernel
+    before, RUNNING.kernel = RUNNING.kernel, kernel
     return before
 
 
 def running_kernel() -> Kernel | None:
     """As `current_kernel`; None where no machine is running."""
-    return _running.kernel
+    return RUNNING.kernel

@@ -45,6 +45,7 @@ from machine.kernel.task.signal import fatal_signal_pending
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.vma import vm_area_struct
     from machine.kernel.syscalls.table import Syscall
     from machine.kernel.task.task import Task
 
@@ -102,30 +103,30 @@ class Entry:
         kernel.fault_count += 1
         vma = task.mm.mmap_cache
         if vma is None or not vma.vm_start <= address < vma.vm_end:
-            vma = task.mm.find_vma(address)
+            vma = task.mm.vma_at(address)
         ops = None if vma is None else vma.vm_ops
         at_once = ops is None or (ops.owner is None and ops.userfault is None)
         if self.events.fault is not None:
             if at_once:
-                self._traced_fault(task, address, error_code)
+                self._traced_fault(task, address, error_code, vma)
             else:
-                sched.enter(self._traced_fault, task, address, error_code)
+                sched.enter(self._traced_fault, task, address, error_code, vma)
                 return
         elif at_once:
-            do_page_fault(kernel, task, address, error_code)
+            do_page_fault(kernel, task, address, error_code, vma)
         else:
-            sched.enter(do_page_fault, kernel, task, address, error_code)
+            sched.enter(do_page_fault, kernel, task, address, error_code, vma)
             return
         if sched.need_resched or task.sigpending:
             sched.enter(_nothing)
 
-    def _traced_fault(self, task: Task, address: int, error_code: int) -> None:
+    def _traced_fault(self, task: Task, address: int, error_code: int, vma: Optional[vm_area_struct]) -> None:
         kernel = self.kernel
         trace = FaultTrace(kernel, task, address, error_code, "user")
         if self.injects(task, address, error_code):
             kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT, error_code)
         else:
-            do_page_fault(kernel, task, address, error_code)
+            do_page_fault(kernel, task, address, error_code, vma)
         trace.end()
 
     def injects(self, task: Task, address: int, error_code: int) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -20,6 +20,7 @@ from machine.hardware.ram import PAGE_SIZE
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.space import mm_struct
     from machine.kernel.modparam import kernel_param
     from machine.kernel.task.wait import WaitQueue
 
@@ -174,19 +175,21 @@ def call_driver(
     return result
 
 
-def call_for_page(kernel: Kernel, owner: module, operation: str, method: Callable[..., Any], *args: Any) -> Any:
+def call_for_page(mm: mm_struct, owner: module, operation: str, method: Callable[..., Any], *args: Any) -> Any:
     """`call_driver` for `nopage` and `fault`, in one piece: every page fault of a driver's comes here.
 
     The answer, and the frames that were allocated meanwhile, by others too if it slept.
 
     A frame among them that it answers with was made for this fault: the method hands its own reference over.
     """
-    irq, mem, events, entered = kernel.irq, kernel.mem, kernel.events, 0
+    kernel, mem = mm.kernel, mm.mem
+    irq, events, entered = kernel.irq, kernel.events, 0
     if events.driver_enter is not None:
         entered = _entering(kernel, owner, operation, method, args)
     count, disabled = irq.preempt_count, irq.disabled
     recent = mem.recent
     mem.asking += 1
+    mm.faulting += 1
     before = len(recent)
     called = method if kernel.driver_probe is None else kernel.driver_probe(owner, operation, method)
     try:
@@ -195,9 +198,14 @@ def call_for_page(kernel: Kernel, owner: module, operation: str, method: Callabl
         answer = driver_raised(kernel, owner, operation, failure, method, args)
     finally:
         mem.asking -= 1
-        fresh = recent[before:] if len(recent) > before else ()
-        if recent and not mem.asking:
-            recent.clear()
+        mm.faulting -= 1
+        if mm.faulted is not None:
+            mm.fault_is_over()
+        fresh: Sequence[int] = ()
+        if recent:
+            fresh = recent[before:]
+            if not mem.asking:
+                recent.clear()
     task = kernel.current
     if irq.preempt_count != count or irq.disabled != disabled or (task is not None and task.state and not count):
         _left_in_state(kernel, owner, operation, count, disabled)

@@ -13,7 +13,7 @@ from typing import Any, Optional, Union
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.context import might_sleep
-from machine.kernel.current import current_kernel, running_kernel
+from machine.kernel.current import RUNNING, current_kernel, running_kernel
 from machine.kernel.mm.page import GFP_DMA, GFP_WAIT, GFP_ZERO, Page, PG_reserved
 from machine.kernel.mm.slab import MAX_SIZE
 from machine.kernel.mm.vmalloc import PAGE_OFFSET, VMALLOC_END, VMALLOC_START, kind_of
@@ -119,7 +119,7 @@ def virt_to_page(address: int) -> Page:
     Of any other address (user space, vmalloc, device memory): reported, with what to call instead; the page
     returned is reserved page 0, so that no count of another page is harmed.
     """
-    mem = current_kernel().mem
+    mem = (RUNNING.kernel or current_kernel()).mem
     pfn = (address - PAGE_OFFSET) >> PAGE_SHIFT
     if not 0 <= pfn < mem.low_pfn and not mem.pfn_valid(pfn):
         BUG_report(f"virt_to_page({address:#x}): {_foreign(address)}")
@@ -140,8 +140,10 @@ def page_count(page: Page) -> int:
 def get_page(page: Page) -> None:
     """One more reference to a page.  A `nopage` method calls it for every page that it returns."""
     mem, pfn = page.mem, page.pfn
-    if mem.count[pfn] > 0 and not mem.journals:
-        mem.count[pfn] += 1
+    counts = mem.count
+    count = counts[pfn]
+    if count > 0 and not mem.journals:
+        counts[pfn] = count + 1
     else:
         mem.get_page(pfn)
     caller = sys._getframe(1)

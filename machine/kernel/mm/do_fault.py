@@ -75,7 +75,7 @@ def do_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, inde
         kernel.fault_answer = "no fault method"
         return SIGBUS
     vmf = vm_fault(vma, address, flags | (FAULT_FLAG_WRITE if write else 0))
-    answer, fresh = call_for_page(kernel, ops.owner, "fault", ops.fault, vmf)
+    answer, fresh = call_for_page(mm, ops.owner, "fault", ops.fault, vmf)
     kernel.fault_answer = f"{ops.owner.name}.fault"
     bits = _checked(vma, "fault", ops.fault, answer)
     if bits is None:
@@ -237,6 +237,19 @@ def install_page(mm: mm_struct, vma: vm_area_struct, index: int, pfn: int, more:
     mm.ram.words[index] = pfn << PAGE_SHIFT | vma.vm_page_prot | more | A
 
 
+def _asked(vma: vm_area_struct, operation: str, method: Any, vmf: vm_fault) -> Any:
+    """The driver's answer; no area of the space changes meanwhile."""
+    mm, ops = vma.vm_mm, vma.vm_ops
+    assert ops is not None
+    mm.faulting += 1
+    try:
+        return call_driver(mm.kernel, ops.owner, operation, method, vmf)
+    finally:
+        mm.faulting -= 1
+        if mm.faulted is not None:
+            mm.fault_is_over()
+
+
 def page_mkwrite(vma: vm_area_struct, vmf: vm_fault) -> Optional[int]:
     """Ask the driver before `vmf.page` becomes writable: None, go on; else the fault's outcome (do_page_mkwrite)."""
     ops = vma.vm_ops
@@ -244,7 +257,7 @@ def page_mkwrite(vma: vm_area_struct, vmf: vm_fault) -> Optional[int]:
     kernel = vma.vm_mm.kernel
     vmf.flags |= FAULT_FLAG_WRITE | FAULT_FLAG_MKWRITE
     pfn = vmf.page.pfn
-    answer: Any = call_driver(kernel, ops.owner, "page_mkwrite", ops.page_mkwrite, vmf)
+    answer = _asked(vma, "page_mkwrite", ops.page_mkwrite, vmf)
     kernel.fault_answer = f"{ops.owner.name}.page_mkwrite"
     bits = _checked(vma, "page_mkwrite", ops.page_mkwrite, answer)
     if bits is None:
@@ -268,7 +281,7 @@ def write_shared(mm: mm_struct, vma: vm_area_struct, address: int, index: int, p
         if ops.pfn_mkwrite is None:
             return None
         vmf.flags |= FAULT_FLAG_MKWRITE
-        answer: Any = call_driver(mm.kernel, ops.owner, "pfn_mkwrite", ops.pfn_mkwrite, vmf)
+        answer = _asked(vma, "pfn_mkwrite", ops.pfn_mkwrite, vmf)
         bits = _checked(vma, "pfn_mkwrite", ops.pfn_mkwrite, answer)
         outcome = SIGBUS if bits is None else _outcome(bits) if bits & _ERROR else None
     else:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.paging import NX, PF_FETCH, PF_PRESENT, PF_USER, PF_WRITE, RW, US, A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
@@ -49,19 +49,24 @@ NO_FRAME = "out of memory"
 """`kernel.fault_answer` when the machine itself had no frame."""
 
 
-def do_page_fault(kernel: Kernel, task: Task, address: int, error_code: int) -> None:
-    """The guest's own access faulted: make the page present or send the signal."""
+_NEEDED = tuple(VM_WRITE if code & PF_WRITE else VM_EXEC if code & PF_FETCH else _ACCESS for code in range(32))
+"""By error code, what an area must allow."""
+
+
+def do_page_fault(
+    kernel: Kernel, task: Task, address: int, error_code: int, vma: Optional[vm_area_struct] = None
+) -> None:
+    """The guest's own access faulted: make the page present or send the signal.  `vma` covers the address, if known."""
     mm = task.mm
-    if address >= mm.task_size:
-        bad_area(kernel, task, SEGV_MAPERR, address, error_code | (PF_PRESENT if address >= 1 << 47 else 0))
-        return
-    vma = mm.mmap_cache
-    if vma is None or not vma.vm_start <= address < vma.vm_end:
+    if vma is None:
+        if address >= mm.task_size:
+            bad_area(kernel, task, SEGV_MAPERR, address, error_code | (PF_PRESENT if address >= 1 << 47 else 0))
+            return
         vma = mm.find_vma(address)
         if vma is None or (vma.vm_start > address and not expand_stack(mm, vma, address)):
             bad_area(kernel, task, SEGV_MAPERR, address, error_code)
             return
-    if access_error(vma, error_code):
+    if not vma.vm_flags & _NEEDED[error_code & 31]:
         bad_area(kernel, task, SEGV_ACCERR, address, error_code)
         return
     leaf, index, pte = mm.tables.leaves.get(address >> 21), -1, 0
@@ -74,7 +79,7 @@ def do_page_fault(kernel: Kernel, task: Task, address: int, error_code: int) -> 
             kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT_VECTOR, error_code)
         return
     flags = FAULT_FLAG_USER | (FAULT_FLAG_INSTRUCTION if error_code & PF_FETCH else 0)
-    outcome = handle_mm_fault(mm, vma, address, bool(error_code & PF_WRITE), flags, index)
+    outcome = handle_mm_fault(mm, vma, address, error_code & PF_WRITE != 0, flags, index)
     if outcome == VM_FAULT_MINOR:
         task.min_flt += 1
     elif outcome == VM_FAULT_MAJOR:
@@ -109,12 +114,7 @@ def bad_area(kernel: Kernel, task: Task, si_code: int, address: int, error_code:
 
 def access_error(vma: vm_area_struct, error_code: int) -> bool:
     """Whether the area forbids the access (arch/x86/mm/fault.c: access_error)."""
-    flags = vma.vm_flags
-    if error_code & PF_WRITE:
-        return not flags & VM_WRITE
-    if error_code & PF_FETCH:
-        return not flags & VM_EXEC
-    return not flags & _ACCESS
+    return not vma.vm_flags & _NEEDED[error_code & 31]
 
 
 def faultin(mm: mm_struct, address: int, error_code: int) -> bool:
@@ -157,17 +157,6 @@ def handle_mm_fault(
     `flags`: FAULT_FLAG_USER, FAULT_FLAG_INSTRUCTION, for a driver's `fault`.  `index` is the place of the page's entry
     among the words of RAM; -1: not known.
     """
-    ops = vma.vm_ops
-    if ops is None or ops.owner is None:
-        return _handle(mm, vma, address, write, flags, index)
-    mm.faulting += 1
-    try:
-        return _handle(mm, vma, address, write, flags, index)
-    finally:
-        mm.fault_is_over()
-
-
-def _handle(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, flags: int, index: int) -> int:
     kernel = mm.kernel
     page = address & ~(PAGE_SIZE - 1)
     try:
@@ -234,12 +223,15 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
     assert ops is not None and ops.nopage is not None
     owner, kind = ops.owner, [VM_FAULT_MINOR]
     if owner is not None:
-        answer, fresh = call_for_page(kernel, owner, "nopage", ops.nopage, vma, page, kind)
+        answer, fresh = call_for_page(mm, owner, "nopage", ops.nopage, vma, page, kind)
         kernel.fault_answer = owner.nopage_name
-        if not isinstance(answer, Page) or bad_page_of(mem, answer):
+        if not isinstance(answer, Page):
             return _no_page(vma, answer)
         pfn = answer.pfn
-        if (fresh or mem.count[pfn] < mem.mapcount[pfn] + 2) and not mem.flags[pfn] & PG_reserved:
+        count = mem.count[pfn] if answer.mem is mem and 0 <= pfn < mem.low_pfn else 0
+        if (count <= 0 or not mem._owner[pfn]) and bad_page_of(mem, answer):
+            return _no_page(vma, answer)
+        if (fresh or count < mem.mapcount[pfn] + 2) and not mem.flags[pfn] & PG_reserved:
             check_reference(kernel, vma, page, pfn, fresh)
     else:
         if not write and kernel.batch_faults and kernel.events.fault is None and ops is generic_file_vm_ops:

@@ -109,7 +109,8 @@ class mm_struct(UserAccess):
         self.faulting = 0
         """Faults of this space that a driver is being asked about: while there are any no area changes, as with
         mmap_sem held for reading."""
-        self._faulted: Any = None
+        self.faulted: Any = None
+        """Where those sleep who wait for the last of them; made by the first one."""
         self.closed = False
         self.empty_answers = (0, 0)
         """(address, how often in a row) of a driver's VM_FAULT_NOPAGE that left no entry (mm/do_fault.py)."""
@@ -121,15 +122,14 @@ class mm_struct(UserAccess):
         from machine.kernel.task.wait import WaitQueue
 
         while self.faulting:
-            if self._faulted is None:
-                self._faulted = WaitQueue(self.kernel.sched)
-            self.kernel.sched.wait(self._faulted, interruptible=False)
+            if self.faulted is None:
+                self.faulted = WaitQueue(self.kernel.sched)
+            self.kernel.sched.wait(self.faulted, interruptible=False)
 
     def fault_is_over(self) -> None:
-        """A driver has answered."""
-        self.faulting -= 1
-        if not self.faulting and self._faulted is not None:
-            self._faulted.wake()
+        """A driver has answered, and somebody may be waiting for that."""
+        if not self.faulting:
+            self.faulted.wake()
 
     @property
     def mmap_sem(self) -> Any:

@@ -188,6 +188,11 @@ class Scheduler:
                 leave_call(self, task)
                 raise
             task.work = None
+            if not self._ticker.in_guest:
+                # Begun outside the engine's hook it lies above the hook's own stack, which each switch would save and
+                # restore (4 KiB): the next trap begins another one, below.
+                task.kstack = None
+                return
             work = self.hub.switch()
 
     def reschedule(self) -> bool:
