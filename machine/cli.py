@@ -2,185 +2,76 @@
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import gc
 import os
-import shlex
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, NoReturn, Optional
 
 from machine import __version__
 from machine.config import MachineConfig
-from machine.errors import ConfigError, LimitReached, NopageError
-from machine.options import did_you_mean, options_of, split_command
+from machine.errors import ConfigError, LimitReached, NopageError, complain
+from machine.options import chosen_options, did_you_mean, split_command
 
 LIMIT, OWN_ERROR, USAGE_ERROR = 124, 125, 2
 KILLED = 128
 """Added to a signal's number."""
 
-ABOUT = """\
-nopage is a PC in software: compiled x86 programs run on an emulated CPU with a Linux kernel and device drivers
-that are written in Python, and every page fault and system call can be watched.
-
-usage:
-  nopage run [OPTIONS] PROGRAM [ARG...]    run a program in a fresh machine
-  nopage debug [OPTIONS] PROGRAM [ARG...]  the same with gdb on it
-  nopage watch [OPTIONS] PROGRAM [ARG...]  the same on a page of the browser: screen, keyboard, registers, memory
-  nopage replay [OPTIONS] FILE             run what nopage run --record FILE has recorded once more
-  nopage compare [OPTIONS] PROGRAM [ARG...]
-                                           run it natively and here, and show the first difference
-  nopage sweep [OPTIONS] PROGRAM [ARG...]  run it once for each thing that can fail
-  nopage core FILE                         what a core of nopage run --core says: above all why the program died
-  nopage boot [OPTIONS]                    run a board's power-on test and show its screen
-  nopage boards [NAME|FILE]                list the boards, or show what is on one
-  nopage devices [NAME|FILE]               list the device drivers, or describe one
-  nopage new-driver NAME                   write the file that a driver of your own starts from
-  nopage tour [SECTION...]                 the chapters on mmap as a guided session
-  nopage VERB --help                       explain a verb and its options
-  nopage --version
-
-examples:
-  nopage run hello                         a demo program, from the guest's /usr/local/bin
-  nopage run ls -l /                       a program of this computer, in the machine
-  nopage run --strace ./a.out              with every system call, as strace shows it
-  nopage run --device scullp --faults mapper /dev/scullp0 0 140
-                                           with a driver, and every page fault from the instruction to the driver
-"""
-
-EXAMPLES = """\
-A PROGRAM without a / is looked for in the guest's PATH, where the demo programs are in /usr/local/bin; with one it is a
-path in the guest or on this computer. The guest sees the system directories of this computer and the current directory,
-read-only below a layer of its own: nothing here is changed but in a --bind with :rw.
-
-examples:
-  nopage run ./a.out --its-own-option              everything after PROGRAM is the guest's
-  nopage run --device scullp,scullp_qset=100 --exec 'sh -c "ls /dev > /dev/scullp0"' --exec 'mapper /dev/scullp0 0 40'
-                                                   two programs one after another in one machine
-  nopage run --faults=faults.txt --strace=calls.txt ./a.out
-  nopage run -L ~/debian-root /bin/sh              another root directory
-  nopage run --bind ./data:/data:rw ./a.out /data  a directory that the guest may write
-
-exit status: the program's own; 128+N when signal N killed it; 124 after --timeout, --max-ticks, --max-output and, when
-killing a process did not help, --max-memory, and when a device model or a driver can't be stopped;
-125 for an error of nopage, and when the debugger in a driver (breakpoint()) is left with quit;
-126 when the program can't be executed; 127 when it is not there; 2 for a mistake on the command line.
-"""
-
-
-ABOUT_VERB = {
-    "run": "Run a compiled program in a fresh machine.",
-    "debug": "Run a compiled program in a fresh machine, with gdb on it: $GDB, or gdb. It stops before the first "
-    "instruction; monitor help lists what the machine can be asked; without gdb here it waits for one.",
-    "watch": "Run a compiled program in a fresh machine and show it on a page of the browser on this computer: the "
-    "screen, the program's terminal with the keyboard, the registers of the cards, physical memory. The page's "
-    "address, which nobody else knows, is printed; the program starts when the page is open, and nopage ends when "
-    "the program has ended and the page is closed, or at Ctrl-C.",
-}
-
-
-class _Parser(argparse.ArgumentParser):
-    """Errors as ``nopage: what is wrong``, then where the help is; status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        complain(f"{message}\nTry '{self.prog} --help'.")
-        raise SystemExit(USAGE_ERROR)
-
-
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """Wide, and ``--strace[=FILE]`` as it is typed."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32, width=118)
-
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        if action.metavar == "[=FILE]":
-            return f"{action.option_strings[0]}[=FILE]"
-        return super()._format_action_invocation(action)
-
-
-def complain(text: str) -> None:
-    """One message on standard error."""
-    sys.stderr.write(f"nopage: {text}\n")
-    sys.stderr.flush()
-
-
 # -- the command line of `nopage run` --------------------------------------------------------------------
 
 
-def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
+def _mistake(verb: str, text: str) -> NoReturn:
+    """Ends with status 2."""
+    from machine.parsers import run_parser
 
-    return convert
+    run_parser(verb).error(text)
 
 
-def run_parser(verb: str = "run") -> argparse.ArgumentParser:
-    """The options of ``nopage run``; the guest's own command line is taken off before."""
-    parser = _Parser(
-        prog=f"nopage {verb}",
-        usage=f"nopage {verb} [OPTIONS] PROGRAM [ARG...]\n"
-        f"       nopage {verb} [OPTIONS] --exec 'COMMAND LINE'... [PROGRAM [ARG...]]",
-        description=ABOUT_VERB[verb],
-        epilog=EXAMPLES,
-        formatter_class=_Help,
-        allow_abbrev=False,
-    )
-    for option in options_of(verb):
-        if not option.metavar:
-            parser.add_argument(*option.names, action="store_true", dest=option.dest, help=option.help)
-        elif option.metavar == "[=FILE]":
-            parser.add_argument(*option.names, metavar=option.metavar, dest=option.dest, help=option.help)
-        else:
-            parser.add_argument(
-                *option.names, metavar=option.metavar, dest=option.dest, help=option.help, type=_checked(option.parse),
-                action="append" if option.many else "store",
-            )  # fmt: skip
-    return parser
-
-
-def parse_run(words: Sequence[str], verb: str = "run") -> tuple[argparse.Namespace, list[list[str]]]:
+def parse_run(words: Sequence[str], verb: str = "run") -> tuple[SimpleNamespace, list[list[str]]]:
     """(options, command lines to run one after another).  Mistakes end with status 2."""
-    parser = run_parser(verb)
     try:
         options, program = split_command(words, verb)
     except ValueError as error:
-        parser.error(str(error))
-    chosen = parser.parse_args(options)
+        _mistake(verb, str(error))
+    chosen = chosen_options(options, verb)
+    if chosen is None:
+        from machine.parsers import run_parser
+
+        chosen = run_parser(verb).parse_args(options, namespace=SimpleNamespace())
     chosen.verb, chosen.words, chosen.recording = verb, list(words), None
     if chosen.trace_window is not None:
         chosen.rewind, chosen.faults = True, chosen.faults or "-"
     chosen.deterministic |= chosen.rewind or chosen.record is not None or chosen.max_ticks is not None
     if verb == "debug":
         if chosen.gdb is not None:
-            parser.error("debug starts gdb itself; to connect your own: nopage run --gdb PORT")
+            _mistake(verb, "debug starts gdb itself; to connect your own: nopage run --gdb PORT")
         chosen.gdb = ("127.0.0.1", 0, True)
     commands = []
     for line in chosen.commands or []:
+        import shlex
+
         try:
             command = shlex.split(line)
         except ValueError as error:
-            parser.error(f"--exec {line!r}: {error}")
+            _mistake(verb, f"--exec {line!r}: {error}")
         if not command:
-            parser.error("--exec with no command in it")
+            _mistake(verb, "--exec with no command in it")
         commands.append(command)
     if program:
         commands.append(program)
     if not commands:
-        parser.error("no program given")
+        _mistake(verb, "no program given")
     if verb == "watch" and chosen.deterministic:
-        parser.error("keys come in real time: watch can't be --deterministic")
+        _mistake(verb, "keys come in real time: watch can't be --deterministic")
     if chosen.screen_every is not None and chosen.screen is None:
-        parser.error("--screen-every says how often; where to is --screen FILE.png or FILE.gif")
+        _mistake(verb, "--screen-every says how often; where to is --screen FILE.png or FILE.gif")
     return chosen, commands
 
 
-def _config(chosen: argparse.Namespace) -> MachineConfig:
+def _config(chosen: SimpleNamespace) -> MachineConfig:
     config = MachineConfig(
         root=chosen.root,
         binds=chosen.binds or [],
@@ -217,7 +108,7 @@ def run(words: Sequence[str], verb: str = "run") -> int:
     return _session(chosen, commands)
 
 
-def _session(chosen: argparse.Namespace, commands: list[list[str]]) -> int:
+def _session(chosen: SimpleNamespace, commands: list[list[str]]) -> int:
     config = _config(chosen)
     for command, name in zip(commands, config.place([command[0] for command in commands]), strict=True):
         command[0] = name
@@ -262,7 +153,9 @@ def watch(words: Sequence[str]) -> int:
 
 def devices(words: Sequence[str]) -> int:
     """``nopage devices [NAME|FILE]``."""
-    parser = _Parser(
+    from machine.parsers import Parser
+
+    parser = Parser(
         prog="nopage devices",
         description="List the device drivers with their parameters, or describe one.",
         epilog="Load one with: nopage run --device NAME[,parameter=value]... PROGRAM",
@@ -287,8 +180,9 @@ def devices(words: Sequence[str]) -> int:
 def new_driver(words: Sequence[str]) -> int:
     """``nopage new-driver NAME``."""
     from machine.newdriver import DIALECTS, write
+    from machine.parsers import Parser
 
-    parser = _Parser(
+    parser = Parser(
         prog="nopage new-driver",
         description="Write a commented driver that works at once: a device with open, read, write, ioctl and mmap.",
         epilog="docs/writing-a-driver.md goes on from there.",
@@ -308,15 +202,17 @@ def new_driver(words: Sequence[str]) -> int:
 def boot(words: Sequence[str]) -> int:
     """``nopage boot``: the power-on test, and the screen after it."""
     from machine.bootverbs import boot_command
+    from machine.parsers import Help, Parser
 
-    return boot_command(_Parser(prog="nopage boot", formatter_class=_Help, allow_abbrev=False), words)
+    return boot_command(Parser(prog="nopage boot", formatter_class=Help, allow_abbrev=False), words)
 
 
 def boards(words: Sequence[str]) -> int:
     """``nopage boards [NAME|FILE]``."""
     from machine.bootverbs import boards_command
+    from machine.parsers import Parser
 
-    return boards_command(_Parser(prog="nopage boards", allow_abbrev=False), words)
+    return boards_command(Parser(prog="nopage boards", allow_abbrev=False), words)
 
 
 # -- nopage tour --------------------------------------------------------------------------------------------------
@@ -324,7 +220,9 @@ def boards(words: Sequence[str]) -> int:
 
 def tour(words: Sequence[str]) -> int:
     """``nopage tour [SECTION...]``: 1 when something that a book says was not seen."""
-    parser = _Parser(
+    from machine.parsers import Help, Parser
+
+    parser = Parser(
         prog="nopage tour",
         description="The two chapters on mmap, section by section: each runs its driver under compiled programs and\n"
         "holds what the book says against what happens: page tables, counts, calls, the kernel's log.",
@@ -332,7 +230,7 @@ def tour(words: Sequence[str]) -> int:
         "  nopage tour --step           all, waiting for Enter after each step\n"
         "  nopage tour | less           plain text\n\n"
         "exit status: 1 when a claim was not seen\n",
-        formatter_class=_Help,
+        formatter_class=Help,
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -408,12 +306,16 @@ def version() -> str:
 def dispatch(words: Sequence[str]) -> int:
     """Do what the words say; NopageError comes through."""
     if not words:
+        from machine.parsers import ABOUT
+
         sys.stderr.write(ABOUT)
         return USAGE_ERROR
     verb, *rest = words
     if verb in ("-h", "--help", "help"):
         if rest and rest[0] in VERBS:
             return VERBS[rest[0]](["--help"])
+        from machine.parsers import ABOUT
+
         sys.stdout.write(ABOUT)
         return 0
     if verb in ("-V", "--version"):
@@ -422,6 +324,8 @@ def dispatch(words: Sequence[str]) -> int:
     if verb in VERBS:
         return VERBS[verb](rest)
     if "/" in verb or os.path.isfile(verb):
+        import shlex
+
         hint = f"; to run a program: nopage run {shlex.quote(verb)}"
     else:
         hint = did_you_mean(verb, list(VERBS)) or f"; there are: {', '.join(VERBS)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -94,6 +95,12 @@ class DeviceError(NopageError):
         super().__init__(text)
         self.result = result
         """The `Result` of the program; None when it came to no end of its own."""
+
+
+def complain(text: str) -> None:
+    """One message on standard error."""
+    sys.stderr.write(f"nopage: {text}\n")
+    sys.stderr.flush()
 
 
 def halting(why: BaseException) -> BaseException:

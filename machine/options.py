@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, Optional
 
 from machine.config import (
     parse_bind,
@@ -20,6 +21,7 @@ from machine.config import (
     parse_ticks,
     parse_user,
 )
+from machine.records import NamedTuple
 
 
 def parse_expression(text: str) -> str:
@@ -208,3 +210,27 @@ def split_command(words: Sequence[str], verb: str = "run") -> tuple[list[str], l
             raise ValueError(f"option {name} needs a value: '--' is none")  # argparse would drop it, and give a list
         options.append(word)
     return options, left
+
+
+def chosen_options(options: Sequence[str], verb: str = "run") -> Optional[SimpleNamespace]:
+    """What argparse makes of `options` as `split_command` gives them: the value of each `dest`.
+
+    None for a mistake in a value, a request for help, and what is written as ``-LROOT``: those are argparse's.
+    """
+    known = options_of(verb)
+    by_name = {name: option for option in known for name in option.names}
+    chosen: dict[str, Any] = {option.dest: None if option.metavar else False for option in known}
+    for word in options:
+        name, equals, text = word.partition("=")
+        option = by_name.get(name)
+        if option is None or bool(equals) != bool(option.metavar):
+            return None
+        if not option.metavar:
+            chosen[option.dest] = True
+            continue
+        try:
+            value = text if option.metavar == "[=FILE]" else option.parse(text)
+        except ValueError:
+            return None
+        chosen[option.dest] = [*(chosen[option.dest] or ()), value] if option.many else value
+    return SimpleNamespace(**chosen)

@@ -1,21 +1,23 @@
-"""Plain records: what `dataclasses.dataclass` makes, at a tenth of the time that it takes to make them.
+"""Plain records: what `dataclasses.dataclass` and `typing.NamedTuple` make, at a tenth of the time that they take.
 
-Every start of nopage makes twenty such classes; with `dataclasses` that is 6 ms of 100.  Type checkers see the real
-one.
-What is here: `__init__` with defaults and factories, `__repr__`, `__eq__`, slots, and bases whose fields are all
-keyword-only.
+Every start of nopage makes twenty of the first and thirty of the second; with the library's that is 6 ms and 5 ms of
+100.  Type checkers see the real ones.
+What is here of a dataclass: `__init__` with defaults and factories, `__repr__`, `__eq__`, slots, and bases whose fields
+are all keyword-only.  A NamedTuple has everything but `_field_defaults` and type parameters.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__all__ = ["field", "record"]
+__all__ = ["NamedTuple", "field", "record"]
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as record
     from dataclasses import field
+    from typing import NamedTuple
 else:
+    from _collections import _tuplegetter  # as `collections.namedtuple` does: half the time of a property
 
     class field:
         """A default that is made for each record, ``field(default_factory=list)``, or that says nothing of whether two
@@ -90,3 +92,60 @@ else:
         if type(other) is not type(self):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self._fields if name not in self._apart)
+
+    class _named(tuple):
+        """What all kinds of NamedTuple share."""
+
+        __slots__ = ()
+
+        @classmethod
+        def _make(cls, values):
+            made = tuple.__new__(cls, values)
+            if len(made) != len(cls._fields):
+                raise TypeError(f"Expected {len(cls._fields)} arguments, got {len(made)}")
+            return made
+
+        def _replace(self, /, **named):
+            made = self._make(map(named.pop, self._fields, self))
+            if named:
+                raise ValueError(f"Got unexpected field names: {list(named)!r}")
+            return made
+
+        def _asdict(self):
+            return dict(zip(self._fields, self, strict=True))
+
+        def __getnewargs__(self):
+            return tuple(self)
+
+        __repr__ = _repr
+
+    class _Kinds(type):
+        """Makes a plain subclass of `_named` of each ``class Point(NamedTuple)``."""
+
+        def __new__(meta, name, bases, body):
+            if not bases:
+                return super().__new__(meta, name, bases, body)
+            names = tuple(body.get("__annotations__", ()))
+            defaults = {each: body[each] for each in names if each in body}
+            for at, each in enumerate(names):
+                body[each] = _tuplegetter(at, "")
+            body["__slots__"] = ()
+            body["_fields"] = body["__match_args__"] = names
+            body["__new__"] = first = _new_until_first(names, defaults)
+            first.made = made = type(name, (_named,), body)
+            return made
+
+    class NamedTuple(metaclass=_Kinds):
+        """Base of a tuple whose elements have names, with defaults for the last ones."""
+
+    def _new_until_first(names, defaults):
+        def __new__(cls, *args, **named):
+            values = {f"_default_{name}": value for name, value in defaults.items()}
+            parameters = [f"{name}=_default_{name}" if name in defaults else name for name in names]
+            text = f"lambda _cls, {', '.join(parameters)}: _new(_cls, ({''.join(name + ', ' for name in names)}))"
+            real = eval(text, {"_new": tuple.__new__, **values})
+            real.__name__ = "__new__"
+            __new__.made.__new__ = staticmethod(real)
+            return real(cls, *args, **named)
+
+        return __new__

@@ -24,7 +24,7 @@ from machine.observe.travel.travel import Travel
 from machine.options import split_command
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from types import SimpleNamespace
 
     from machine.machine import Machine
 
@@ -46,7 +46,7 @@ _POLL = 0.05
 class Travelling:
     """What a session does about it: `start` when the machine is there, `debugged` by its debugger, `close`."""
 
-    def __init__(self, chosen: Namespace, base: Optional[Base]) -> None:
+    def __init__(self, chosen: SimpleNamespace, base: Optional[Base]) -> None:
         _refuse(chosen)
         self._base = base
         self._timeout: Optional[float] = chosen.timeout
@@ -80,7 +80,7 @@ class Travelling:
             deadline = sched.deadline = Deadline(sched, None)  # whose thread would not be in a snapshot's forks
             signal.signal(OVER, lambda *_: deadline.expire())
 
-    def trace(self, machine: Machine, output: Output, chosen: Namespace, views: Sequence[Any]) -> None:
+    def trace(self, machine: Machine, output: Output, chosen: SimpleNamespace, views: Sequence[Any]) -> None:
         """--trace-window, for the views too that have a place for it: --events, --report."""
         from machine.observe.filter import Filters
         from machine.observe.travel.window import TraceWindow
@@ -107,7 +107,7 @@ class Travelling:
                 })  # fmt: skip
 
 
-def _refuse(chosen: Namespace) -> None:
+def _refuse(chosen: SimpleNamespace) -> None:
     option = "--rewind" if chosen.rewind else "--record"
     if chosen.rewind and chosen.perfetto is not None:
         raise ConfigError(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
-import shlex
 import signal
 import sys
 import termios
 import time
-from argparse import Namespace
 from collections.abc import Collection, Sequence
 from io import TextIOWrapper
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any, BinaryIO, Optional, cast
 
 from machine.config import MAX_TRACE, MachineConfig
@@ -42,7 +40,7 @@ class Session:
     """`run` does everything; the machine lives as long as it does."""
 
     def __init__(
-        self, config: MachineConfig, chosen: Namespace, closed: Collection[int] = (), base: Any = None
+        self, config: MachineConfig, chosen: SimpleNamespace, closed: Collection[int] = (), base: Any = None
     ) -> None:
         self.config = config
         self.chosen = chosen
@@ -227,6 +225,8 @@ class Session:
         """--report."""
         if self.chosen.report is None:
             return
+        import shlex
+
         from machine.observe.report import Report
 
         try:
@@ -345,6 +345,8 @@ class Session:
         status = 0
         for number, command in enumerate(commands, 1):
             if len(commands) > 1:
+                import shlex
+
                 self.say(f"nopage: $ {' '.join(map(shlex.quote, command))}")
             try:
                 status = self._run_one(machine, command, number == len(commands)) or status

@@ -8,9 +8,10 @@ cards when somebody first looks beyond RAM.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import ISA_HOLE_END, ISA_HOLE_START, PAGE_SIZE, Ram
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.hardware.bus import Bus

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.events import Events, RegisterAccess
 from machine.hardware.ports import Ports
 from machine.hardware.ram import PAGE_SIZE, PHYSICAL_END, Ram
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.hardware.cpu import Cpu

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from machine.records import NamedTuple
 
 FPCW_DEFAULT = 0x37F
 FPTAG_DEFAULT = 0xFFFF

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Optional
+from typing import Optional
+
+from machine.records import NamedTuple
 
 PORTS = 0x10000
 

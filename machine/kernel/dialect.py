@@ -7,7 +7,6 @@ calls alone; drivers of both dialects live side by side in one machine.
 
 from __future__ import annotations
 
-import ast
 import re
 from functools import lru_cache
 from typing import Any
@@ -46,6 +45,8 @@ def declared(source: str) -> tuple[int, ...] | None:
     """
     if _LINE.search(source) is None:
         return None
+    import ast
+
     found = None
     for node in ast.parse(source).body:
         if not isinstance(node, (ast.Assign, ast.AnnAssign)):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.events import Interrupt
 from machine.kernel.abi.errno import EBUSY, EINVAL
@@ -22,6 +22,7 @@ from machine.kernel.dialect import version
 from machine.kernel.module import DRIVER_FAILED, call_driver
 from machine.kernel.pt_regs import pt_regs
 from machine.kernel.softirq import NS_PER_TICK, Softirqs
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel

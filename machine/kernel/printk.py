@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.events import Printk
 from machine.kernel.abi.errno import EAGAIN, EINVAL, EPIPE, ESPIPE, Errno
 from machine.kernel.fs.file import O_NONBLOCK, file, file_operations, inode
 from machine.kernel.task.wait import WaitQueue
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from machine import cli, config
-from machine.options import split_command
+from machine.options import WATCH_OPTIONS, chosen_options, split_command
+from machine.parsers import run_parser
 from tests.conftest import build
 
 TOP = Path(__file__).resolve().parents[2]
@@ -62,6 +64,37 @@ def test_options_end_at_the_program(words: list[str], options: list[str], progra
 def test_mistakes_in_options(words: list[str], complaint: str) -> None:
     with pytest.raises(ValueError, match=re.escape(complaint)):
         split_command(words)
+
+
+VALUES = {
+    "--bind": ["/tmp:/x", "/tmp:/y:rw"], "--ram": ["64M"], "--max-tasks": ["7"], "--max-memory": ["1G", "none"],
+    "--max-output": ["1M"], "--max-trace": ["1M"], "-e": ["trace=open,%file", "inject=mmap:error=EPERM"],
+    "--gdb": ["1234,nowait"], "--break-on": ["fault:driver=scullp"], "--trace-window": ["3,insn"],
+    "--filter": ["pid=3"], "--screen": ["a.png"], "--screen-every": ["40ms"], "--cov": ["a.info", "b.xml"],
+    "--timeout": ["2.5"], "--max-ticks": ["9"], "--env": ["A=B=C", "-HOME"], "--user": ["1:2"], "--port": ["8000"],
+}  # fmt: skip
+"""Option -> values that it takes; the others take any word."""
+LINES = [
+    [word for name in names for value in (VALUES.get(name, ["one", ""]) if option.metavar else [""])
+     for word in ([name, value] if option.metavar and option.metavar != "[=FILE]" else [name])]
+    for option in WATCH_OPTIONS for names in [option.names, option.names[-1:] * 2]
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", LINES, ids=" ".join)
+def test_options_are_read_as_argparse_reads_them(words: list[str]) -> None:
+    options, _ = split_command([*words, "--verbose", "--strace=/x=y", "--", "a.out"], "watch")
+    quick = chosen_options(options, "watch")
+    assert quick is not None
+    theirs = run_parser("watch").parse_args(options, namespace=SimpleNamespace())
+    for chosen in (quick, theirs):
+        chosen.breaks = [each._replace(filters=None) for each in chosen.breaks or ()]  # objects without an equality
+    assert quick == theirs
+
+
+@pytest.mark.parametrize("words", [["--ram=1"], ["-h"], ["--help"], ["-L/root"], ["-etrace=open"], ["--user", "x"]])
+def test_help_and_mistakes_are_argparses(words: list[str]) -> None:
+    assert chosen_options(split_command([*words, "--", "a.out"])[0]) is None
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from typing import Any
+import pickle
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -71,3 +73,53 @@ def test_a_base_gives_keywords() -> None:
         with pytest.raises(TypeError):
             made("x", 3, "me")
     assert repr(ours("x", seq=4)) == repr(theirs("x", seq=4)).rpartition(".")[2]
+
+
+class Pair(NamedTuple):
+    left: int
+    right: str = "r"
+
+    @property
+    def both(self) -> str:
+        return f"{self.left}{self.right}"
+
+
+class Ours(records.NamedTuple):
+    left: int
+    right: str = "r"
+
+    @property
+    def both(self) -> str:
+        return f"{self.left}{self.right}"
+
+
+class Below(Ours):
+    """A kind of its own, made before any `Ours` was."""
+
+
+def test_as_a_named_tuple() -> None:
+    for args, kwargs in (((1,), {}), ((1, "x"), {}), ((), {"right": "y", "left": 2}), ((3,), {"right": "z"})):
+        ours, theirs, below = Ours(*args, **kwargs), Pair(*args, **kwargs), Below(*args, **kwargs)
+        assert tuple(ours) == tuple(theirs) == ours == below and type(below) is Below and type(ours) is Ours
+        assert (ours.left, ours.right, ours.both) == (theirs.left, theirs.right, theirs.both)
+        assert repr(ours) == repr(theirs).replace("Pair", "Ours") and hash(ours) == hash(theirs)
+        assert ours._replace(left=9) == theirs._replace(left=9) and ours._asdict() == theirs._asdict()
+        assert ours._fields == theirs._fields and type(ours._replace(left=9)) is Ours
+        left, right = ours
+        assert (left, right) == theirs and pickle.loads(pickle.dumps(ours)) == ours and copy.copy(ours) == ours
+        match ours:
+            case Ours(one, right=two):
+                assert (one, two) == theirs
+            case _:
+                raise AssertionError(ours)
+    assert Ours._make([4, "q"]) == Pair(4, "q") and not hasattr(Ours(1), "__dict__")
+    for made in (Pair, Ours):
+        for args, kwargs in (((), {}), ((1, "x", 2), {}), ((1,), {"left": 2}), ((1,), {"none": 2})):
+            with pytest.raises(TypeError):
+                made(*args, **kwargs)
+        with pytest.raises(TypeError):
+            made._make([1])
+        with pytest.raises((TypeError, ValueError)):
+            made(1)._replace(none=1)
+        with pytest.raises(AttributeError):
+            made(1).left = 2  # type: ignore[misc]

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from machine.kernel.abi import siginfo, stat, unistd_32, unistd_64
 from machine.kernel.abi.errno import EFAULT, EINVAL, Errno
 from machine.kernel.abi.resource import RLIM_INFINITY
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 from machine.kernel.abi.errno import EOVERFLOW, Errno
+from machine.records import NamedTuple
 
 NSEC_PER_SEC = 1_000_000_000
 STAT64 = struct.Struct("<QQQIII4xQqqqQQQQQQ24x")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from machine.kernel.abi.errno import EINVAL, ENOTTY, ESRCH, Errno
 from machine.kernel.abi.signal import NSIG, POLL_IN, SIGIO, SIGURG
 from machine.kernel.fs.file import FASYNC
 from machine.kernel.task.siginfo import siginfo
 from machine.kernel.task.signal import send_signal
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.kernel.fs.file import file

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from machine.kernel.abi.errno import ENOEXEC, Errno
+from machine.kernel.abi.utsname import UTS_RELEASE
 from machine.kernel.fs.file import S_IFREG
-from machine.kernel.fs.proc_misc import UTS_RELEASE
 from machine.kernel.fs.rootfs import mount_point
 from machine.kernel.fs.tmpfs import memory_file
 from machine.kernel.modfile import make_available, module_files

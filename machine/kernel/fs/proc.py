@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 from zlib import crc32
 
 from machine.kernel.abi.errno import EINVAL, EIO, ENOENT, ESRCH, Errno
@@ -28,6 +28,7 @@ from machine.kernel.fs.file import (
     inode,
     super_block,
 )
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from machine.hardware.ram import PAGE_SHIFT
+from machine.kernel.abi.utsname import UTS_RELEASE, UTS_SYSNAME, UTS_VERSION
 from machine.kernel.fs.proc import Entry, Subtree, Text, Tree
 from machine.kernel.fs.proc_kmsg import kmsg_node
 from machine.kernel.fs.proc_sysctl import SYSCTLS
@@ -15,10 +16,6 @@ from machine.kernel.mm.limits import commit_limit, committed
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
     from machine.kernel.task.task import task_struct
-
-UTS_SYSNAME = "Linux"
-UTS_RELEASE = "6.1.0-nopage"
-UTS_VERSION = "#1 PREEMPT nopage"
 
 CPU_MHZ = 2000.0
 """What the machine calls its clock rate; the speed of the host says nothing about it."""

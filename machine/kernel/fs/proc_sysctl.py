@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from machine.kernel.abi.errno import EINVAL, EPERM, Errno
+from machine.kernel.abi.utsname import UTS_RELEASE, UTS_SYSNAME, UTS_VERSION
 from machine.kernel.fs.proc import Entry, Text
 from machine.kernel.fs.proc_sysctl_fixed import FIXED
 from machine.kernel.ipc import msg, sem, shm
@@ -72,20 +73,14 @@ def _boot_id(kernel: Kernel) -> Text:
 
 
 def _ostype(_kernel: Kernel) -> Text:
-    from machine.kernel.fs.proc_misc import UTS_SYSNAME
-
     return UTS_SYSNAME + "\n"
 
 
 def _osrelease(_kernel: Kernel) -> Text:
-    from machine.kernel.fs.proc_misc import UTS_RELEASE
-
     return UTS_RELEASE + "\n"
 
 
 def _version(_kernel: Kernel) -> Text:
-    from machine.kernel.fs.proc_misc import UTS_VERSION
-
     return UTS_VERSION + "\n"
 
 

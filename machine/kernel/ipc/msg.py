@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Optional
 
 from machine.kernel.abi.errno import (
     E2BIG,
@@ -19,6 +19,7 @@ from machine.kernel.abi.errno import (
     Errno,
 )
 from machine.kernel.ipc.util import IPC_NOWAIT, S_IRUGO, S_IWUGO, ipc_ids, kern_ipc_perm, now, times
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel

@@ -6,9 +6,10 @@ programs that touch device registers pay for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from machine.hardware.cpu import FS_BASE, GS_BASE, RAX, RIP
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

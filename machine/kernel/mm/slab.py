@@ -11,12 +11,13 @@ goes, and when its last owner is unloaded: a store to it meanwhile is reported (
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.mm.page import GFP_ZERO, POISON
 from machine.kernel.mm.vmalloc import PAGE_OFFSET
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel

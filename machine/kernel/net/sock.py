@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EAGAIN, EINTR, ERESTARTSYS, Errno
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.kernel.fs.file import file, inode

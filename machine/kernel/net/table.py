@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from machine.kernel.abi.errno import ENOSPC, ETOOMANYREFS, Errno
 from machine.kernel.abi.resource import RLIMIT_NOFILE
-from machine.kernel.net.sock import TCP_ESTABLISHED, TCP_LISTEN
 
 if TYPE_CHECKING:
     from machine.kernel.fs.file import file, inode
@@ -81,6 +80,8 @@ class UnixTable:
 
 def proc_net_unix(kernel: Kernel) -> str:
     """/proc/net/unix, a line a socket: no address of the kernel is shown (unix_seq_show)."""
+    from machine.kernel.net.sock import TCP_ESTABLISHED, TCP_LISTEN
+
     lines = ["Num       RefCount Protocol Flags    Type St Inode Path\n"]
     for sk in kernel.unix.sockets:
         if sk.node is not None:

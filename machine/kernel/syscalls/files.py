@@ -371,12 +371,13 @@ def sys_ioctl(task: Task, fd: int, cmd: int, arg: int) -> int:
 
 
 def _file_ioctl(task: Task, filp: file, cmd: int, arg: int) -> int:
-    from machine.kernel.fs.pipe import available, pipe_of
+    if cmd == FIONREAD:
+        from machine.kernel.fs.pipe import available, pipe_of
 
-    pipe = pipe_of(filp)
-    if pipe is not None and cmd == FIONREAD:
-        task.mm.put_u32(arg, available(pipe))
-        return 0
+        pipe = pipe_of(filp)
+        if pipe is not None:
+            task.mm.put_u32(arg, available(pipe))
+            return 0
     operations = filp.f_op
     arguments: tuple[object, ...] = (filp, cmd, arg)
     if operations.unlocked_ioctl is not None or operations.compat_ioctl is not None:

@@ -16,6 +16,9 @@ FAMILIES = {
     "exec": (
         "execve execveat "
     ),
+    "exit": (
+        "exit exit_group "
+    ),
     "fcntl": (
         "fcntl fcntl64 "
     ),
@@ -83,7 +86,7 @@ FAMILIES = {
         "prctl "
     ),
     "process": (
-        "clone clone3 exit exit_group fork getpgid getpgrp getsid setpgid setsid vfork wait4 waitid waitpid "
+        "clone clone3 fork getpgid getpgrp getsid setpgid setsid vfork wait4 waitid waitpid "
     ),
     "process_vm": (
         "process_vm_readv process_vm_writev "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from machine.hardware.cpu import FS_BASE, GS_BASE
 from machine.kernel.abi.errno import EFAULT, EINVAL, ENODEV, EPERM, ESRCH, Errno
 from machine.kernel.abi.layout import NSEC_PER_SEC, USER_DESC, UTSNAME
+from machine.kernel.abi.utsname import UTS_RELEASE, UTS_SYSNAME, UTS_VERSION
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.task.rseq import rseq_register
 from machine.kernel.task.tls import get_tls_entry, set_tls_entry
@@ -16,7 +17,6 @@ from machine.kernel.task.tls import get_tls_entry, set_tls_entry
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
 
-UTS_SYSNAME, UTS_RELEASE, UTS_VERSION = b"Linux", b"6.1.0-nopage", b"#1 PREEMPT nopage"
 NEW_UTS_LEN = 64
 PER_MASK, PER_LINUX32 = 0xFF, 8
 GRND_NONBLOCK, GRND_RANDOM, GRND_INSECURE = 1, 2, 4
@@ -36,7 +36,7 @@ def _names(task: Task) -> list[bytes]:
     kernel = task.kernel
     machine = b"i686" if task.personality & PER_MASK == PER_LINUX32 else b"x86_64"
     host, domain = os.fsencode(kernel.hostname), os.fsencode(kernel.domainname)
-    return [UTS_SYSNAME, host, UTS_RELEASE, UTS_VERSION, machine, domain]
+    return [UTS_SYSNAME.encode(), host, UTS_RELEASE.encode(), UTS_VERSION.encode(), machine, domain]
 
 
 @syscall("uname", "ptr:uname>")

@@ -1,4 +1,4 @@
-"""System calls about processes: making them, ending them, waiting for them, groups and sessions.
+"""System calls about processes: making them, waiting for them, groups and sessions.
 
 Sources: kernel/fork.c, kernel/exit.c, kernel/sys.c.
 """
@@ -25,7 +25,6 @@ from machine.kernel.fs.file import O_NONBLOCK
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.task import fork as f
 from machine.kernel.task import wait4 as w
-from machine.kernel.task.exit import do_exit, do_group_exit
 from machine.kernel.task.signal import process_leaders
 from machine.kernel.task.task import EXIT_DEAD
 
@@ -129,21 +128,6 @@ def sys_clone3(task: Task, uargs: int, size: int) -> int:
         _wanted_pid(task, args), args.pidfd,
     )  # fmt: skip
     return f.kernel_clone(task.kernel, task, wanted)
-
-
-# -- ending ------------------------------------------------------------------------------------------------------
-
-
-@syscall("exit", "int")
-def sys_exit(task: Task, code: int) -> int:
-    """End the calling thread."""
-    do_exit(task.kernel, task, (code & 0xFF) << 8)
-
-
-@syscall("exit_group", "int")
-def sys_exit_group(task: Task, code: int) -> int:
-    """End all threads of the process."""
-    do_group_exit(task.kernel, task, (code & 0xFF) << 8)
 
 
 # -- waiting ------------------------------------------------------------------------------------------------------

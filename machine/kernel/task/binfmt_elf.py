@@ -7,7 +7,7 @@ Linux gives it under ``setarch -R``.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Optional
 
 from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.abi.auxvec import (
@@ -56,6 +56,7 @@ from machine.kernel.mm.stack import setup_stack
 from machine.kernel.mm.vma import VM_EXEC
 from machine.kernel.task.elf import ET_DYN, ET_EXEC, EXSTACK_DEFAULT, EXSTACK_ENABLE_X, ElfFile, Segment
 from machine.kernel.task.vdso import KERNEL_VSYSCALL, map_vdso, vdso_symbol
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.kernel.fs.file import file

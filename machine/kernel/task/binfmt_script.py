@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from machine.kernel.abi.errno import ENOEXEC, Errno
+from machine.records import NamedTuple
 
 BINPRM_BUF_SIZE = 256
 """How much of a file execve looks at to know its format, bytes."""

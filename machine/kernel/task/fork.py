@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from machine.events import TaskEvent
 from machine.hardware.cpu import FS, FS_BASE, GS, GS_BASE, RAX, RSP, Cpu
@@ -17,6 +17,7 @@ from machine.kernel.task.signal import fatal_signal_pending, recalc_sigpending
 from machine.kernel.task.task import task_struct
 from machine.kernel.task.timers import arm_cpu_limit
 from machine.kernel.task.tls import get_tls_entry, set_tls_entry
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel

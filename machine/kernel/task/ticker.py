@@ -71,7 +71,6 @@ class Ticker:
     def _loop(self, stop: threading.Event) -> None:
         kernel = self._sched.kernel
         vvar = kernel.vvar
-        vvar.tick()
         ticks = 0
         while not stop.wait(TICK_NS / 1e9):
             self.mm_ticks += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from machine.hardware.paging import A
 from machine.hardware.ram import PAGE_SIZE
@@ -20,6 +20,7 @@ from machine.kernel.mm.remap import pfn_entry
 from machine.kernel.mm.vma import VM_DONTDUMP, VM_DONTEXPAND, VM_IO, VM_MAYEXEC, VM_MAYWRITE, VM_PFNMAP
 from machine.kernel.mm.vma_ops import emit_vma
 from machine.kernel.task.vdso_code import CODE
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Optional
 
 from machine.kernel.abi.errno import ECHILD, Errno
 from machine.kernel.abi.layout import rusage
@@ -19,6 +19,7 @@ from machine.kernel.abi.signal import (
 from machine.kernel.task.exit import release_task, thread_group_empty
 from machine.kernel.task.sighand import SIGNAL_STOP_CONTINUED, SIGNAL_STOP_STOPPED
 from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, task_struct
+from machine.records import NamedTuple
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
