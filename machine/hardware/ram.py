@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
+
+from machine.hardware.hugepages import PIECE, HugePages
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
@@ -38,7 +39,7 @@ class Ram:
     `view` ('B') and `words` ('Q') are indexed by physical address and physical address / 8.
     """
 
-    __slots__ = ("_buffer", "_keep", "address", "limit", "low_end", "pieces", "size", "view", "words")
+    __slots__ = ("_buffer", "_keep", "address", "huge_pages", "limit", "low_end", "pieces", "size", "view", "words")
 
     def __init__(self, size: int) -> None:
         if size % (2 * MiB) or not MIN_RAM <= size <= MAX_RAM:
@@ -55,15 +56,12 @@ class Ram:
         self.low_end = low
         """One past the RAM below 4 GiB: up to here the buffer stands behind every address, the ISA hole included."""
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-        self._buffer = mmap.mmap(-1, self.limit, flags=flags)
-        if hasattr(mmap, "MADV_HUGEPAGE") and os.environ.get("NOPAGE_HUGE_PAGES") != "0":
-            try:
-                self._buffer.madvise(mmap.MADV_HUGEPAGE)  # most of a first touch is the host's own page fault
-            except OSError:
-                pass  # a host without huge pages
+        self._buffer = mmap.mmap(-1, self.limit + PIECE, flags=flags)
         self._keep = ctypes.c_char.from_buffer(self._buffer)
-        self.address = ctypes.addressof(self._keep)
-        self.view = memoryview(self._buffer)
+        skipped = -ctypes.addressof(self._keep) % PIECE  # 2 MiB of RAM are to be one page of the host
+        self.address = ctypes.addressof(self._keep) + skipped
+        self.huge_pages = HugePages(self._buffer, skipped, self.limit)
+        self.view = memoryview(self._buffer)[skipped : skipped + self.limit]
         self.words = self.view.cast("Q")
 
     def discard(self) -> None:

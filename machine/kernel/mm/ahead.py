@@ -46,7 +46,7 @@ def fault_ahead(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> bo
         entries = words[first : first + number]
         if any(entries):
             continue
-        pfn = mm.mem.alloc_run(order, SPARE, "anonymous")
+        pfn = mm.mem.alloc_run(order, SPARE, "anonymous", populate=order == FAR)
         if pfn is None:
             return False
         bits = vma.vm_page_prot & ~A | RW | AHEAD

@@ -67,7 +67,7 @@ def read_ahead(mapping: address_space, index: int) -> bool:
         return False
     assert mapping.backing is not None
     mem = mapping.kernel.mem
-    pfn = mem.alloc_run(READAHEAD.bit_length() - 1, SPARE, OWNER, mapped=0)
+    pfn = mem.alloc_run(READAHEAD.bit_length() - 1, SPARE, OWNER, mapped=0, populate=True)
     if pfn is None:
         return False
     memory = mapping.kernel.ram.view[pfn << PAGE_SHIFT : (pfn + READAHEAD) << PAGE_SHIFT]

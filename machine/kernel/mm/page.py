@@ -116,7 +116,8 @@ class Memory:
         self._owner = _array(self.max_pfn, "H", 2)
         self._owner_names: list[Any] = [None, "anonymous"]
         self._owner_index: dict[Any, int] = {None: 0, "anonymous": ANONYMOUS}
-        self.zones = [Zone("DMA", 0, DMA_LIMIT), Zone("Normal", DMA_LIMIT, self.max_pfn)]
+        use = ram.huge_pages.about_to_use
+        self.zones = [Zone("DMA", 0, DMA_LIMIT, use), Zone("Normal", DMA_LIMIT, self.max_pfn, use)]
         self.on_exec_freed: Callable[[], None] = lambda: None
         self.whose_line: Callable[[], str] = lambda: ""
         """The driver's line that runs (module.py: calling_line)."""
@@ -211,9 +212,9 @@ class Memory:
         self.flags[pfn] = PG_used
         return pfn
 
-    def alloc_run(self, order: int, spare: int, owner: Any, mapped: int = 1) -> Optional[int]:
+    def alloc_run(self, order: int, spare: int, owner: Any, mapped: int = 1, populate: bool = False) -> Optional[int]:
         """2**order zeroed frames of count 1 and mapcount `mapped`, each of its own; None when fewer than `spare` would
-        be left, or when somebody notes every change."""
+        be left, or when somebody notes every change.  `populate`: all of them will be written."""
         zone, number = self.zones[1], 1 << order
         if zone.remaining - number < spare or self.journals:
             return None
@@ -221,7 +222,10 @@ class Memory:
         if pfn is None:
             return None
         end = pfn + number
-        for each, flags in enumerate(bytes(self.flags[pfn:end]), pfn):
+        before = bytes(self.flags[pfn:end])
+        if populate and not any(before):
+            self.ram.huge_pages.populate(pfn << PAGE_SHIFT, number << PAGE_SHIFT)
+        for each, flags in enumerate(before, pfn):
             if flags & PG_poison:
                 if flags & PG_watched:
                     self.check_poison_of(each)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Optional
 
-from machine.hardware.ram import PAGE_SHIFT
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 
 MAX_ORDER = 11
 """Orders 0 to 10: a block is at most 4 MiB."""
+LARGE = 9
+"""Order of 2 MiB: what one huge page of the host can hold."""
 DMA_LIMIT = 16 << 20 >> PAGE_SHIFT
 """First frame that ISA DMA can't reach."""
 
@@ -15,14 +18,16 @@ DMA_LIMIT = 16 << 20 >> PAGE_SHIFT
 class Zone:
     """A zone of the buddy allocator: its free blocks by order, newest last."""
 
-    __slots__ = ("first", "free", "last", "name", "present", "remaining")
+    __slots__ = ("about_to_use", "first", "free", "last", "name", "present", "remaining")
 
-    def __init__(self, name: str, first: int, last: int) -> None:
+    def __init__(self, name: str, first: int, last: int, about_to_use: Callable[[int, int], None]) -> None:
         self.name, self.first, self.last = name, first, last
         self.free: list[dict[int, None]] = [{} for _ in range(MAX_ORDER)]
         self.remaining = 0
         """Free frames."""
         self.present = 0
+        self.about_to_use = about_to_use
+        """Told of the physical addresses, first and one past the last, of each large block that is taken or cut."""
 
     def add(self, pfn: int, end: int) -> int:
         """At boot: the largest aligned block at `pfn` that ends at most at `end`; its frames."""
@@ -43,6 +48,8 @@ class Zone:
             if have == MAX_ORDER:
                 return None
         pfn, _ = free[have].popitem()
+        if have >= LARGE:
+            self.about_to_use(pfn << PAGE_SHIFT, (pfn << PAGE_SHIFT) + (PAGE_SIZE << have))
         while have > order:
             have -= 1
             free[have][pfn + (1 << have)] = None

@@ -1,0 +1,79 @@
+"""Huge pages of the host under the machine's RAM, asked for 2 MiB at a time, by what the last ones cost.
+
+Most of a first touch is the host's own page fault.  A huge page of the host costs as much as fifty to a hundred small
+ones, so asking for them saves four fifths of that; but a host that is itself a virtual machine may have to fetch the
+memory from *its* host first, and then one costs twice as much as the 512 small ones that it stands for.  Which of the
+two a piece of RAM will be can't be seen, only measured.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from time import perf_counter_ns
+
+PIECE_SHIFT = 21
+PIECE = 1 << PIECE_SHIFT
+"""Bytes of a huge page."""
+TOO_SLOW = 1_200_000
+"""Nanoseconds of a huge page for which 512 small ones can be had."""
+LONGEST_PAUSE = 128
+"""Pieces that are left alone after one that was too slow, at most: 256 MiB."""
+_AT_FIRST = 2
+"""Pieces left alone at the start: a small program needs no more, and huge pages would round its memory up."""
+_MADV_POPULATE_WRITE = 23  # Linux 5.14
+_UNKNOWN, _SMALL, _HUGE = range(3)
+
+
+class HugePages:
+    """Decides for each 2 MiB of `buffer`, from byte `offset` on, when they are used for the first time.
+
+    NOPAGE_HUGE_PAGES=0 in the environment: never huge; =1: always.
+    """
+
+    __slots__ = ("_buffer", "_kinds", "_never", "_offset", "_pause", "_small", "too_slow")
+
+    def __init__(self, buffer: mmap.mmap, offset: int, size: int) -> None:
+        self._buffer, self._offset = buffer, offset
+        self._kinds = bytearray((size + PIECE - 1) >> PIECE_SHIFT)
+        setting = os.environ.get("NOPAGE_HUGE_PAGES")
+        self._never = setting == "0" or not hasattr(mmap, "MADV_HUGEPAGE")
+        self.too_slow = 1 << 62 if setting == "1" else TOO_SLOW
+        self._small = 0 if setting == "1" else _AT_FIRST
+        """Pieces that stay small before the next one is tried."""
+        self._pause = 0
+
+    def about_to_use(self, start: int, end: int) -> None:
+        """The allocator has broken the block [start, end) of RAM, whole pieces."""
+        kinds = self._kinds
+        for piece in range(start >> PIECE_SHIFT, end >> PIECE_SHIFT):
+            if kinds[piece] == _UNKNOWN:
+                kinds[piece] = self._decide(piece << PIECE_SHIFT)
+
+    def _decide(self, start: int) -> int:
+        if self._never:
+            return _SMALL
+        if self._small:
+            self._small -= 1
+            return _SMALL
+        begun = perf_counter_ns()
+        try:
+            self._buffer.madvise(mmap.MADV_HUGEPAGE, self._offset + start, PIECE)
+            self._buffer.madvise(_MADV_POPULATE_WRITE, self._offset + start, mmap.PAGESIZE)
+        except OSError:  # a host without the one or the other, or out of memory
+            self._never = True
+            return _SMALL
+        if perf_counter_ns() - begun > self.too_slow:
+            self._pause = min(2 * self._pause or 1, LONGEST_PAUSE)
+            self._small = self._pause
+        else:
+            self._pause = 0
+        return _HUGE
+
+    def populate(self, start: int, count: int) -> None:
+        """RAM that was never touched is about to be, all of it: have the host provide its small pages at one go."""
+        if self._kinds[start >> PIECE_SHIFT] != _HUGE:
+            try:
+                self._buffer.madvise(_MADV_POPULATE_WRITE, self._offset + start, count)
+            except OSError:
+                pass  # each touch is a fault of the host's own

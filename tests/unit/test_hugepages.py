@@ -1,0 +1,92 @@
+"""Which 2 MiB of RAM ask the host for a huge page, by what the last ones cost (E2)."""
+
+from __future__ import annotations
+
+import mmap
+
+import pytest
+
+from machine.hardware import hugepages
+from machine.hardware.hugepages import PIECE, HugePages
+from machine.hardware.ram import MiB, Ram
+from machine.kernel.mm.page import Memory
+
+pytestmark = pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="a host without huge pages")
+
+
+class Host:
+    """The host's side of a buffer: how long a huge page takes, and what was asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *costs: int) -> None:
+        self.now, self.costs, self.huge, self.populated = 0, list(costs), [], []
+        monkeypatch.setattr(hugepages, "perf_counter_ns", lambda: self.now)
+
+    def madvise(self, advice: int, start: int, count: int) -> None:
+        if advice == mmap.MADV_HUGEPAGE:
+            self.huge.append(start // PIECE)
+            return
+        self.populated.append((start, count))
+        cost = self.costs.pop(0) if len(self.costs) > 1 else self.costs[0]
+        if cost < 0:
+            raise OSError
+        self.now += cost
+
+
+def pieces(host: Host, number: int) -> list[int]:
+    made = HugePages(host, 0, number * PIECE)
+    for piece in range(0, number, 2):
+        made.about_to_use(piece * PIECE, (piece + 2) * PIECE)
+        made.about_to_use(piece * PIECE, (piece + 2) * PIECE)  # cut again after it was whole once more
+    return host.huge
+
+
+@pytest.fixture(autouse=True)
+def _no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOPAGE_HUGE_PAGES", raising=False)
+
+
+def test_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the first pieces, which are all that a small program has."""
+    assert pieces(Host(monkeypatch, 200_000), 64) == list(range(2, 64))
+
+
+def test_fetched_from_afar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that is too slow doubles the pause before the next, up to 256 MiB; a quick one ends it."""
+    assert pieces(Host(monkeypatch, 6_000_000), 1024) == [2, 4, 7, 12, 21, 38, 71, 136, 265, 394, 523, 652, 781, 910]
+    assert pieces(Host(monkeypatch, 6_000_000, 6_000_000, 200_000), 16) == [2, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+
+
+def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOPAGE_HUGE_PAGES", "0")
+    assert pieces(Host(monkeypatch, 200_000), 64) == []
+    monkeypatch.setenv("NOPAGE_HUGE_PAGES", "1")
+    assert pieces(Host(monkeypatch, 6_000_000), 64) == list(range(64))
+
+
+def test_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that can't: asked once."""
+    assert pieces(Host(monkeypatch, -1), 64) == [2]
+
+
+def test_small_pages_at_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(monkeypatch, 200_000)
+    made = HugePages(host, 0, 4 * PIECE)
+    made.about_to_use(0, 4 * PIECE)
+    del host.populated[:]
+    made.populate(PIECE, 1 << 18)
+    made.populate(2 * PIECE, 1 << 18)  # a huge page is there as soon as one byte of it is
+    assert host.populated == [(PIECE, 1 << 18)]
+
+
+def test_of_ram() -> None:
+    """A huge page's worth of RAM is aligned in the host's memory too, and each is asked for when it is first used."""
+    ram = Ram(64 * MiB)
+    assert ram.address % PIECE == 0 and len(ram.view) == 64 * MiB
+    used: list[tuple[int, int]] = []
+    ram.huge_pages = type("", (), {"about_to_use": lambda self, *block: used.append(block)})()  # type: ignore[assignment]
+    memory = Memory(ram, print)
+    memory.release_range(4096, ram.size >> 12)
+    pfn = memory.alloc_pages()
+    assert used == [(pfn << 12, (pfn << 12) + 4 * MiB)]
+    memory.alloc_pages()
+    assert len(used) == 1
