@@ -6,16 +6,19 @@ would take back what was mapped ahead.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from machine import Machine
+from machine.kernel.mm import fault_around
+from machine.kernel.mm.filemap import address_space
 from tests.conftest import build
 
 HERE = Path(__file__).parent / "memory"
-PROGRAMS = sorted(path.stem for path in HERE.glob("*.c") if path.stem not in ("many", "walk"))
+PROGRAMS = sorted(path.stem for path in HERE.glob("*.c") if path.stem not in ("in_order", "many", "walk"))
 BATCH = {"batch_faults": True, "check_invariants": False}
 
 
@@ -30,6 +33,37 @@ def test_programs(guest: Callable[..., object], program: str, target: str) -> No
 @pytest.mark.parametrize("seed", [3, 14])
 def test_random_walk(guest: Callable[..., object], seed: int, checked: bool, target: str) -> None:
     guest(HERE / "walk.c", [str(seed)], target=target, **BATCH | {"check_invariants": checked})
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("size", [600 * 4096, 600 * 4096 + 1000, 4096 + 8, 8])
+def test_files_in_order(
+    guest: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, batch: bool, target: str
+) -> None:
+    """What is read in order is read by 32 pages, then by 128; the end of the file page by page.  B4"""
+    reads: list[tuple[int, int]] = []
+    reader = fault_around._read
+
+    def noted(mapping: address_space, first: int, number: int) -> bool:
+        done = reader(mapping, first, number)
+        if done and mapping.host.i_size == size:
+            reads.append((first, number))
+        return done
+
+    monkeypatch.setattr(fault_around, "_read", noted)
+    data = b"".join(struct.pack("<II4088x", 7919 * n & 0xFFFF_FFFF, n) for n in range(size + 4095 >> 12))[:size]
+    file = tmp_path / "data"
+    file.write_bytes(data)
+    guest(
+        HERE / "in_order.c",
+        [str(file)],
+        target=target,
+        binds=[(str(file),) * 2 + (False,)],
+        **BATCH | {"batch_faults": batch},
+    )
+    large = [(0, 32), (32, 32), (64, 32), (96, 32), (128, 128), (256, 128), (384, 128), (512, 32), (544, 32)]
+    assert reads == (large if batch and size > 1 << 20 else [])
 
 
 @pytest.mark.parametrize("target", ["x86_64", "i386"])

@@ -15,7 +15,7 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.mm.ahead import SPARE
 from machine.kernel.mm.filemap import OWNER
-from machine.kernel.mm.page import VM_FAULT_MAJOR, VM_FAULT_MINOR, PG_exec
+from machine.kernel.mm.page import VM_FAULT_MAJOR, VM_FAULT_MINOR, PG_exec, all_of
 from machine.kernel.mm.vma import VM_EXEC, VM_RAND_READ, vm_area_struct
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 AROUND = 16
 """Pages (`fault_around_bytes`); a power of two, so that they share a page table."""
-READAHEAD = 32
-"""Pages that are read at once (VM_READAHEAD_PAGES); a power of two."""
+READAHEAD, SEQUENTIAL = 32, 128
+"""Pages that are read at once (VM_READAHEAD_PAGES), and where those before them were read; powers of two."""
 
 
 def fault_around(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> int:
@@ -61,25 +61,30 @@ def fault_around(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> i
 
 def read_ahead(mapping: address_space, index: int) -> bool:
     """Read page `index` with those around it that are on the host and in no frame; False where it must be alone."""
-    first = index & -READAHEAD
-    cluster = range(first, first + READAHEAD)
+    if not index & (SEQUENTIAL - 1) and index - 1 in mapping.pages and _read(mapping, index, SEQUENTIAL):
+        return True
+    return _read(mapping, index & -READAHEAD, READAHEAD)
+
+
+def _read(mapping: address_space, first: int, number: int) -> bool:
+    cluster = range(first, first + number)
     if cluster.stop << PAGE_SHIFT > mapping.backing_size or not mapping.pages.keys().isdisjoint(cluster):
         return False
     assert mapping.backing is not None
     mem = mapping.kernel.mem
-    pfn = mem.alloc_run(READAHEAD.bit_length() - 1, SPARE, OWNER, mapped=0, populate=True)
+    pfn = mem.alloc_run(number.bit_length() - 1, SPARE, OWNER, mapped=0, populate=True)
     if pfn is None:
         return False
-    memory = mapping.kernel.ram.view[pfn << PAGE_SHIFT : (pfn + READAHEAD) << PAGE_SHIFT]
+    memory = mapping.kernel.ram.view[pfn << PAGE_SHIFT : (pfn + number) << PAGE_SHIFT]
     try:
         count = mapping.backing.preadv(memory, first << PAGE_SHIFT)
     except Errno:
-        for each in range(pfn, pfn + READAHEAD):
+        for each in range(pfn, pfn + number):
             mem.put_page(each)
         raise
     if count < len(memory):
         memory[count:] = bytes(len(memory) - count)
-    mapping.pages.update(zip(cluster, range(pfn, pfn + READAHEAD), strict=True))
+    mapping.pages.update(zip(cluster, range(pfn, pfn + number), strict=True))
     return True
 
 
@@ -104,8 +109,12 @@ def _map_run(mm: mm_struct, vma: vm_area_struct, entries: memoryview, pfn: int) 
     """One more mapping, and a reference for it, of each of the frames from `pfn` on."""
     mem, number = mm.mem, len(entries)
     end = pfn + number
-    for counts in (mem.count, mem.mapcount):
-        counts[pfn:end] = memoryview(array("i", [count + 1 for count in counts[pfn:end]]))
+    for counts, usual in ((mem.count, 1), (mem.mapcount, 0)):
+        before = counts[pfn:end]
+        if before == all_of("i", usual, number):
+            before[:] = all_of("i", usual + 1, number)
+        else:
+            before[:] = memoryview(array("i", [count + 1 for count in before]))
     if vma.vm_flags & VM_EXEC:
         mem.flags[pfn:end] = bytes(flags | PG_exec for flags in mem.flags[pfn:end])
     low = pfn << PAGE_SHIFT | vma.vm_page_prot | A

@@ -94,7 +94,8 @@ def _array(frames: int, code: str, width: int) -> memoryview:
 
 
 @cache
-def _run(code: str, value: int, number: int) -> memoryview:
+def all_of(code: str, value: int, number: int) -> memoryview:
+    """`number` times `value`, of an array's type `code`."""
     return memoryview(array(code, [value]) * number)
 
 
@@ -223,20 +224,25 @@ class Memory:
             return None
         end = pfn + number
         before = bytes(self.flags[pfn:end])
-        if populate and not any(before):
+        if any(before):
+            self._clean(pfn, before)
+        elif populate:
             self.ram.huge_pages.populate(pfn << PAGE_SHIFT, number << PAGE_SHIFT)
+        index = self._owner_index.get(owner)
+        self._owner[pfn:end] = all_of("H", self._new_owner(owner) if index is None else index, number)
+        self.count[pfn:end] = all_of("i", 1, number)
+        self.mapcount[pfn:end] = all_of("i", mapped, number)
+        self.order[pfn:end] = bytes(number)
+        self.flags[pfn:end] = bytes((PG_used,)) * number
+        return pfn
+
+    def _clean(self, pfn: int, before: bytes) -> None:
+        """Zero the frames from `pfn` on that hold poison; `before`: their flags."""
         for each, flags in enumerate(before, pfn):
             if flags & PG_poison:
                 if flags & PG_watched:
                     self.check_poison_of(each)
                 self.ram.view[each << PAGE_SHIFT : (each + 1) << PAGE_SHIFT] = _ZEROS
-        index = self._owner_index.get(owner)
-        self._owner[pfn:end] = _run("H", self._new_owner(owner) if index is None else index, number)
-        self.count[pfn:end] = _run("i", 1, number)
-        self.mapcount[pfn:end] = _run("i", mapped, number)
-        self.order[pfn:end] = bytes(number)
-        self.flags[pfn:end] = bytes((PG_used,)) * number
-        return pfn
 
     def give_back(self, pfn: int) -> None:
         """A frame of `alloc_run` that nobody has touched: free again, and still zero."""
