@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from machine import Machine
 from tests.conftest import build
+from tests.steps import Steps
 
 SOURCE = Path(__file__).parent / "model.c"
 ARENA, DEVICE = 12, 6
@@ -176,7 +177,9 @@ class Bench:
 @pytest.fixture(scope="module", params=["scullp", "scullv"])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     with Machine(ram=32 << 20, devices=[request.param], check_invariants=True, deterministic=True) as machine:
+        looked = Steps(machine)
         yield Bench(machine, request.param)
+        assert looked.looks > 500 and not looked.problems
         assert not machine.check_clean()
 
 

@@ -15,6 +15,10 @@ from collections.abc import Iterator
 from tests.fuzz.findings import GROWTH, campaign
 from tests.fuzz.kinds import KINDS, MAY_GROW
 
+LOOKS = (
+    "The whole machine's invariants are looked at after each system call, and each packet of gdb; those of an address "
+    "space also after each change and page fault, in every fifth seed of calls and elf and in all of gdb."
+)
 HANG = 300
 """Seconds after which one seed is a hang that even the machine's own timeout does not end."""
 
@@ -28,7 +32,9 @@ def _watched() -> Iterator[None]:
 
 def main() -> int:
     """The exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Hostile input for a while.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fuzz", description="Hostile input for a while.", epilog=LOOKS
+    )
     parser.add_argument("--seconds", type=float, default=60, help="how long in all (60)")
     parser.add_argument("--cases", type=int, default=0, help="go on until there were so many of each kind")
     parser.add_argument(

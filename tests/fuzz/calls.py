@@ -28,7 +28,7 @@ MAKERS = (
     ("memfd_create", '(long)"m"', 0, 0),
 )
 """Further descriptors that a batch begins with: calls with three arguments."""
-LOOK_EVERY, CHECK_EVERY = 211, 5
+CHECK_EVERY = 5
 
 
 def program(target: str) -> Path:
@@ -66,8 +66,8 @@ def fuzz_calls(
     seconds: float = 60,
 ) -> Findings:
     """Run one seed; the last calls before each trouble are part of its text.  The invariants of the whole machine are
-    looked at between batches and after every `LOOK_EVERY`-th call; those of an address space after each change where
-    the seed is a multiple of `CHECK_EVERY`."""
+    looked at after each call; those of an address space after each change where the seed is a multiple of
+    `CHECK_EVERY`."""
     found = Findings()
     last: deque[str] = deque(maxlen=8)
     batches_begun: set[int] = set()
@@ -92,7 +92,7 @@ def fuzz_calls(
         ram=64 << 20, devices=["scullp"], binds=binds, deterministic=deterministic, batch_faults=seed % 3 > 0,
         check_invariants=seed % CHECK_EVERY == 0,
     ) as machine:  # fmt: skip
-        steps = Steps(machine, every=LOOK_EVERY)
+        steps = Steps(machine)
         machine.events.listen("syscall_enter", on_call)
         machine.events.listen("oops", on_oops)
         try:

@@ -51,7 +51,7 @@ def mutate(rng: random.Random, data: bytes) -> bytes:
 
 
 def fuzz_elf(seed: int, count: int = 200) -> Findings:
-    """`count` mutants in one machine, whose invariants are looked at after each of them."""
+    """`count` mutants in one machine, whose invariants are looked at after each of their calls, and at each end."""
     rng = random.Random(seed)
     found = Findings()
     problems = found.problems
@@ -83,7 +83,9 @@ def fuzz_elf(seed: int, count: int = 200) -> Findings:
                 except Exception as error:
                     problems.append(f"program {number}: {error!r}")
                 found.cases += 1
-                problems += steps.look(f"program {number}")
+                steps.look(f"program {number}")
+                problems += steps.problems
+                steps.problems.clear()
                 if len(problems) > MOST:
                     return found
             problems += machine.check_clean()

@@ -11,10 +11,14 @@ import sys
 
 from tests.oom.every import PROGRAMS, fail_everywhere
 
+LOOKS = "The whole machine's invariants are looked at after each system call and when a program has ended."
+
 
 def main() -> int:
     """The exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.oom", description="Memory is full at every point in turn.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.oom", description="Memory is full at every point in turn.", epilog=LOOKS
+    )
     parser.add_argument("--upto", type=int, default=2000, help="the last allocation that fails (2000)")
     parser.add_argument("--first", type=int, default=1, help="the first one (1)")
     parser.add_argument("--step", type=int, default=1, help="every how-many-th (1)")

@@ -9,7 +9,6 @@ from pathlib import Path
 from guest.toolchain import compile
 from machine import Machine
 from machine.errors import NopageError, TimeoutExpired
-from machine.events import SyscallExit
 from machine.kernel.mm.fail_page_alloc import fail_page_alloc
 from tests.steps import Steps
 
@@ -37,7 +36,7 @@ class Tally:
     refused: int = 0
     """Programs that could not even start."""
     looks: int = 0
-    """At the whole machine's invariants, after the call in which an allocation failed."""
+    """At the whole machine's invariants, after each call and each run."""
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -84,13 +83,16 @@ def fail_everywhere(
         steps = Steps(machine)
         for number in range(first, min(upto, counted.calls) + 1, step):
             known = len(tally.problems)
-            _one(machine, command, number, times, tally, steps)
+            _one(machine, command, number, times, tally)
             try:
                 _settle(machine)
             except TimeoutExpired as error:
                 tally.problems.append(f"{name}, allocation {number}: what is left hangs: {error}")
             _forget(machine, drivers)
-            tally.problems += [f"{name}, allocation {number}: {text}" for text in _wrong(machine)]
+            steps.look("it ended")
+            tally.looks = steps.looks
+            tally.problems += [f"{name}, allocation {number}: {text}" for text in steps.problems + _wrong(machine)]
+            steps.problems.clear()
             for text in tally.problems[known:]:
                 say(text)
             if len(tally.problems) > MOST:
@@ -105,18 +107,8 @@ def fail_everywhere(
     return tally
 
 
-def _one(machine: Machine, command: Sequence[str], number: int, times: int, tally: Tally, steps: Steps) -> None:
-    failed = 0
-
-    def after(call: SyscallExit) -> None:
-        nonlocal failed
-        if len(failing.failed) > failed and len(steps.problems) < MOST:
-            failed = len(failing.failed)
-            tally.problems.extend(steps.look(f"{call.enter.name} = {call.result}, {failing.failed[-1]}"))
-            tally.looks = steps.looks
-
+def _one(machine: Machine, command: Sequence[str], number: int, times: int, tally: Tally) -> None:
     with fail_page_alloc(machine.kernel.mem, number, times) as failing:
-        machine.events.listen("syscall_exit", after)
         try:
             result = machine.run(command, timeout=SECONDS, max_ticks=TICKS)
         except TimeoutExpired as error:
@@ -125,8 +117,6 @@ def _one(machine: Machine, command: Sequence[str], number: int, times: int, tall
         except NopageError:
             tally.refused += 1
             result = None
-        finally:
-            machine.events.unlisten("syscall_exit", after)
     tally.points += bool(failing.failed)
     if result is None:
         return

@@ -11,10 +11,14 @@ import sys
 
 from tests.soak.load import soak
 
+LOOKS = (
+    "The whole machine's invariants are looked at after each system call and program, and when a driver comes or goes."
+)
+
 
 def main() -> int:
     """The exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Mixed load for a while.")
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Mixed load for a while.", epilog=LOOKS)
     parser.add_argument("--minutes", type=float, default=60, help="how long (60)")
     parser.add_argument("--seed", type=int, default=1, help="in which order (1)")
     parser.add_argument("--check", action="store_true", help="look at all address spaces after every change (slow)")

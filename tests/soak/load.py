@@ -18,9 +18,6 @@ HERE = Path(__file__).parent
 DRIVERS = ("scullp", "scullv", "simple", "schar", "radimo", "iomap")
 WARM_ROUNDS = 3
 """Rounds after which caches and counters have what they will have."""
-LOOK_EVERY, LOOK_MEMORY = 997, 97
-"""The invariants of the whole machine are looked at after so many system calls, after so many of those that change
-memory, and after each program and each driver that comes or goes."""
 SECONDS = 600
 PYTHON = (
     "import threading, hashlib, tempfile, os, mmap\n"
@@ -89,17 +86,20 @@ def programs() -> tuple[list[tuple[Sequence[str], bytes]], list[tuple[str, str, 
     return work, [(path, path, False) for path in (threads, forks)]
 
 
-def soak(seconds: float, seed: int = 1, check: bool = False) -> Tally:
-    """Go on for so long; the last round is finished."""
+def soak(seconds: float, seed: int = 1, check: bool = False, flood: int = 1) -> Tally:
+    """Go on for so long; the last round is finished.  The whole machine's invariants are looked at after each system
+    call, each program, and each driver that comes or goes; `check`: those of a space after each change and page fault
+    too; `flood`: only after each so-manieth call of those two programs that make nine tenths of a round's calls."""
     tally, rng = Tally(), random.Random(seed)
     work, binds = programs()
     end = time.monotonic() + seconds
     with Machine(
         ram=96 << 20, devices=["scullp"], binds=binds, check_invariants=check, batch_faults=True
     ) as machine:  # as on the command line
-        steps = Steps(machine, LOOK_EVERY, LOOK_MEMORY)
+        steps = Steps(machine)
         while time.monotonic() < end or tally.rounds <= WARM_ROUNDS:
             for command, wanted in rng.sample(work, len(work)):
+                steps.every = flood if OOM in command or "threads" in command[0] else 1
                 _one(machine, command, wanted, tally)
                 steps.look(" ".join(command))
             _drivers(machine, rng, tally)

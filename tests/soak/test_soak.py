@@ -1,4 +1,4 @@
-"""The short form of ``python -m tests.soak --minutes 60`` (E3, D6)."""
+"""The short form of ``python -m tests.soak --minutes 60``: fewer looks where there are most calls (E3, D6)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.soak.load import soak
 
 def test_mixed_load() -> None:
     try:
-        tally = soak(15)
+        tally = soak(15, flood=31)
     except ToolMissing as missing:
         pytest.skip(str(missing))
     assert not tally.problems, "\n".join(tally.problems)
     assert tally.rounds > 3
-    assert tally.looks > 50
+    assert tally.looks > 12000
 
 
 def test_what_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

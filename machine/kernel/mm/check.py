@@ -28,6 +28,9 @@ def check_mm(mm: mm_struct) -> list[str]:
         previous = vma
     if len(areas) != mm.map_count:
         complaints.append(f"map_count is {mm.map_count}, there are {len(areas)} areas")
+    cached = mm.mmap_cache
+    if cached is not None and mm.areas.find(cached.vm_start) is not cached:
+        complaints.append(f"mmap_cache is {cached!r}, which is gone")
     if total != mm.total_vm:
         complaints.append(f"total_vm is {mm.total_vm}, the areas have {total} pages")
     return complaints + _check_entries(mm)

@@ -1,6 +1,7 @@
 """``python -m tests.differential.sequences --count 20000``: sequences of memory calls, natively and in a machine.
 
 Each difference is made as short as it gets, and printed with what either side says.  The exit status is 1 then.
+The whole machine's invariants are looked at after each system call; one follows each touch of a page.
 """
 
 from __future__ import annotations

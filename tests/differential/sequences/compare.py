@@ -33,13 +33,13 @@ def encoded(sequences: Sequence[Sequence_]) -> bytes:
 
 
 class Comparison:
-    """One machine for all batches.  Its invariants are looked at after every so-manieth call that changes memory; when
-    `check` is set, more often, and those of the address space after each change."""
+    """One machine for all batches.  Its invariants are looked at after each system call; when `check` is set, those of
+    the address space after each change and each page fault too."""
 
     def __init__(self, target: str = "x86_64", check: bool = False) -> None:
         self.program = str(compile(HERE / "memory.c", target=target, flags=("-w",)))
         self.machine = Machine(ram=64 << 20, check_invariants=check, binds=[(self.program, self.program, False)])
-        self.steps = Steps(self.machine, memory=7 if check else 97)
+        self.steps = Steps(self.machine)
 
     def __enter__(self) -> Comparison:
         return self
