@@ -122,7 +122,7 @@ class Entry:
 
     def _traced_fault(self, task: Task, address: int, error_code: int, vma: Optional[vm_area_struct]) -> None:
         kernel = self.kernel
-        trace = FaultTrace(kernel, task, address, error_code, "user")
+        trace = FaultTrace(kernel, task, address, error_code, "user", vma)
         if self.injects(task, address, error_code):
             kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT, error_code)
         else:

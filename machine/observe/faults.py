@@ -130,11 +130,6 @@ def access_of(error_code: int) -> str:
     return "fetch" if error_code & PF_FETCH else "write" if error_code & PF_WRITE else "read"
 
 
-@cache
-def _access_and_error(error_code: int) -> tuple[str, str]:
-    return f"{access_of(error_code)} of", f"   error {error_code:#x}: {error_text(error_code)}"
-
-
 class FaultText:
     """A paragraph for a page fault; `colour`: with the escape sequences of a terminal."""
 
@@ -145,25 +140,43 @@ class FaultText:
         self._labels: dict[str, str] = {}
         self._upper = f"{self._label('walk')}{', '.join(LEVELS[:3])} unchanged\n{self._label('PTE')}"
         self._area, self._answer = f"\n{self._label('area')}", f"\n{self._label('answer')}"
+        self._bold, self._plain = (BOLD, PLAIN) if colour else ("", "")
+        self._errors: dict[int, tuple[str, str]] = {}
+        self._outcomes: dict[str, str] = {}
 
     def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{PLAIN}" if self.colour else text
 
     def paragraph(self, fault: PageFault) -> str:
         """Several lines, without the last line end."""
-        head = f"fault {fault.number}  {fault.comm}[{fault.pid}]  "
         if fault.origin == "user":
             key = fault.rip, fault.instruction, fault.bits, fault.mapping
-            head += self._instructions.get(key) or self._instruction(fault, key)
+            who = self._instructions.get(key) or self._instruction(fault, key)
         else:
-            head += "by the kernel itself" if fault.origin == "kernel" else f"by the kernel, in {fault.origin}()"
-        access, error = _access_and_error(fault.error_code)
+            who = "by the kernel itself" if fault.origin == "kernel" else f"by the kernel, in {fault.origin}()"
+        access, error = self._errors.get(fault.error_code) or self._error(fault.error_code)
+        before, after, pfn = fault.walk_before, fault.walk_after, fault.pfn
+        if len(before) == 4 == len(after) and before[:3] == after[:3] and before[3] != after[3]:  # nearly always
+            at, now = after[3]
+            walk = f"{self._upper}{entry_text(before[3][1])} -> {entry_text(now)}   at {at:#x}\n"
+        else:
+            walk = "".join(f"{self._label(name)}{text}\n" for name, text in walk_lines(before, after))
+        if fault.reason or pfn is None or fault.count_before == fault.count_after:
+            answer = refusal_text(fault) or answer_text(fault)
+        else:
+            answer = f"{fault.answer or 'nobody'}: frame {pfn:#x}, count {fault.count_before} -> {fault.count_after}"
         return (
-            f"{self._paint(BOLD, head.rstrip())}\n{self._label(access)}{fault.address:#x}{error}"
-            f"{self._area}{area_text(fault.vma) or 'none'}"
-            f"{self._answer}{refusal_text(fault) or answer_text(fault)}\n"
-            f"{self._walk(fault.walk_before, fault.walk_after)}  {self._outcome(fault.outcome)}"
+            f"{self._bold}fault {fault.number}  {fault.comm}[{fault.pid}]  {who}{self._plain}{access}{fault.address:#x}"
+            f"{error}{area_text(fault.vma) or 'none'}{self._answer}{answer}\n"
+            f"{walk}  {self._outcomes.get(fault.outcome) or self._outcome(fault.outcome)}"
         )
+
+    def _error(self, error_code: int) -> tuple[str, str]:
+        """What stands before and behind the address."""
+        access = f"\n{self._label(f'{access_of(error_code)} of')}"
+        texts = access, f"   error {error_code:#x}: {error_text(error_code)}{self._area}"
+        self._errors[error_code] = texts
+        return texts
 
     def _label(self, name: str) -> str:
         found = self._labels.get(name)
@@ -171,17 +184,11 @@ class FaultText:
             found = self._labels[name] = f"  {self._paint(DIM, f'{name:<8}')} "
         return found
 
-    def _walk(self, before: list[tuple[int, int]], after: list[tuple[int, int]]) -> str:
-        if len(before) == 4 == len(after) and before[:3] == after[:3] and before[3] != after[3]:  # nearly always
-            at, now = after[3]
-            was = entry_text(before[3][1])
-            return f"{self._upper}{was} -> {entry_text(now)}   at {at:#x}\n"
-        return "".join(f"{self._label(name)}{text}\n" for name, text in walk_lines(before, after))
-
     def _instruction(self, fault: PageFault, key: tuple[object, ...]) -> str:
         """Address, place and text of the instruction; kept, since loops fault at the same few."""
         where = str(self.symbols.locate(fault.rip, fault.mapping))
-        text = f"{fault.rip:#x} {where}".rstrip() + f"   {disassemble(fault.instruction, fault.bits, fault.rip)}"
+        text = f"{fault.rip:#x} {where}".rstrip()
+        text += f"   {disassemble(fault.instruction, fault.bits, fault.rip)}".rstrip()
         if len(self._instructions) >= KEPT:
             self._instructions.clear()
         self._instructions[key] = text
@@ -189,10 +196,13 @@ class FaultText:
 
     def _outcome(self, outcome: str) -> str:
         if outcome in ("minor", "major"):
-            return self._paint(GREEN, f"{outcome} fault")
-        if outcome == "EFAULT":
-            return self._paint(RED, "EFAULT: the system call could not touch it")
-        return self._paint("" if outcome == "device access" else RED, outcome)
+            text = self._paint(GREEN, f"{outcome} fault")
+        elif outcome == "EFAULT":
+            text = self._paint(RED, "EFAULT: the system call could not touch it")
+        else:
+            text = self._paint("" if outcome == "device access" else RED, outcome)
+        self._outcomes[outcome] = text
+        return text
 
 
 class FaultView:

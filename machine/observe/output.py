@@ -10,6 +10,7 @@ from typing import Any, Optional, TextIO
 
 _CONTROL = "[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udc9f]"
 _CONTROL_OR_COLOUR = "\x1b\\[[0-9]+m|" + _CONTROL
+_PLAIN = bytes(range(0x20, 0x7F)) + b"\n"
 
 
 def _escaped(found: re.Match[str]) -> str:
@@ -125,7 +126,8 @@ class Output:
 
     def line(self, text: str) -> None:
         """Write whole lines (`text` without the last newline)."""
-        self._close_open_line()
+        if self._interrupted is not None:
+            self._close_open_line()
         self._write(text + "\n")
 
     def say(self, text: str) -> None:
@@ -165,7 +167,8 @@ class Output:
             if self.left < 0:
                 return
         # Names come from the guest: they are not to steer the user's terminal.
-        if not text[:-1].isprintable() and not text.replace("\n", "").isprintable():
+        plain = text.isascii() and not text.encode().translate(None, _PLAIN)  # nearly always, and quickly seen
+        if not plain and not text.replace("\n", "").isprintable():
             text = re.sub(_CONTROL_OR_COLOUR if self.colour else _CONTROL, _escaped, text)
         try:
             self.stream.write(text)

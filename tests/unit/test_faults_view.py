@@ -18,7 +18,7 @@ from machine.observe.disasm import disassemble
 from machine.observe.faults import FaultView, area_text, entry_text, error_text, fatal_line, walk_lines
 from machine.observe.output import Output
 from machine.observe.symbols import ElfSymbols, Location, Symbols
-from tests.conftest import build
+from tests.conftest import build, run_on_host
 
 AREA = "7ffff7ff8000-7ffff7ff9000 r--p 00002000 00:06 12                         /dev/scullp0"
 TABLES = [(0x1000, 0x2067), (0x2FF8, 0x3067), (0x3DF8, 0x4067)]
@@ -274,3 +274,77 @@ def test_a_driver_answers(machine_clean: Callable[..., Machine]) -> None:
     view.close()
     assert re.search(r"\n  answer   scullp\.nopage: frame 0x[0-9a-f]+, count 1 -> 2\n", stream.getvalue())
     assert stream.getvalue().count("\n  area     ") >= 1
+
+
+MOVING = r"""
+#include "check.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PAGE 4096
+#ifdef __x86_64__
+static const unsigned char code[] = {0xc6, 0x07, 1, 0xc3};			/* mov [rdi], 1; ret */
+#else
+static const unsigned char code[] = {0x8b, 0x44, 0x24, 4, 0xc6, 0, 1, 0xc3};	/* mov eax, [esp + 4]; mov [eax], 1 */
+#endif
+
+static int file_with_code(const char *name)
+{
+	int fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0700);
+	CHECK("a file", pwrite(fd, code, sizeof code, 0) > 0 && pwrite(fd, code, sizeof code, PAGE) > 0);
+	return fd;
+}
+
+int main(int argc, char **argv)
+{
+	char a[256], b[256], c[256];
+	if (argc < 2)
+		return 1;
+	snprintf(a, sizeof a, "%s/a", argv[1]);
+	snprintf(b, sizeof b, "%s/b", argv[1]);
+	snprintf(c, sizeof c, "%s/c", argv[1]);
+	int first = file_with_code(a), second = file_with_code(b);
+	char *data = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *at = mmap(NULL, 2 * PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, first, 0);
+	CHECK("mapped", at != MAP_FAILED && data != MAP_FAILED);
+	void (*volatile touch)(char *) = (void (*)(char *))at;
+	touch(data);
+	EQUAL("renamed", rename(a, c), 0);
+	touch(data + PAGE);
+	EQUAL("unmapped", munmap(at, 2 * PAGE), 0);
+	CHECK("another", mmap(at, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, second, PAGE) == at);
+	touch(data + 2 * PAGE);
+	EQUAL("removed", unlink(b), 0);
+	touch(data + 3 * PAGE);
+	char *own = mmap(at, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
+	memcpy(own, code, sizeof code);
+	EQUAL("code of its own", mprotect(own, PAGE, PROT_READ | PROT_EXEC), 0);
+	touch(data + 4 * PAGE);
+	unlink(c);
+	return data[0] + data[PAGE] + data[2 * PAGE] + data[3 * PAGE] + data[4 * PAGE] != 5;
+}
+"""
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_where_code_is_from_is_that_of_now(
+    machine_clean: Callable[..., Machine], tmp_path: Path, target: str
+) -> None:  # F1
+    program = build(MOVING, target=target)
+    done = run_on_host(program, [str(tmp_path)])
+    assert done.exit == 0 and not done.failures()
+    m, faults = machine_clean(), []
+    m.events.listen("fault", faults.append)
+    result = m.run([str(program), "/tmp"])
+    assert result.exit == 0 and b"FAIL" not in result.stdout
+    seen = [each for each in faults if each.instruction[:3] == b"\xc6\x07\x01" or each.instruction[:3] == b"\xc6\0\x01"]
+    start = seen[0].rip & -4096
+    assert [each.mapping for each in seen if each.error_code & 2] == [
+        ("/tmp/a", start, 0), ("/tmp/c", start, 0), ("/tmp/b", start, 4096), ("/tmp/b (deleted)", start, 4096), None,
+    ]  # fmt: skip
+    for each in seen:
+        assert each.walk_before[:3] == each.walk_after[:3] and len(each.walk_after) == 4
+        assert each.walk_after[3][1] >> 12 & 0xFFFFFFFF == each.pfn

@@ -69,6 +69,7 @@ def d_delete(directory: dentry, name: str) -> None:
         gone = directory.d_children.pop(name, None)
         if gone is not None:
             gone.d_deleted = True
+            dentry.changes += 1
 
 
 def d_move(old_dir: dentry, old_name: str, new_dir: dentry, new_name_: str) -> None:
@@ -78,4 +79,5 @@ def d_move(old_dir: dentry, old_name: str, new_dir: dentry, new_name_: str) -> N
         moved = old_dir.d_children.pop(old_name, None)
         if moved is not None:
             moved.d_name, moved.d_parent = new_name_, new_dir
+            dentry.changes += 1
             new_dir.d_children[new_name_] = moved

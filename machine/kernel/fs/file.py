@@ -222,6 +222,8 @@ class dentry:
     """`struct dentry`, as much as drivers use: ``filp->f_dentry->d_inode``."""
 
     __slots__ = ("d_inode", "d_name", "d_parent")
+    changes = 0
+    """Counts the names that were moved and removed: a path that was made since the last one is still right."""
 
     def __init__(self, d_inode: inode, d_name: str, d_parent: Optional[dentry]) -> None:
         self.d_inode = d_inode
@@ -248,7 +250,8 @@ class file:
     """`struct file`: one open file, shared by every descriptor that dup or fork made of it."""
 
     __slots__ = (
-        "_f_mapping", "_name", "f_count", "f_dentry", "f_flags", "f_mode", "f_op", "f_owner", "f_pos", "private_data",
+        "_f_mapping", "_name", "_path", "f_count", "f_dentry", "f_flags", "f_mode", "f_op", "f_owner", "f_pos",
+        "private_data",
     )  # fmt: skip
 
     def __init__(self, f_dentry: dentry, f_flags: int, f_op: file_operations, f_path: str) -> None:
@@ -256,6 +259,8 @@ class file:
         self.f_flags = f_flags
         self.f_op = f_op
         self._name = f_path
+        self._path = (-1, "")
+        """(`dentry.changes` then, what `f_path` was)."""
         self.f_pos = 0
         self.f_count = 1
         self.f_mode = ((f_flags & O_ACCMODE) + 1) & 3
@@ -290,7 +295,11 @@ class file:
         A path is that of now: a renamed file has its new name, a removed one "... (deleted)" (d_path).
         """
         where = self.f_dentry
-        return self._name if where.d_parent is None else where.path()
+        if where.d_parent is None:
+            return self._name
+        if self._path[0] != dentry.changes:
+            self._path = dentry.changes, where.path()
+        return self._path[1]
 
     @property
     def f_inode(self) -> inode:

@@ -77,6 +77,10 @@ class mm_struct(UserAccess):
         self.cached_hole_size = 0
         self.areas = AreaList()
         self.mmap_cache: Optional[vm_area_struct] = None
+        self.code_cache: Optional[vm_area_struct] = None
+        """Where the code was that faulted last, for who watches (mm/trace.py)."""
+        self.walked: tuple[int, tuple[tuple[int, int], ...]] = (-1, ())
+        """The last fault that somebody watched: address >> 21, and the upper three levels of its walk."""
         self.users = 1
         self.tables = PageTables(kernel.ram, self._alloc_table, self._free_table, kernel.kernel_tables)
         self.start_code = self.end_code = self.start_data = self.end_data = 0

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Optional
 
 from machine.events import FaultEnter, PageFault
 from machine.hardware.cpu import RIP
-from machine.hardware.paging import LEVELS, walk
+from machine.hardware.paging import ADDRESS_MASK, LEVELS, walk
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.mm.refusal import device_offset
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.space import mm_struct
     from machine.kernel.mm.vma import vm_area_struct
     from machine.kernel.task.task import Task
 
@@ -26,32 +27,33 @@ class FaultTrace:
 
     __slots__ = ("_counts", "_faults_before", "_kernel", "_task", "record")
 
-    def __init__(self, kernel: Kernel, task: Task, address: int, error_code: int, origin: str) -> None:
-        mm = task.mm
+    def __init__(
+        self, kernel: Kernel, task: Task, address: int, error_code: int, origin: str,
+        vma: Optional[vm_area_struct] = None,
+    ) -> None:  # fmt: skip
+        mm, mem = task.mm, kernel.mem
         self._kernel, self._task = kernel, task
         now = kernel.clock.monotonic_ns()
-        kernel.fault_number += 1
+        kernel.fault_number = number = kernel.fault_number + 1
         kernel.fault_answer, kernel.fault_pfn, kernel.fault_signal = "", None, ""
         kernel.refused = (None, "")
-        vma = mm.vma_at(address)
-        rip = kernel.cpu.regs[RIP] if origin == "user" else 0
+        if vma is None:
+            vma = mm.vma_at(address)
         if kernel.events.fault_enter is not None:
-            kernel.events.fault_enter(FaultEnter(kernel.fault_number, address, error_code, origin, time_ns=now))
-        code_vma = mm.vma_at(rip) if rip else None
-        mapping = None
-        if code_vma is not None and code_vma.vm_file is not None:
-            mapping = (code_vma.vm_file.f_path, code_vma.vm_start, code_vma.vm_pgoff << PAGE_SHIFT)
-        code = kernel.peek_user(mm, rip, INSTRUCTION_MAX) if rip else b""
+            kernel.events.fault_enter(FaultEnter(number, address, error_code, origin, time_ns=now))
+        rip, code, mapping = 0, b"", None
+        if origin == "user":
+            rip = kernel.cpu.regs[RIP]
+            if rip:
+                code, mapping = kernel.peek_user(mm, rip, INSTRUCTION_MAX), _mapping_of(mm, rip)
+        shown, start, flags = ("", 0, 0) if vma is None else (vma.maps_line(), vma.vm_start, vma.vm_flags)
         self.record = PageFault(
-            number=kernel.fault_number, pid=task.pid, comm=task.comm, rip=rip, address=address, error_code=error_code,
-            origin=origin, instruction=code, bits=mm.bits, vma="" if vma is None else vma.maps_line(),
-            vm_start=0 if vma is None else vma.vm_start, vm_flags=0 if vma is None else vma.vm_flags,
-            mapping=mapping, walk_before=walk(kernel.ram, mm.tables.cr3, address), time_ns=now,
-            driver=driver_of(vma),
+            number, task.pid, task.comm, rip, address, error_code, origin, code, mm.bits, shown, start, flags, mapping,
+            walk_before=walk_again(mm, address), time_ns=now, driver=driver_of(vma),
         )  # fmt: skip
         self._counts: dict[int, int] = {}
         """Frame -> its count before this fault changed it."""
-        kernel.mem.journals.append(self._counts)
+        mem.journals.append(self._counts)
         self._faults_before = (task.min_flt, task.maj_flt)
 
     def end(self) -> None:
@@ -67,7 +69,7 @@ class FaultTrace:
         if pfn is not None and kernel.mem.pfn_valid(pfn):
             record.count_after = kernel.mem.count[pfn]
             record.count_before = self._counts.get(pfn, record.count_after)
-        record.walk_after = self._walk_again(record.walk_before)
+        record.walk_after = walk_again(self._task.mm, record.address)
         record.outcome = self._outcome()
         if kernel.refused[0] is not None:
             record.reason = kernel.refused[1]
@@ -75,16 +77,6 @@ class FaultTrace:
         record.end_ns = kernel.clock.monotonic_ns()
         if kernel.events.fault is not None:
             kernel.events.fault(record)
-
-    def _walk_again(self, before: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """The walk after the answer; mostly the tables are the same, and the last entry is another."""
-        kernel = self._kernel
-        if len(before) == len(LEVELS):
-            words = kernel.ram.words
-            (p4, e4), (p3, e3), (p2, e2), (p1, _) = before
-            if words[p4 >> 3] == e4 and words[p3 >> 3] == e3 and words[p2 >> 3] == e2:
-                return [*before[:-1], (p1, words[p1 >> 3])]
-        return walk(kernel.ram, self._task.mm.tables.cr3, self.record.address)
 
     def _outcome(self) -> str:
         task = self._task
@@ -94,6 +86,34 @@ class FaultTrace:
         if (task.min_flt, task.maj_flt) == (minor, major):
             return "EFAULT" if self.record.origin != "user" else "device access"
         return "major" if task.maj_flt != major else "minor"
+
+
+def walk_again(mm: mm_struct, address: int) -> list[tuple[int, int]]:
+    """`walk` for a fault.  Mostly the one before it was near, and the tables are the same: as long as the upper three
+    entries are, they are where the MMU finds them."""
+    words = mm.ram.words
+    near, upper = mm.walked
+    if near == address >> 21:
+        (p4, e4), (p3, e3), (p2, e2) = upper
+        if words[p4 >> 3] == e4 and words[p3 >> 3] == e3 and words[p2 >> 3] == e2:
+            where = (e2 & ADDRESS_MASK) + (address >> 9 & 0xFF8)
+            return [*upper, (where, words[where >> 3])]
+    steps = walk(mm.ram, mm.tables.cr3, address)
+    if len(steps) == len(LEVELS):
+        mm.walked = address >> 21, tuple(steps[:3])
+    return steps
+
+
+def _mapping_of(mm: mm_struct, rip: int) -> Optional[tuple[str, int, int]]:
+    """Where the code at `rip` comes from: path, start of the area, its offset in bytes; None where there is no file."""
+    vma = mm.code_cache
+    if vma is None or not vma.vm_start <= rip < vma.vm_end:
+        vma = mm.areas.find(rip)
+        if vma is None or vma.vm_start > rip:
+            return None
+        mm.code_cache = vma
+    filp = vma.vm_file
+    return None if filp is None else (filp.f_path, vma.vm_start, vma.vm_pgoff << PAGE_SHIFT)
 
 
 def driver_of(vma: Optional[vm_area_struct]) -> str:

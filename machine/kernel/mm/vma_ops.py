@@ -86,7 +86,7 @@ def unlink_vma(mm: mm_struct, vma: vm_area_struct, told: bool = True) -> None:
     if told and mm.kernel.events.vma is not None:
         emit_vma(mm, "close", vma)
     mm.areas.remove(vma)
-    mm.mmap_cache = None
+    mm.mmap_cache = mm.code_cache = None
     account(mm, vma.vm_flags, (vma.vm_start - vma.vm_end) >> PAGE_SHIFT)
     if vma.vm_file is not None:
         unlink_file(vma, vma.vm_file)
@@ -99,7 +99,7 @@ def unlink_run(mm: mm_struct, areas: list[vm_area_struct]) -> None:
             unlink_vma(mm, vma)
         return
     mm.areas.remove_run(areas)
-    mm.mmap_cache = None
+    mm.mmap_cache = mm.code_cache = None
     for vma in areas:
         account(mm, vma.vm_flags, (vma.vm_start - vma.vm_end) >> PAGE_SHIFT)
         if vma.vm_file is not None:
