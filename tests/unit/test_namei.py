@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from machine import Machine
 from machine.kernel.abi.errno import EACCES, ELOOP, ENOENT, ENOTDIR, EROFS, ETXTBSY, Errno
 from machine.kernel.current import set_current_kernel
+from machine.kernel.fs.etc import fill_etc
 from machine.kernel.fs.file import O_CREAT, O_PATH, O_RDONLY, O_RDWR, O_WRONLY
+from machine.kernel.fs.hostfs import HostTree
 from machine.kernel.fs.namei import (
     MAY_EXEC,
     MAY_READ,
@@ -23,6 +26,7 @@ from machine.kernel.fs.namei import (
     lookup_parent,
     open_file,
 )
+from machine.kernel.fs.overlay import overlay_dir
 from machine.kernel.fs.read_write import kernel_read_file
 
 
@@ -136,3 +140,18 @@ def test_a_loop(kernel: Any) -> None:
     tmp.symlink("loop", "loop")
     assert failure(lookup, kernel, kernel.init_task, "/tmp/loop") == ELOOP
     assert lookup(kernel, kernel.init_task, "/tmp/loop", follow=False).d_inode.readlink() == "loop"
+
+
+def test_etc_of_the_host(kernel: Any, tmp_path: Path) -> None:
+    """How programs find their files, where the host has them; nothing that holds somebody's passwords.  F1"""
+    for name in ("ld-musl-i386.path", "manpath.config", "shadow", "gitconfig", "profile"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "ssl" / "private").mkdir(parents=True)
+    (tmp_path / "ssl" / "openssl.cnf").write_text("")
+    directory = overlay_dir(lookup(kernel, kernel.init_task, "/etc").d_inode.i_sb, 0o755)
+    fill_etc(directory, "here", (0, 0), HostTree(str(tmp_path)))
+    names = {name for name, _, _ in directory.list()}
+    assert {"ld-musl-i386.path", "manpath.config", "passwd"} <= names
+    assert not {"shadow", "gitconfig", "profile"} & names
+    ssl: Any = directory.lookup("ssl")
+    assert {name for name, _, _ in ssl.list()} == {"openssl.cnf"}

@@ -14,10 +14,12 @@ from machine.kernel.fs.overlay import overlay_dir
 from machine.kernel.fs.tmpfs import memory_file, memory_symlink
 
 FROM_HOST = (
-    "alternatives", "debian_version", "fonts", "groff", "inputrc", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
-    "locale.alias", "localtime", "magic", "magic.mime", "mime.types", "networks", "os-release", "perl", "php",
-    "protocols", "python3", "rpc", "services", "sgml", "ssl/certs", "ssl/openssl.cnf", "terminfo", "timezone", "vim",
-    "xml", *(f"java-{version}-openjdk" for version in range(8, 32)),
+    "alternatives", "debian_version", "ethertypes", "fb.modes", "fonts", "groff", "gtk-2.0", "gtk-3.0", "inputrc",
+    "ld-musl-i386.path", "ld-musl-x86_64.path", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "locale.alias",
+    "localtime", "magic", "magic.mime", "manpath.config", "mc", "mime.types", "mke2fs.conf", "nanorc",
+    "networks", "os-release", "papersize", "perl", "php", "protocols", "python3", "R", "rpc", "services", "sgml",
+    "ssl/certs", "ssl/openssl.cnf", "terminfo", "texmf", "timezone", "vim", "xattr.conf", "xml",
+    *(f"ImageMagick-{version}" for version in (6, 7)), *(f"java-{version}-openjdk" for version in range(8, 32)),
     *(f"python3.{minor}" for minor in range(9, 16)),
 )  # fmt: skip
 
