@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from machine import Machine
+from machine.events import SyscallExit
+from machine.kernel.fs.file import file
+from machine.kernel.net.sock import TCP_LISTEN
+from machine.kernel.net.socket import socket_operations
+from machine.kernel.net.table import UnixTable
+from machine.kernel.net.unix import unix_sock
+from tests.conftest import build
 
 HERE = Path(__file__).parent / "sockets"
 PROGRAMS = sorted(path.stem for path in HERE.glob("*.c"))
@@ -107,3 +115,86 @@ def test_python(machine_clean: Callable[..., Machine], tmp_path: Path, name: str
     machine = machine_clean(env=ENVIRONMENT, binds=[(str(tmp_path), str(tmp_path), False)], check_invariants=False)
     there = machine.run([program, str(script)], timeout=200)
     assert (there.stdout, there.exit) == (here.stdout, 0), there.stderr.decode()
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_sockets_passed_in_a_loop(
+    guest: Callable[..., object], machine_clean: Callable[..., Machine], target: str
+) -> None:
+    """E3: the collector of sockets in flight finds all that nobody can receive, at the very close, and its work is some
+    steps a close however many sockets are in flight: twice as many are twice the work, not four times."""
+    source = HERE.parent / "sockets_passed.c"
+    guest(source, ["50"], target=target)
+    program = str(build(source, target=target))
+    work = []
+    for count in (100, 200):
+        machine = machine_clean(binds=[(program, program, False)], check_invariants=False)
+        unix = machine.kernel.unix
+        most = 0
+
+        def on_call(call: object, unix: UnixTable = unix) -> None:
+            nonlocal most
+            most = max(most, len(unix.inflight))
+
+        machine.events.listen("syscall_exit", on_call)
+        assert machine.run([program, str(count)]).exit == 0
+        assert (unix.inflight, unix.tot_inflight, unix.sockets) == ({}, 0, {})
+        assert count <= most <= count + 4  # and no more than one circle
+        work.append(unix.gc_steps)
+    assert work[1] < 2.2 * work[0] and work[0] < 100 * 40
+
+
+def _unreachable(unix: UnixTable) -> set[object]:
+    """The files in flight that nobody can receive, by way of all that somebody can."""
+    reached, new = set(), [sk for sk in unix.sockets if sk.file is not None and _external(unix, sk.file)]
+    while new:
+        sk = new.pop()
+        if sk in reached:
+            continue
+        reached.add(sk)
+        for skb in sk.queue:
+            inside = [skb.sk] if sk.sk_state == TCP_LISTEN else [each.private_data for each in skb.files]
+            new += [each for each in inside if isinstance(each, unix_sock)]
+    return {filp for filp in unix.inflight if filp.private_data not in reached}
+
+
+def _external(unix: UnixTable, filp: file) -> bool:
+    flight = unix.inflight.get(filp)
+    return filp.f_count > (0 if flight is None else flight.count)
+
+
+def _explained(unix: UnixTable) -> dict[object, int]:
+    """File -> how many messages hold it, counted anew."""
+    found: Counter[object] = Counter()
+    for sk in unix.sockets:
+        if sk.sk_state != TCP_LISTEN:
+            found.update(each for skb in sk.queue for each in skb.files if each.f_op is socket_operations)
+    return dict(found)
+
+
+@pytest.mark.parametrize(("target", "seed"), [("x86_64", 1), ("x86_64", 2), ("x86_64", 3), ("i386", 4)])
+def test_wild_circles(
+    guest: Callable[..., object], machine_clean: Callable[..., Machine], target: str, seed: int
+) -> None:
+    """E3: after each call of a program that sends sockets through each other, none is left that nobody can receive,
+    and each in flight is held by as many messages as its count says."""
+    source = HERE.parent / "sockets_wild.c"
+    guest(source, [str(seed), "4000"], target=target)
+    program = str(build(source, target=target))
+    machine = machine_clean(binds=[(program, program, False)], check_invariants=False)
+    unix = machine.kernel.unix
+    most = 0
+    wrong: list[str] = []
+
+    def on_call(call: SyscallExit) -> None:
+        nonlocal most
+        most = max(most, len(unix.inflight))
+        if not wrong and _unreachable(unix):
+            wrong.append(f"nobody can receive {_unreachable(unix)} after {call}")
+        if not wrong and {filp: flight.count for filp, flight in unix.inflight.items()} != _explained(unix):
+            wrong.append(f"counts of {unix.inflight} and {_explained(unix)} after {call}")
+
+    machine.events.listen("syscall_exit", on_call)
+    assert machine.run([program, str(seed), "4000"]).exit == 0 and not wrong, wrong
+    assert most > 10
+    assert (unix.inflight, unix.tot_inflight, unix.sockets) == ({}, 0, {})

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Optional
 
 from machine.kernel.abi.errno import EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.fs.fdtable import fput
+from machine.kernel.net.garbage import unix_gc, unix_gc_of
 from machine.kernel.net.sock import MSG_CMSG_CLOEXEC, MSG_CTRUNC, Ucred
 
 if TYPE_CHECKING:
     from machine.kernel.fs.file import file
     from machine.kernel.kernel import Kernel
     from machine.kernel.net.sock import Received
+    from machine.kernel.net.table import UnixTable
     from machine.kernel.task.task import Task
 
 SOL_SOCKET, SCM_RIGHTS, SCM_CREDENTIALS, SCM_SECURITY, SCM_PIDFD = 1, 1, 2, 3, 4
 SCM_MAX_FD = 253
+FEW = 8
+"""Sockets that are looked at one by one; for more of them all in flight are looked at once."""
 UCRED = struct.Struct("<iII")
 
 
@@ -34,17 +38,35 @@ class scm_cookie:
 
 
 def scm_destroy(kernel: Kernel, files: Iterable[file]) -> None:
-    """Drop the references of files that did not arrive; one that closes a socket with more of them does not recurse."""
+    """Drop the references of files that did not arrive; one that closes a socket with more of them does not recurse.
+    Those that other messages hold are looked at then: perhaps nothing else does."""
     unix = kernel.unix
     unix.delayed_fput.extend(files)
     if unix.closing:
         return
     unix.closing = True
+    held: dict[file, None] = {}
     try:
-        while unix.delayed_fput:
-            fput(unix.delayed_fput.popleft())
+        while unix.delayed_fput or held:
+            while unix.delayed_fput:
+                filp = unix.delayed_fput.popleft()
+                if filp in unix.inflight:
+                    held[filp] = None
+                fput(filp)
+            if held:
+                _look_at(unix, held)
+                held.clear()
     finally:
         unix.closing = False
+
+
+def _look_at(unix: UnixTable, held: dict[file, None]) -> None:
+    if len(held) > FEW:
+        unix_gc(unix)
+        return
+    for filp in held:
+        if filp in unix.inflight:
+            unix_gc_of(unix, filp)
 
 
 def _header(task: Task) -> struct.Struct:

@@ -59,7 +59,7 @@ def truesize(header: int, paged: int) -> int:
 class sk_buff:
     """One message, or a piece of a stream; or (in a listener's queue) one connection that waits for accept."""
 
-    __slots__ = ("consumed", "creds", "data", "files", "sk", "truesize", "user")
+    __slots__ = ("consumed", "creds", "data", "files", "receiver", "sk", "truesize", "user")
 
     def __init__(self, sk: sock, data: bytes, size: int, creds: Optional[Ucred], files: list[file]) -> None:
         self.sk = sk
@@ -71,6 +71,8 @@ class sk_buff:
         self.creds = creds
         self.files = files
         """Open files that travel with it (SCM_RIGHTS); each holds a reference."""
+        self.receiver: Any = None
+        """The socket that it was sent to, when sockets are among the files."""
         self.user = 0
         """The real user ID of who sent them, which they count for."""
 
@@ -142,6 +144,8 @@ class sock:
         """Woken by space and changes of state."""
         self.node: Optional[inode] = None
         """Its inode in sockfs; None before accept."""
+        self.file: Optional[file] = None
+        """The open file; None before accept and when it is closed."""
 
     # -- waiting ------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from machine.kernel.abi.errno import ENOTSOCK, ENOTTY, Errno
 from machine.kernel.fs.anon import anon_inode, no_open
 from machine.kernel.fs.file import O_NONBLOCK, O_RDWR, S_IFSOCK, file, file_operations, inode
 from machine.kernel.fs.namei import Dentry
-from machine.kernel.net.garbage import unix_gc
+from machine.kernel.net.garbage import unix_gc_of
 from machine.kernel.net.scm import scm_cookie, scm_destroy
 from machine.kernel.net.sock import MSG_DONTWAIT, MSG_EOR, SOCK_SEQPACKET, Source, sock
 
@@ -89,11 +89,13 @@ class SocketOperations(file_operations):
         """A descriptor is being closed: perhaps only messages will hold the socket."""
         unix = socket_of(filp).kernel.unix
         if filp in unix.inflight:
-            unix_gc(unix, filp)
+            unix_gc_of(unix, filp, filp)
         return 0
 
     def release(self, node: inode, filp: file) -> int:
-        socket_of(filp).release()
+        sk = socket_of(filp)
+        sk.file = None
+        sk.release()
         return 0
 
 
@@ -110,4 +112,5 @@ def sock_file(kernel: Kernel, sk: sock, flags: int) -> file:
     name = f"socket:[{node.i_ino}]"
     filp = file(Dentry(node, name, None, name), O_RDWR | flags & O_NONBLOCK, socket_operations, name)
     filp.private_data = sk
+    sk.file = filp
     return filp

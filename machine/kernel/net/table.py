@@ -21,6 +21,17 @@ SS_UNCONNECTED, SS_CONNECTING, SS_CONNECTED = 1, 2, 3
 _SO_ACCEPTCON = 0x10000
 
 
+class Flight:
+    """Of one file in flight: the messages that hold it."""
+
+    __slots__ = ("count", "receivers")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.receivers: dict[unix_sock, int] = {}
+        """Socket in whose queue they are -> how many."""
+
+
 class UnixTable:
     """All sockets of the machine, by inode and abstract name, and what is in flight between them."""
 
@@ -31,8 +42,14 @@ class UnixTable:
         self.by_inode: dict[inode, unix_sock] = {}
         self.by_name: dict[tuple[int, bytes], unix_sock] = {}
         """(type, abstract name with its leading NUL): each type has names of its own (unix_abstract_hash)."""
-        self.inflight: dict[file, int] = {}
-        """Files of sockets -> how many messages hold them."""
+        self.inflight: dict[file, Flight] = {}
+        """Files of sockets that are in messages."""
+        self.tot_inflight = 0
+        """How often, all messages together."""
+        self.closes = 0
+        """Sockets released since all in flight were looked at (garbage.py)."""
+        self.gc_steps = 0
+        """How many files and messages the collector has ever looked at: its work, for tests."""
         self.files_in_flight: dict[int, int] = {}
         """User ID -> the files of any kind that it has in messages (`user_struct.unix_inflight`)."""
         self.delayed_fput: deque[file] = deque()
@@ -45,14 +62,20 @@ class UnixTable:
         if scm.files and task.euid and self.files_in_flight.get(task.uid, 0) > task.signal.rlimits[RLIMIT_NOFILE][0]:
             raise Errno(ETOOMANYREFS)
 
-    def in_flight(self, skb: sk_buff) -> None:
+    def in_flight(self, skb: sk_buff, receiver: unix_sock) -> None:
         """The files of this message travel now (unix_inflight)."""
         from machine.kernel.net.socket import socket_operations
 
         self.files_in_flight[skb.user] = self.files_in_flight.get(skb.user, 0) + len(skb.files)
         for filp in skb.files:
             if filp.f_op is socket_operations:
-                self.inflight[filp] = self.inflight.get(filp, 0) + 1
+                skb.receiver = receiver
+                flight = self.inflight.get(filp)
+                if flight is None:
+                    flight = self.inflight[filp] = Flight()
+                flight.count += 1
+                self.tot_inflight += 1
+                flight.receivers[receiver] = flight.receivers.get(receiver, 0) + 1
 
     def not_in_flight(self, skb: sk_buff) -> None:
         """They have arrived, or the message is dropped."""
@@ -62,11 +85,17 @@ class UnixTable:
         if not self.files_in_flight[skb.user]:
             del self.files_in_flight[skb.user]
         for filp in skb.files:
-            count = self.inflight.get(filp, 0)
-            if count > 1:
-                self.inflight[filp] = count - 1
-            elif count:
+            flight = self.inflight.get(filp)
+            if flight is None:
+                continue
+            flight.count -= 1
+            self.tot_inflight -= 1
+            if not flight.count:
                 del self.inflight[filp]
+            elif flight.receivers[skb.receiver] > 1:
+                flight.receivers[skb.receiver] -= 1
+            else:
+                del flight.receivers[skb.receiver]
 
     def auto_name(self, kind: int) -> bytes:
         """A free abstract name of five hexadecimal digits; ENOSPC when all are taken (unix_autobind)."""

@@ -237,7 +237,7 @@ class unix_sock(sock):
         if scm is not None and scm.files:
             skb.files, scm.files = scm.files, []
             skb.user = task.uid
-            self.kernel.unix.in_flight(skb)
+            self.kernel.unix.in_flight(skb, other)
         return skb
 
     def free_skb(self, skb: sk_buff) -> None:
@@ -288,7 +288,9 @@ class unix_sock(sock):
         self.sk_state = TCP_CLOSE
         unix.sockets.pop(self, None)
         if unix.inflight:
-            unix_gc(unix)
+            unix.closes += 1
+            if unix.closes >= unix.tot_inflight:
+                unix_gc(unix)
 
     def _drop_name(self) -> None:
         unix = self.kernel.unix
