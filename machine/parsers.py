@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from machine.errors import complain
+from machine.errors import ConfigError, complain
 from machine.options import options_of
 
 USAGE_ERROR = 2
@@ -94,11 +94,13 @@ class Help(argparse.RawDescriptionHelpFormatter):
         return super()._format_action_invocation(action)
 
 
-def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+def checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """An option's type: what `parse` says of a wrong value is what the user sees."""
+
     def convert(text: str) -> Any:
         try:
             return parse(text)
-        except ValueError as error:
+        except (ValueError, ConfigError) as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return convert
@@ -122,7 +124,7 @@ def run_parser(verb: str = "run") -> argparse.ArgumentParser:
             parser.add_argument(*option.names, metavar=option.metavar, dest=option.dest, help=option.help)
         else:
             parser.add_argument(
-                *option.names, metavar=option.metavar, dest=option.dest, help=option.help, type=_checked(option.parse),
+                *option.names, metavar=option.metavar, dest=option.dest, help=option.help, type=checked(option.parse),
                 action="append" if option.many else "store",
             )  # fmt: skip
     return parser

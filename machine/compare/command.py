@@ -7,13 +7,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, Optional
+from collections.abc import Sequence
+from typing import Any, Optional
 
 from machine.compare.compare import TIMEOUT, Comparison, compare
 from machine.compare.difference import Ignore
 from machine.config import parse_bind, parse_env, parse_ram, parse_seconds
 from machine.errors import ConfigError, TimeoutExpired
+from machine.parsers import Parser, checked
 
 SAME, DIFFERENT, USAGE_ERROR, TIMED_OUT, OWN_ERROR = 0, 1, 2, 124, 125
 
@@ -41,24 +42,6 @@ program that neither side can start; 2 a mistake on the command line.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors as ``nopage: what is wrong``, then where the help is; status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"nopage: {message}\nTry 'nopage compare --help'.\n")
-        raise SystemExit(USAGE_ERROR)
-
-
-def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return convert
-
-
 def _ignorable(text: str) -> str:
     Ignore.parse([text])
     return text
@@ -66,7 +49,7 @@ def _ignorable(text: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The options; what follows them is the program's."""
-    result = _Parser(
+    result = Parser(
         prog="nopage compare",
         usage="nopage compare [OPTIONS] [--] PROGRAM [ARG...]",
         description="Run a program natively and in a machine, and show the first difference.",
@@ -83,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="HOST:PATH",
         action="append",
         default=[],
-        type=_checked(parse_bind),
+        type=checked(parse_bind),
         dest="binds",
         help="show a file or directory of this computer at PATH, read-only, to both",
     )
@@ -92,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE|-NAME",
         action="append",
         default=[],
-        type=_checked(parse_env),
+        type=checked(parse_env),
         help="set or remove a variable of both sides' environment",
     )
     add("--no-trace", action="store_true", help="do not compare system calls")
@@ -101,17 +84,17 @@ def parser() -> argparse.ArgumentParser:
         metavar="WHAT",
         action="append",
         default=[],
-        type=_checked(_ignorable),
+        type=checked(_ignorable),
         help="don't compare stdout, stderr, status, files, calls; file:PATTERN; call:NAME; text:REGEX",
     )
     add(
         "--timeout",
         metavar="SECONDS",
-        type=_checked(parse_seconds),
+        type=checked(parse_seconds),
         default=TIMEOUT,
         help=f"kill a side that is still running after this time ({TIMEOUT:g})",
     )
-    add("--ram", metavar="SIZE", type=_checked(parse_ram), help="the machine's memory, 16M to 16G (512M)")
+    add("--ram", metavar="SIZE", type=checked(parse_ram), help="the machine's memory, 16M to 16G (512M)")
     add("--unfenced", action="store_true", help="run the native program without a fence")
     add("--all", action="store_true", help="show every difference")
     add("--json", action="store_true", help="the result as JSON on standard output")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
 from machine.config import parse_ram, parse_seconds
 from machine.errors import ConfigError, NopageError
+from machine.parsers import Parser, checked
 from machine.sweep.job import Job, make_run
 from machine.testing import messages
 from machine.testing.foreach import FaultReport, Kind, Outcome, spread
@@ -44,24 +45,6 @@ the command line; 130 after Ctrl-C: with --journal the same command goes on from
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors as ``nopage: what is wrong``, then where the help is; status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"nopage: {message}\nTry 'nopage sweep --help'.\n")
-        raise SystemExit(USAGE_ERROR)
-
-
-def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        try:
-            return parse(text)
-        except (ValueError, ConfigError) as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return convert
-
-
 def _kind(text: str) -> str:
     Kind(text)
     return text
@@ -75,7 +58,7 @@ def _count(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The options; what follows them is the program's."""
-    result = _Parser(
+    result = Parser(
         prog="nopage sweep",
         usage="nopage sweep [OPTIONS] [--] PROGRAM [ARG...]",
         description="Run a program once for each thing that can fail, and say which it survives.",
@@ -84,12 +67,12 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = result.add_argument
-    add("--kind", default="ENOMEM", type=_checked(_kind), help="what fails (ENOMEM)")
+    add("--kind", default="ENOMEM", type=checked(_kind), help="what fails (ENOMEM)")
     add("--attach", action="append", default=[], metavar="WHERE=FILE.py:CLASS", help="a device model, as in nopage run")
     add("--device", action="append", default=[], metavar="NAME", help="a driver, as in nopage run")
     add("--board", metavar="NAME|FILE", help="another PC")
-    add("--ram", type=_checked(parse_ram), default=64 << 20, metavar="SIZE", help="memory of each machine (64M)")
-    add("--timeout", type=_checked(parse_seconds), default=30.0, metavar="SECONDS", help="when a run hangs (30)")
+    add("--ram", type=checked(parse_ram), default=64 << 20, metavar="SIZE", help="memory of each machine (64M)")
+    add("--timeout", type=checked(parse_seconds), default=30.0, metavar="SECONDS", help="when a run hangs (30)")
     add("--stdin", metavar="FILE", help="standard input (/dev/null)")
     add(
         "--file",
@@ -98,8 +81,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a file that the program reads, to go to the workers",
     )
-    add("--limit", type=_checked(_count), metavar="N", help="so many runs, spread evenly (all)")
-    add("-j", "--jobs", type=_checked(_count), metavar="N", help="processes (as many as there are processors)")
+    add("--limit", type=checked(_count), metavar="N", help="so many runs, spread evenly (all)")
+    add("-j", "--jobs", type=checked(_count), metavar="N", help="processes (as many as there are processors)")
     add("--scheduler", metavar="tcp://HOST:PORT", help="have the workers of a Dask cluster make the runs")
     add("--journal", metavar="FILE.jsonl", help="keep what is done there; the same command goes on where it ended")
     add("--html", metavar="FILE", help="write a page about it")
