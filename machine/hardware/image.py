@@ -139,6 +139,18 @@ class RegisterImage:
         self._reg_read_raw(self._ctx_value, self._eflags, self._eflags_pointer)
         return self._eflags_word.value
 
+    def set_eflags(self, value: int) -> None:
+        """Write EFLAGS of the image."""
+        self._eflags_word.value = value
+        self._reg_write_raw(self._ctx_value, self._eflags, self._eflags_pointer)
+
+    def selectors(self) -> tuple[int, int]:
+        """CS and SS of the image."""
+        if not self._segments_at:
+            self._segment(self._segments[0])
+        at = self._segments_at + _SEGMENT_SIZE >> 2  # ES is before them
+        return self._ints[at] & 0xFFFF, self._ints[at + _SEGMENT_SIZE // 4] & 0xFFFF
+
     def set_register(self, number: int, value: int) -> None:
         """Write a register of the image by the engine's constant."""
         word = ctypes.c_uint64(value)

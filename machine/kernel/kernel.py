@@ -16,6 +16,7 @@ from machine.hardware.paging import RW, A, D, P, PageTables
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE, Ram
 from machine.kernel.abi.errno import EAGAIN, Errno
 from machine.kernel.abi.resource import RLIM_INFINITY
+from machine.kernel.abi.signal import describe
 from machine.kernel.boardside import BoardSide
 from machine.kernel.clock import Clock, VirtualClock
 from machine.kernel.context import interrupt_context
@@ -38,6 +39,7 @@ from machine.kernel.printk import Log
 from machine.kernel.setup import system_ram
 from machine.kernel.sysctl import DEFAULTS
 from machine.kernel.task.sched import Scheduler
+from machine.kernel.task.signal import force_sig_info
 from machine.kernel.task.vvar import Vvar
 from machine.kernel.workqueue import Workqueue
 
@@ -267,9 +269,6 @@ class Kernel(BoardSide):
 
     def force_sig_fault(self, task: Task, signo: int, si_code: int, address: int, trapno: int, error_code: int) -> None:
         """A signal that the task's own instruction caused; it can't be blocked or ignored."""
-        from machine.kernel.abi.signal import describe
-        from machine.kernel.task.signal import force_sig_info
-
         self.fault_signal = describe(signo, si_code)
         self.mmio.cancel(task)
         force_sig_info(self, task, signo, si_code, address, trapno, error_code)

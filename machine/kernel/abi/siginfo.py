@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 
 from machine.kernel.abi.signal import layout_of
 
@@ -33,21 +34,25 @@ def union_offset(bits: int) -> int:
     return 16 if bits == 64 else 12
 
 
+@cache
+def _packer(bits: int, layout: str, names: tuple[str, ...]) -> tuple[struct.Struct, tuple[tuple[str, int, int], ...]]:
+    """What writes the 128 bytes when `names` are given, and for each of them, in its order, (name, what the value is
+    masked with, its sign bit or 0)."""
+    rows = {row[0]: row for row in _FIELDS[layout]}
+    chosen = [rows[name][1::2] if bits == 64 else rows[name][2::2] for name in names]  # (offset, format)
+    text, at, values = "<iii", 12, []
+    for name, (offset, form) in sorted(zip(names, chosen, strict=True), key=lambda each: each[1][0]):
+        width = _SIZES[form]
+        text += f"{union_offset(bits) + offset - at}x{form}"
+        at = union_offset(bits) + offset + width // 8
+        values.append((name, (1 << width) - 1, 1 << width - 1 if form in "ihq" else 0))
+    return struct.Struct(f"{text}{SI_MAX_SIZE - at}x"), tuple(values)
+
+
 def pack_siginfo(bits: int, signo: int, errno: int, code: int, fields: dict[str, int]) -> bytes:
     """The 128 bytes; `fields` that the layout of (signo, code) does not have are a KeyError."""
-    data = bytearray(SI_MAX_SIZE)
-    struct.pack_into("<iii", data, 0, signo, errno, code)
-    base = union_offset(bits)
-    rows = {row[0]: row for row in _FIELDS[layout_of(signo, code)]}
-    for name, value in fields.items():
-        _, at64, at32, format64, format32 = rows[name]
-        at, form = (at64, format64) if bits == 64 else (at32, format32)
-        width = _SIZES[form]
-        value &= (1 << width) - 1
-        if form in "ihq" and value >> (width - 1):
-            value -= 1 << width
-        struct.pack_into("<" + form, data, base + at, value)
-    return bytes(data)
+    packer, wanted = _packer(bits, layout_of(signo, code), tuple(fields))
+    return packer.pack(signo, errno, code, *[(fields[name] & mask ^ sign) - sign for name, mask, sign in wanted])
 
 
 def unpack_siginfo(bits: int, data: bytes) -> tuple[int, int, int, dict[str, int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE = 1, 2, 3, 4, 5, 6, 7, 8
 SIGKILL, SIGUSR1, SIGSEGV, SIGUSR2, SIGPIPE, SIGALRM, SIGTERM, SIGSTKFLT = 9, 10, 11, 12, 13, 14, 15, 16
 SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGXCPU = 17, 18, 19, 20, 21, 22, 23, 24
@@ -114,6 +116,7 @@ def code_name(signo: int, code: int) -> str:
     return _CODES.get(signo, {}).get(code) or _COMMON_CODES.get(code, str(code))
 
 
+@cache
 def describe(signo: int, code: int) -> str:
     """A signal and its cause for a person: ``SIGSEGV (SEGV_MAPERR)``."""
     return f"{name(signo)} ({code_name(signo, code)})"

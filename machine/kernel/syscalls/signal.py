@@ -305,9 +305,8 @@ def sys_sigaltstack(task: Task, uss: int, uoss: int) -> int:
 
 def _sigreturn_at_once(task: Task) -> int | None:
     """A frame that can be read without a page fault, of a 64-bit program."""
-    if task.abi.bits != 64 or not frame_is_there(task):
-        return None
-    return rt_sigreturn64(task.kernel, task)
+    saved = frame_is_there(task) if task.abi.bits == 64 else None
+    return None if saved is None else rt_sigreturn64(task.kernel, task, saved)
 
 
 @syscall("rt_sigreturn", "", result="hex", at_once=_sigreturn_at_once)

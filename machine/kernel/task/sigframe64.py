@@ -7,10 +7,11 @@ aligned to 64 bytes, the FXSAVE image with an XSAVE header behind it.
 from __future__ import annotations
 
 import struct
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from operator import itemgetter
+from typing import TYPE_CHECKING, Optional
 
-from machine.hardware.cpu import CS, EFLAGS, GENERAL_PROTECTION, R8, RAX, RBP, RBX, RCX, RDI, RDX, RIP, RSI, RSP, SS
+from machine.hardware.cpu import GENERAL_PROTECTION, R8, RAX, RBP, RBX, RCX, RDI, RDX, RIP, RSI, RSP
 from machine.hardware.fpu import FPCW_DEFAULT, MXCSR_DEFAULT, MXCSR_MASK
 from machine.hardware.gdt import USER32_CS, USER_CS, USER_DS
 from machine.kernel.abi.errno import Errno
@@ -36,6 +37,10 @@ UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS = 1, 2, 4
 _UCONTEXT = struct.Struct("<QQ QI4xQ 18Q 4H 4Q Q64x Q")
 """uc_flags, uc_link, uc_stack, sigcontext_64, sigmask."""
 _ORDER = (R8, R8 + 1, R8 + 2, R8 + 3, R8 + 4, R8 + 5, R8 + 6, R8 + 7, RDI, RSI, RBP, RBX, RDX, RAX, RCX, RSP, RIP)
+_IN_IMAGE = struct.Struct("17Q")
+_TO_FRAME = itemgetter(*_ORDER)
+_TO_IMAGE = itemgetter(*(_ORDER.index(i) for i in range(17)))
+"""The image has RAX to RIP in the processor's order."""
 _FPSTATE_AT = 40 + 23 * 8
 """Of `struct ucontext`: where sigcontext_64 has the address of the FP state."""
 _UC_AT = 8
@@ -54,7 +59,12 @@ _FPSSE = 3
 
 def fpstate_bytes(kernel: Kernel, extended_size: int) -> bytes:
     """The FP part of a frame: FXSAVE image, software bytes, XSAVE header, second magic number."""
-    area = bytearray(kernel.cpu.fxsave())
+    return _fpstate_of(kernel.cpu.fxsave(), extended_size)
+
+
+@lru_cache(2)  # most handlers, and what they interrupt, leave them alone
+def _fpstate_of(image: bytes, extended_size: int) -> bytes:
+    area = bytearray(image)
     _SW.pack_into(area, _SW_AT, FP_XSTATE_MAGIC1, extended_size, _FPSSE, XSTATE_SIZE)
     header = _FPSSE.to_bytes(64, "little")
     return bytes(area) + header + FP_XSTATE_MAGIC2.to_bytes(4, "little")
@@ -68,12 +78,13 @@ def setup_rt_frame(kernel: Kernel, task: task_struct, info: siginfo, action: k_s
     if not frame or not action.flags & SA_RESTORER:  # x86-64 demands the restorer
         return False
     trapno, error_code, cr2 = task.thread
-    flags = cpu.get_register(EFLAGS)
+    flags = cpu.eflags()
+    cs, ss = cpu.selectors()
     context = _UCONTEXT.pack(
         UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS, 0,
         task.sas_ss_sp, task.sas_ss_flags, task.sas_ss_size,
-        *[regs[i] for i in _ORDER], flags,
-        cpu.get_register(CS) & 0xFFFF, 0, 0, cpu.get_register(SS) & 0xFFFF,
+        *_TO_FRAME(regs[:17].tolist()), flags,
+        cs, 0, 0, ss,
         error_code & 0xFFFF_FFFF_FFFF_FFFF, trapno, oldset, cr2, fpstate,
         oldset,
     )  # fmt: skip
@@ -91,7 +102,7 @@ def setup_rt_frame(kernel: Kernel, task: task_struct, info: siginfo, action: k_s
     regs[RDX] = frame + _UC_AT
     regs[RIP] = action.handler
     regs[RSP] = frame
-    cpu.set_register(EFLAGS, flags & ~CLEARED_EFLAGS)
+    cpu.set_eflags(flags & ~CLEARED_EFLAGS)
     if not is_canonical_user(action.handler):
         # The CPU would fault on the way to user mode; the frame is there already.
         force_sig_info(kernel, task, SIGSEGV, trapno=GENERAL_PROTECTION)
@@ -161,39 +172,50 @@ def bad_frame(kernel: Kernel, task: task_struct) -> int:
     return 0
 
 
-def frame_is_there(task: task_struct) -> bool:
-    """Whether `rt_sigreturn64` finds all that it reads without a page fault."""
+def frame_is_there(task: task_struct) -> Optional[tuple[bytes, bytes]]:
+    """What `rt_sigreturn64` reads, ucontext and FP part (empty: none), where that takes no page fault."""
     mm = task.mm
     where = task.kernel.cpu.regs[RSP] - 8 & 0xFFFF_FFFF_FFFF_FFFF
     raw = mm.take_at_once(where + _UC_AT, _UCONTEXT.size)
     if raw is None:
-        return False
+        return None
     fpstate = int.from_bytes(raw[_FPSTATE_AT : _FPSTATE_AT + 8], "little")
-    return not fpstate or mm.take_at_once(fpstate, XSTATE_SIZE + 4) is not None
+    area = mm.take_at_once(fpstate, XSTATE_SIZE + 4) if fpstate else b""
+    return None if area is None else (raw, area)
 
 
-def rt_sigreturn64(kernel: Kernel, task: task_struct) -> int:
+def _as_saved(kernel: Kernel, area: bytes) -> bool:
+    """Whether `area` is the FP part as a frame gets it, of what is in the registers anyway: there is nothing to do."""
+    return area == fpstate_bytes(kernel, XSTATE_SIZE + 4)
+
+
+def rt_sigreturn64(kernel: Kernel, task: task_struct, saved: Optional[tuple[bytes, bytes]] = None) -> int:
     """Undo `setup_rt_frame`: registers, FP state, mask and alternate stack from the frame below RSP.
 
+    `saved` is what `frame_is_there` has read of it.
     Returns the RAX of the frame, which the dispatcher stores in RAX.
     """
     cpu, regs = kernel.cpu, kernel.cpu.regs
     task.restart = None
     task.orig_ax = -1
     frame = regs[RSP] - 8 & 0xFFFF_FFFF_FFFF_FFFF
-    try:
-        raw = task.mm.copy_from_user(frame + _UC_AT, _UCONTEXT.size)
-    except Errno:
-        return bad_frame(kernel, task)
+    if saved is not None:
+        raw = saved[0]
+    else:
+        try:
+            raw = task.mm.copy_from_user(frame + _UC_AT, _UCONTEXT.size)
+        except Errno:
+            return bad_frame(kernel, task)
     (uc_flags, _link, ss_sp, ss_flags, ss_size, *rest) = _UCONTEXT.unpack(raw)
     general, eflags = rest[:17], rest[17]
     cs, _gs, _fs, ss = rest[18:22]
     fpstate, mask = rest[26], rest[27]
     set_current_blocked(task, mask)
-    for index, value in zip(_ORDER, general, strict=True):
-        regs[index] = value
-    cpu.set_register(EFLAGS, cpu.get_register(EFLAGS) & ~FIX_EFLAGS | eflags & FIX_EFLAGS)
-    if not restore_fpstate(kernel, task, fpstate):
+    regs[:17] = memoryview(_IN_IMAGE.pack(*_TO_IMAGE(general))).cast("Q")
+    cpu.set_eflags(cpu.eflags() & ~FIX_EFLAGS | eflags & FIX_EFLAGS)
+    if (saved is None or not saved[1] or fpstate & 63 or not _as_saved(kernel, saved[1])) and not restore_fpstate(
+        kernel, task, fpstate
+    ):
         return bad_frame(kernel, task)
     try:
         do_sigaltstack(task, regs[RSP], ss_sp, ss_flags, ss_size)
@@ -212,7 +234,7 @@ def finish_return(kernel: Kernel, task: task_struct, cs: int, ss: int) -> None:
         bad = cs if cs not in (USER_CS, USER32_CS) else ss
         force_sig_info(kernel, task, SIGSEGV, trapno=GENERAL_PROTECTION, error_code=bad & 0xFFFC)
         return
-    if cs != cpu.get_register(CS) & 0xFFFF:
+    if cs != cpu.selectors()[0]:
         cpu.load_code_segment(cs)
     if cs == USER_CS and not is_canonical_user(cpu.regs[RIP]):
         force_sig_info(kernel, task, SIGSEGV, trapno=GENERAL_PROTECTION)
