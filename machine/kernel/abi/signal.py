@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE = 1, 2, 3, 4, 5, 6, 7, 8
 SIGKILL, SIGUSR1, SIGSEGV, SIGUSR2, SIGPIPE, SIGALRM, SIGTERM, SIGSTKFLT = 9, 10, 11, 12, 13, 14, 15, 16
@@ -116,7 +116,7 @@ def code_name(signo: int, code: int) -> str:
     return _CODES.get(signo, {}).get(code) or _COMMON_CODES.get(code, str(code))
 
 
-@cache
+@lru_cache(256)  # a guest chooses codes
 def describe(signo: int, code: int) -> str:
     """A signal and its cause for a person: ``SIGSEGV (SEGV_MAPERR)``."""
     return f"{name(signo)} ({code_name(signo, code)})"
