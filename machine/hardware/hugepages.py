@@ -15,8 +15,9 @@ from time import perf_counter_ns
 PIECE_SHIFT = 21
 PIECE = 1 << PIECE_SHIFT
 """Bytes of a huge page."""
-TOO_SLOW = 1_200_000
-"""Nanoseconds of a huge page for which 512 small ones can be had."""
+TOO_SLOW, TOO_QUICK = 1_200_000, 25_000
+"""Nanoseconds: of a huge page for which 512 small ones can be had, and in which nobody zeroes 2 MiB: it was a small one
+(transparent_hugepage/enabled is `never`, or there is none)."""
 LONGEST_PAUSE = 128
 """Pieces that are left alone after one that was too slow, at most: 256 MiB."""
 _AT_FIRST = 2
@@ -63,12 +64,13 @@ class HugePages:
         except OSError:  # a host without the one or the other, or out of memory
             self._never = True
             return _SMALL
-        if perf_counter_ns() - begun > self.too_slow:
+        took = perf_counter_ns() - begun
+        if took > self.too_slow:
             self._pause = min(2 * self._pause or 1, LONGEST_PAUSE)
             self._small = self._pause
         else:
             self._pause = 0
-        return _HUGE
+        return _HUGE if took >= TOO_QUICK else _SMALL
 
     def populate(self, start: int, count: int) -> None:
         """RAM that was never touched is about to be, all of it: have the host provide its small pages at one go."""

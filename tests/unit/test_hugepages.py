@@ -78,6 +78,17 @@ def test_small_pages_at_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert host.populated == [(PIECE, 1 << 18)]
 
 
+def test_none_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came in 3 us was a small page: the others of the piece are asked for at one go, too."""
+    host = Host(monkeypatch, 3_000)
+    made = HugePages(host, 0, 8 * PIECE)
+    made.about_to_use(0, 8 * PIECE)
+    assert host.huge == [2, 3, 4, 5, 6, 7]
+    del host.populated[:]
+    made.populate(3 * PIECE, 1 << 18)
+    assert host.populated == [(3 * PIECE, 1 << 18)]
+
+
 def test_of_ram() -> None:
     """A huge page's worth of RAM is aligned in the host's memory too, and each is asked for when it is first used."""
     ram = Ram(64 * MiB)
