@@ -91,17 +91,24 @@ class Browser:
         self.errors: list[str] = []
         self._home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
-            [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-             "--disable-background-networking", "--hide-scrollbars", f"--window-size={width},{height}",
+            [CHROMIUM, "--headless=new", "--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-dev-shm-usage",
+             "--no-first-run", "--disable-background-networking", "--hide-scrollbars", f"--window-size={width},{height}",
              "--remote-debugging-port=0", f"--user-data-dir={self._home.name}", "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "HOME": self._home.name},
         )  # fmt: skip
         self._number = 0
+        self._socket: Optional[Websocket] = None
+        try:
+            self._begin(width, height, "dark" if dark else "light")
+        except BaseException:
+            self.close()  # or it runs until the tests end, and takes half a processor
+            raise
+
+    def _begin(self, width: int, height: int, scheme: str) -> None:
         self._socket = Websocket(self._page_address())
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.call("Emulation.setEmulatedMedia", features=scheme)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def _page_address(self) -> str:
@@ -121,6 +128,7 @@ class Browser:
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command and its answer; what happens meanwhile is noted."""
         self._number += 1
+        assert self._socket is not None
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
             message = json.loads(self._socket.receive())
@@ -197,9 +205,14 @@ class Browser:
         Path(path).write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def close(self) -> None:
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
         self._process.terminate()
-        self._process.wait(PATIENCE)
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._home.cleanup()
 
     def __enter__(self) -> Browser:

@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -166,6 +167,12 @@ static void extended(void)
 	ERRNO("remove again", removexattr("f", "trusted.x"), ENODATA);
 }
 
+static int away(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+	(void)st, (void)kind, (void)where;
+	return remove(path);
+}
+
 int main(void)
 {
 	if (!mkdtemp(dir) || chdir(dir))
@@ -175,5 +182,6 @@ int main(void)
 	times();
 	figures();
 	extended();
+	CHECK("nothing is left", !chdir("/") && !nftw(dir, away, 8, FTW_DEPTH | FTW_PHYS));
 	return done();
 }
