@@ -18,8 +18,8 @@ PIECE = 1 << PIECE_SHIFT
 TOO_SLOW, TOO_QUICK = 1_200_000, 25_000
 """Nanoseconds: of a huge page for which 512 small ones can be had, and in which nobody zeroes 2 MiB: it was a small one
 (transparent_hugepage/enabled is `never`, or there is none)."""
-LONGEST_PAUSE = 128
-"""Pieces that are left alone after one that was too slow, at most: 256 MiB."""
+PAUSE, LONGEST_PAUSE = 16, 128
+"""Pieces that are left alone after one that was too slow, and at most when the next is, too: 32 and 256 MiB."""
 _AT_FIRST = 2
 """Pieces left alone at the start: a small program needs no more, and huge pages would round its memory up."""
 _MADV_POPULATE_WRITE = 23  # Linux 5.14
@@ -66,7 +66,7 @@ class HugePages:
             return _SMALL
         took = perf_counter_ns() - begun
         if took > self.too_slow:
-            self._pause = min(2 * self._pause or 1, LONGEST_PAUSE)
+            self._pause = min(2 * self._pause or PAUSE, LONGEST_PAUSE)
             self._small = self._pause
         else:
             self._pause = 0

@@ -92,8 +92,9 @@ class Browser:
         self._home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [CHROMIUM, "--headless=new", "--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-dev-shm-usage",
-             "--no-first-run", "--disable-background-networking", "--hide-scrollbars", f"--window-size={width},{height}",
-             "--remote-debugging-port=0", f"--user-data-dir={self._home.name}", "about:blank"],
+             "--no-first-run", "--disable-background-networking", "--hide-scrollbars",
+             f"--window-size={width},{height}", "--remote-debugging-port=0", f"--user-data-dir={self._home.name}",
+             "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "HOME": self._home.name},
         )  # fmt: skip
         self._number = 0

@@ -52,8 +52,8 @@ def test_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_fetched_from_afar(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each that is too slow doubles the pause before the next, up to 256 MiB; a quick one ends it."""
-    assert pieces(Host(monkeypatch, 6_000_000), 1024) == [2, 4, 7, 12, 21, 38, 71, 136, 265, 394, 523, 652, 781, 910]
-    assert pieces(Host(monkeypatch, 6_000_000, 6_000_000, 200_000), 16) == [2, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+    assert pieces(Host(monkeypatch, 6_000_000), 1024) == [2, 19, 52, 117, 246, 375, 504, 633, 762, 891, 1020]
+    assert pieces(Host(monkeypatch, 6_000_000, 6_000_000, 200_000), 56) == [2, 19, 52, 53, 54, 55]
 
 
 def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Anonymous pages mapped ahead of their first touch: one fault for 16 or 64 of them.
+"""Anonymous pages mapped ahead of their first touch: one fault for 16, 64 or 256 of them.
 
 Most of a first touch is the trap and the way through Python, so in a machine where nobody counts faults one by one
 (`kernel.batch_faults`) a store to untouched anonymous memory maps the pages around it too.  Their entries have the bit
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 AHEAD = 1 << 52
 """Software bit of an entry that was made before anybody asked for the page."""
-NEAR, FAR = 4, 6
-"""log2 of the pages around a fault, and of those for one that follows the last run."""
+NEAR, FAR, FURTHER = 4, 6, 8
+"""log2 of the pages around a fault, of those for one that follows the last run, and of those for one that follows such
+a run."""
+_NEXT = {NEAR: (FAR, NEAR), FAR: (FURTHER, FAR, NEAR), FURTHER: (FURTHER, FAR, NEAR)}
+"""By the last run, what is tried where it ends."""
 SMALLEST = PAGE_SIZE << NEAR
 """Bytes of an area below which pages are not mapped ahead."""
 SPARE = 4096
@@ -36,7 +39,7 @@ def fault_ahead(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> bo
     if vma.vm_flags & (VM_EXEC | VM_RAND_READ):
         return False
     words = mm.ram.words
-    for order in (FAR, NEAR) if page == mm.ahead_next else (NEAR,):
+    for order in _NEXT[mm.ahead_order] if page == mm.ahead_next else (NEAR,):
         number = 1 << order
         start = page & -(number << PAGE_SHIFT)
         end = start + (number << PAGE_SHIFT)
@@ -46,7 +49,7 @@ def fault_ahead(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> bo
         entries = words[first : first + number]
         if any(entries):
             continue
-        pfn = mm.mem.alloc_run(order, SPARE, "anonymous", populate=order == FAR)
+        pfn = mm.mem.alloc_run(order, SPARE, "anonymous", populate=order > NEAR)
         if pfn is None:
             return False
         bits = vma.vm_page_prot & ~A | RW | AHEAD
@@ -56,7 +59,7 @@ def fault_ahead(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> bo
         mm.rss_anon += number
         mm.ahead += number - 1
         mm.ahead_task = mm.kernel.current
-        mm.ahead_next = end
+        mm.ahead_next, mm.ahead_order = end, order
         mm.kernel.fault_answer = "anonymous"
         mm.kernel.fault_pfn = (words[index] & _FRAME) >> PAGE_SHIFT
         return True

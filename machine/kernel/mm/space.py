@@ -95,8 +95,8 @@ class mm_struct(UserAccess):
         self.rss_anon = self.rss_file = 0
         self.ahead = 0
         """Entries mapped ahead of their first touch and not yet looked at (mm/ahead.py)."""
-        self.ahead_next = 0
-        """Where the last run of them ends."""
+        self.ahead_next, self.ahead_order = 0, 0
+        """Where the last run of them ends, and the log2 of its pages."""
         self.ahead_task: Any = None
         self.def_flags = 0
         self.exe_file: Any = None
