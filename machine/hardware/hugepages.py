@@ -2,14 +2,15 @@
 
 Most of a first touch is the host's own page fault.  A huge page of the host costs as much as fifty to a hundred small
 ones, so asking for them saves four fifths of that; but a host that is itself a virtual machine may have to fetch the
-memory from *its* host first, and then one costs twice as much as the 512 small ones that it stands for.  Which of the
-two a piece of RAM will be can't be seen, only measured.
+memory from *its* host first, and then one costs four times as much as the 512 small ones that it stands for.  Which of
+the two a piece of RAM will be can't be seen, only measured.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+from errno import EINVAL
 from time import perf_counter_ns
 
 PIECE_SHIFT = 21
@@ -32,13 +33,15 @@ class HugePages:
     NOPAGE_HUGE_PAGES=0 in the environment: never huge; =1: always.
     """
 
-    __slots__ = ("_buffer", "_kinds", "_never", "_offset", "_pause", "_small", "too_slow")
+    __slots__ = ("_buffer", "_kinds", "_never", "_offset", "_pause", "_populates", "_small", "too_slow")
 
     def __init__(self, buffer: mmap.mmap, offset: int, size: int) -> None:
         self._buffer, self._offset = buffer, offset
         self._kinds = bytearray((size + PIECE - 1) >> PIECE_SHIFT)
         setting = os.environ.get("NOPAGE_HUGE_PAGES")
         self._never = setting == "0" or not hasattr(mmap, "MADV_HUGEPAGE")
+        self._populates = True
+        """Whether the host knows MADV_POPULATE_WRITE; where not, all pieces are huge, since none can be timed."""
         self.too_slow = 1 << 62 if setting == "1" else TOO_SLOW
         self._small = 0 if setting == "1" else _AT_FIRST
         """Pieces that stay small before the next one is tried."""
@@ -60,10 +63,11 @@ class HugePages:
         begun = perf_counter_ns()
         try:
             self._buffer.madvise(mmap.MADV_HUGEPAGE, self._offset + start, PIECE)
-            self._buffer.madvise(_MADV_POPULATE_WRITE, self._offset + start, mmap.PAGESIZE)
-        except OSError:  # a host without the one or the other, or out of memory
+        except OSError:  # a host without huge pages
             self._never = True
             return _SMALL
+        if not self._populate(start, mmap.PAGESIZE):
+            return _HUGE
         took = perf_counter_ns() - begun
         if took > self.too_slow:
             self._pause = min(2 * self._pause or PAUSE, LONGEST_PAUSE)
@@ -75,7 +79,14 @@ class HugePages:
     def populate(self, start: int, count: int) -> None:
         """RAM that was never touched is about to be, all of it: have the host provide its small pages at one go."""
         if self._kinds[start >> PIECE_SHIFT] != _HUGE:
+            self._populate(start, count)
+
+    def _populate(self, start: int, count: int) -> bool:
+        """False: each touch will be a fault of the host's own."""
+        if self._populates:
             try:
                 self._buffer.madvise(_MADV_POPULATE_WRITE, self._offset + start, count)
-            except OSError:
-                pass  # each touch is a fault of the host's own
+            except OSError as error:
+                self._populates = error.errno != EINVAL
+                return False
+        return self._populates

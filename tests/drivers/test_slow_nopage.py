@@ -73,9 +73,23 @@ C = """
 TOUCH = """#include <pthread.h>
 static void *toucher(void *p) { *(volatile char *)p; return p; }
 """
+WRITE = TOUCH.replace("*(volatile char *)p;", "*(volatile char *)p = 1;")
+MKWRITE = """
+def bad_mkwrite(vmf):
+    log.append("asked")
+    msleep(150)
+    log.append("answers")
+    return 0
+def bad_fault(vmf):
+    vmf.page = virt_to_page(page)
+    get_page(vmf.page)
+    return 0
+ops = vm_operations_struct(fault=bad_fault, page_mkwrite=bad_mkwrite, close=bad_close)
+"""
 CHANGES = {
     "munmap": "munmap((void *)p, PAGE)",
     "mprotect": "mprotect((void *)p, PAGE, PROT_NONE)",
+    "mlock": "mlock((void *)p, PAGE)",
     "mremap": "syscall(SYS_mremap, p, PAGE, PAGE, 3, place + 0x800000)",
     "another mapping": "mmap(place, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)",
 }
@@ -91,4 +105,14 @@ def test_the_area_waits(m: Machine, driver: Load, run_c: Run, text: str, how: st
     log = d["log"]
     assert log[:2] == ["asked", "answers"], log
     assert [name for name in log if name == "close"] and m.kernel.reports == []
+    assert check_machine(m.kernel) == []
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_the_area_waits_for_page_mkwrite(m: Machine, driver: Load, run_c: Run, how: str) -> None:
+    """The same where the driver is asked whether a page may be written."""
+    d = driver(TODAY.replace("page = get_zeroed_page", MKWRITE + "page = get_zeroed_page"))
+    run_c(m, C.replace("CHANGE", CHANGES[how]), before=WRITE)
+    assert d["log"][:2] == ["asked", "answers"], d["log"]
+    assert "close" in d["log"] and m.kernel.reports == []
     assert check_machine(m.kernel) == []

@@ -18,7 +18,7 @@ from machine.kernel.mm.filemap import address_space
 from tests.conftest import build
 
 HERE = Path(__file__).parent / "memory"
-PROGRAMS = sorted(path.stem for path in HERE.glob("*.c") if path.stem not in ("in_order", "many", "walk"))
+PROGRAMS = sorted(path.stem for path in HERE.glob("*.c") if path.stem not in ("in_order", "many", "straight", "walk"))
 BATCH = {"batch_faults": True, "check_invariants": False}
 
 
@@ -85,6 +85,24 @@ def test_fewer_traps(machine_clean: Callable[..., Machine], target: str) -> None
         traps[name] = machine.kernel.fault_count
     assert traps["batch"] < traps["single"] // 2
     assert traps["single"] == traps["watched"] == traps["deterministic"]
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_long_runs(guest: Callable[..., object], machine_clean: Callable[..., Machine], target: str) -> None:
+    """Memory that is touched in order comes by 16 pages, 64, and then 256."""
+    guest(HERE / "straight.c", target=target, **BATCH)
+    machine = machine_clean(**BATCH)
+    faults: list[int] = []
+    old = machine.kernel.entry.page_fault
+
+    def noted(address: int, error_code: int) -> None:
+        if 0x5000_0000 <= address < 0x5100_0000:
+            faults.append((address - 0x5000_0000) >> 12)
+        old(address, error_code)
+
+    machine.kernel.cpu.on_page_fault = noted
+    assert machine.run([str(build(HERE / "straight.c", target=target))]).exit == 0
+    assert faults == [0, 16, 32, 48, 64, 128, 192, *range(256, 4096, 256)]
 
 
 def test_memory_is_short(machine_clean: Callable[..., Machine]) -> None:

@@ -138,28 +138,28 @@ def sys_msync(task: Task, addr: int, length: int, flags: int) -> int:
     return do_msync(task.mm, addr, length, flags)
 
 
-@syscall("mlock", "addr size")
+@syscall("mlock", "addr size", areas=True)
 def sys_mlock(task: Task, addr: int, length: int) -> int:
     return do_mlock(task.mm, addr, length, True)
 
 
-@syscall("mlock2", "addr size uint:MLOCK_")
+@syscall("mlock2", "addr size uint:MLOCK_", areas=True)
 def sys_mlock2(task: Task, addr: int, length: int, flags: int) -> int:
     if flags & ~MLOCK_ONFAULT:
         raise Errno(EINVAL)
     return do_mlock(task.mm, addr, length, True, bool(flags & MLOCK_ONFAULT))
 
 
-@syscall("munlock", "addr size")
+@syscall("munlock", "addr size", areas=True)
 def sys_munlock(task: Task, addr: int, length: int) -> int:
     return do_mlock(task.mm, addr, length, False)
 
 
-@syscall("mlockall", "flags:MCL_")
+@syscall("mlockall", "flags:MCL_", areas=True)
 def sys_mlockall(task: Task, flags: int) -> int:
     return do_mlockall(task.mm, flags)
 
 
-@syscall("munlockall")
+@syscall("munlockall", areas=True)
 def sys_munlockall(task: Task) -> int:
     return do_munlockall(task.mm)
