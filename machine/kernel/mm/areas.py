@@ -1,7 +1,7 @@
 """The sorted set of areas of one address space.
 
-Blocks of at most `_BLOCK` areas, each with its areas' starts beside them for bisection and its
-largest inner gap cached: finding, inserting and searching for room stay cheap with 100,000 areas.
+Blocks of at most `_BLOCK` areas, each with its areas' starts beside them for bisection and a bound of its
+gaps: finding, inserting and searching for room stay cheap with 100,000 areas.
 """
 
 from __future__ import annotations
@@ -26,22 +26,28 @@ def vm_start_gap(vma: vm_area_struct) -> int:
 class _Block:
     __slots__ = ("areas", "gap", "starts")
 
-    def __init__(self, areas: list[vm_area_struct], starts: list[int]) -> None:
+    def __init__(self, areas: list[vm_area_struct], starts: list[int], gap: int) -> None:
         self.areas = areas
         self.starts = starts
-        self.gap = -1
-        """Largest gap between two neighbours of this block; -1: not known."""
+        self.gap = gap
+        """No gap between two neighbours of this block is larger (bytes).  Kept by whatever makes one larger; what makes
+        them smaller leaves it, and a search that was led astray by it makes it exact."""
 
-    def largest_gap(self) -> int:
-        if self.gap < 0:
-            gap = 0
-            areas = self.areas
-            for i in range(1, len(areas)):
-                room = areas[i].vm_start - areas[i - 1].vm_end
-                if room > gap:
-                    gap = room
-            self.gap = gap
-        return self.gap
+    def widen(self, j: int) -> None:
+        """The gap below area `j` may have grown, if that has a neighbour there."""
+        areas = self.areas
+        if 0 < j < len(areas):
+            room = areas[j].vm_start - areas[j - 1].vm_end
+            if room > self.gap:
+                self.gap = room
+
+    def has_room(self, length: int) -> bool:
+        """Whether there is a gap of `length` bytes between two neighbours."""
+        if self.gap < length:
+            return False
+        areas = self.areas
+        self.gap = max((areas[j].vm_start - areas[j - 1].vm_end for j in range(1, len(areas))), default=0)
+        return self.gap >= length
 
 
 class AreaList:
@@ -143,7 +149,7 @@ class AreaList:
         i = bisect_right(self._firsts, start) - 1
         if i < 0:
             if not self._blocks:
-                self._blocks.append(_Block([vma], [start]))
+                self._blocks.append(_Block([vma], [start], 0))
                 self._firsts.append(start)
                 return None, None
             i = 0
@@ -154,18 +160,19 @@ class AreaList:
         before = areas[j - 1] if j else None  # only the first block may get an area before its first
         areas.insert(j, vma)
         block.starts.insert(j, start)
-        block.gap = -1
         if j == 0:
             self._firsts[i] = start
+            block.widen(1)
+        elif j == len(areas) - 1:
+            block.widen(j)
         if len(areas) > _BLOCK:
             self._split(i)
         return before, after
 
     def _split(self, i: int) -> None:
         block, half = self._blocks[i], _BLOCK // 2
-        upper = _Block(block.areas[half:], block.starts[half:])
+        upper = _Block(block.areas[half:], block.starts[half:], block.gap)
         del block.areas[half:], block.starts[half:]
-        block.gap = -1
         self._blocks.insert(i + 1, upper)
         self._firsts.insert(i + 1, upper.starts[0])
 
@@ -178,7 +185,7 @@ class AreaList:
         i, j = self._place(vma)
         block = self._blocks[i]
         del block.areas[j], block.starts[j]
-        block.gap = -1
+        block.widen(j)
         self.count -= 1
         if not block.areas:
             del self._blocks[i], self._firsts[i]
@@ -194,7 +201,7 @@ class AreaList:
                 self.remove(vma)
             return
         del block.areas[j:end], block.starts[j:end]
-        block.gap = -1
+        block.widen(j)
         self.count -= len(run)
 
     def cut(self, vma: vm_area_struct, new: vm_area_struct) -> None:
@@ -217,7 +224,8 @@ class AreaList:
         block = self._blocks[i]
         vma.vm_start, vma.vm_end = vm_start, vm_end
         block.starts[j] = vm_start
-        block.gap = -1
+        block.widen(j)
+        block.widen(j + 1)
         if j == 0:
             self._firsts[i] = vm_start
 
@@ -234,7 +242,7 @@ class AreaList:
             areas = block.areas
             if j == len(areas):
                 last = areas[-1]
-                if last.vm_start < end and end - last.vm_end < length and block.largest_gap() < length:
+                if last.vm_start < end and end - last.vm_end < length and not block.has_room(length):
                     end = min(end, vm_start_gap(areas[0]))
                     j = 0
             for vma in reversed(areas[:j]):
