@@ -265,14 +265,15 @@ class Zig:
     def _link_command(self, build: Build) -> list[str]:
         """ziglang's own linker command for such a build, with ``{output}`` and ``{object}`` to fill in.
 
-        Asking for it has ziglang build start files and libc, once.
+        Asking for it has ziglang build start files and libc, once.  What is kept names no Python: the environment that
+        asked may be gone tomorrow.
         """
-        kept = cache_directory() / f"link-{zig_version()}-{build.link_name()}.json"
+        kept = cache_directory() / f"linker-{zig_version()}-{build.link_name()}.json"
         with _locked(kept.with_suffix(".lock")):
             if kept.exists():
                 words: list[str] = json.loads(kept.read_text())
                 if all(Path(word).exists() for word in words if word.startswith("/") and "/zig/" in word):
-                    return words
+                    return [*self.command, *words]
             print(
                 f"building {build.libc} for {build.target} once: "
                 + ("about a minute" if build.libc == "musl" else "a few seconds"),
@@ -282,7 +283,7 @@ class Zig:
             with tempfile.TemporaryDirectory(prefix="nopage-") as work:
                 (Path(work) / "link").write_text(json.dumps(words))
                 _keep(Path(work) / "link", kept)
-        return words
+        return [*self.command, *words]
 
     def _ask_for_link_command(self, build: Build) -> list[str]:
         with tempfile.TemporaryDirectory(prefix="nopage-") as work:
@@ -296,7 +297,7 @@ class Zig:
                 directory,
                 {**self.environment(), "ZIG_VERBOSE_LINK": "1"},
             )
-        return [*self.command, *_as_template(said, build)]
+        return _as_template(said, build)
 
 
 def _as_template(said: str, build: Build) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 import threading
@@ -47,6 +48,17 @@ def test_remembered_by_content(source: Path) -> None:
     assert compile(source, flags=["-DX=1"]) != compile(source)
     (source.parent / "header.h").write_text("int x;\n")
     assert compile(source) not in (first, compile(source, flags=["-DX=1"]))
+
+
+@zig_only
+def test_no_environment_is_remembered(source: Path) -> None:
+    """Compiled programs outlive the virtual environment that compiled them first: what is kept names none."""
+    compile(f"/* {source} */ {TEXT}")  # not compiled before
+    kept = list(toolchain.cache_directory().glob("linker-*.json"))
+    assert kept
+    for each in kept:
+        assert json.loads(each.read_text())[0] == "ld.lld"
+        assert sys.executable not in each.read_text()
 
 
 @zig_only
