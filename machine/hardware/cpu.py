@@ -68,6 +68,12 @@ class Cpu(RegisterImage):
     `repeatable`: `rdtsc` traps (exception 13), CPUID does not offer RDRAND and RDSEED.
     """
 
+    # What each trap reads: a slot takes half as long as one of many attributes in a dictionary.
+    __slots__ = (
+        "_cr2_at", "_error_at", "_flush_wanted", "_ints", "_words", "image", "on_exception", "on_page_fault",
+        "on_syscall", "regs",
+    )  # fmt: skip
+
     def __init__(self, ram: Ram, cr3: int, boot: int, direct_map: int, repeatable: bool = False) -> None:
         self.ram = ram
         self.counts_blocks = repeatable

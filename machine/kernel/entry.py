@@ -71,6 +71,11 @@ TRAPS = {
 class Entry:
     """The entries of one machine's kernel; made at boot, when CPU and scheduler are there."""
 
+    __slots__ = (
+        "__dict__", "_dispatch", "_table32", "_table64", "clock", "cpu", "events", "kernel", "sched", "tamper",
+        "tamper_fault",
+    )  # fmt: skip
+
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.cpu = kernel.cpu
@@ -104,19 +109,16 @@ class Entry:
         vma = task.mm.mmap_cache
         if vma is None or not vma.vm_start <= address < vma.vm_end:
             vma = task.mm.vma_at(address)
-        ops = None if vma is None else vma.vm_ops
-        at_once = ops is None or (ops.owner is None and ops.userfault is None)
-        if self.events.fault is not None:
-            if at_once:
-                self._traced_fault(task, address, error_code, vma)
+        if vma is not None and (ops := vma.vm_ops) is not None and (ops.owner is not None or ops.userfault is not None):
+            if self.events.fault is None:
+                sched.enter_fault(task, address, error_code, vma)
             else:
                 sched.enter(self._traced_fault, task, address, error_code, vma)
-                return
-        elif at_once:
-            do_page_fault(kernel, task, address, error_code, vma)
-        else:
-            sched.enter(do_page_fault, kernel, task, address, error_code, vma)
             return
+        if self.events.fault is not None:
+            self._traced_fault(task, address, error_code, vma)
+        else:
+            do_page_fault(kernel, task, address, error_code, vma)
         if sched.need_resched or task.sigpending:
             sched.enter(_nothing)
 

@@ -78,6 +78,8 @@ class irq_desc:
 class Interrupts:
     """The interrupt controller of one machine, and its processor's state as far as interrupts go."""
 
+    __slots__ = ("__dict__", "disabled", "preempt_count")
+
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.preempt_count = 0

@@ -63,6 +63,12 @@ LIMITS_KEPT = 20
 class Kernel(BoardSide):
     """One machine's kernel.  Made once a machine; `close` gives everything back."""
 
+    # What each system call and page fault reads (see mm/page.py: Memory).
+    __slots__ = (
+        "batch_faults", "check_invariants", "clock", "cpu", "current", "driver_probe", "events", "fault_answer",
+        "fault_count", "fault_pfn", "irq", "mem", "ram", "sched", "syscall_count",
+    )  # fmt: skip
+
     def __init__(
         self, ram: Ram, events: Events, board: Board, deterministic: bool = False, check_invariants: bool = False
     ) -> None:

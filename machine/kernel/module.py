@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, Optional
 from machine.events import DriverCall, DriverEnter
 from machine.hardware.bus import Lockup
 from machine.hardware.ram import PAGE_SIZE
+from machine.kernel.mm.page import NONE_YET, Page
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.page import Memory
     from machine.kernel.mm.space import mm_struct
     from machine.kernel.modparam import kernel_param
     from machine.kernel.task.wait import WaitQueue
@@ -175,7 +177,9 @@ def call_driver(
     return result
 
 
-def call_for_page(mm: mm_struct, owner: module, operation: str, method: Callable[..., Any], *args: Any) -> Any:
+def call_for_page(
+    mm: mm_struct, owner: module, operation: str, method: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[Any, Sequence[int]]:
     """`call_driver` for `nopage` and `fault`, in one piece: every page fault of a driver's comes here.
 
     The answer, and the frames that were allocated meanwhile, by others too if it slept.
@@ -187,18 +191,24 @@ def call_for_page(mm: mm_struct, owner: module, operation: str, method: Callable
     if events.driver_enter is not None:
         entered = _entering(kernel, owner, operation, method, args)
     count, disabled = irq.preempt_count, irq.disabled
-    recent = mem.recent
+    recent, got = mem.recent, mem.got
+    before = len(recent)
     mem.asking += 1
     mm.faulting += 1
-    before = len(recent)
+    mem.got = NONE_YET
     called = method if kernel.driver_probe is None else kernel.driver_probe(owner, operation, method)
     try:
-        answer = called(*args)
+        if len(args) == 3:
+            vma, address, kind = args
+            answer = called(vma, address, kind)
+        else:
+            answer = called(*args)
     except (Exception, SystemExit, macro_return, Lockup) as failure:
         answer = driver_raised(kernel, owner, operation, failure, method, args)
     finally:
         mem.asking -= 1
         mm.faulting -= 1
+        first, mem.got = mem.got, got
         if mm.faulted is not None:
             mm.fault_is_over()
         fresh: Sequence[int] = ()
@@ -206,12 +216,23 @@ def call_for_page(mm: mm_struct, owner: module, operation: str, method: Callable
             fresh = recent[before:]
             if not mem.asking:
                 recent.clear()
+    if first >= 0 and (type(answer) is not Page or answer.pfn != first):
+        _got_in_vain(mem, first, method, args)
     task = kernel.current
     if irq.preempt_count != count or irq.disabled != disabled or (task is not None and task.state and not count):
         _left_in_state(kernel, owner, operation, count, disabled)
     if events.driver_call is not None:
         events.driver_call(DriverCall(0, owner.name, operation, args, answer, enter=entered))
     return answer, fresh
+
+
+def _got_in_vain(mem: Memory, pfn: int, method: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """The first frame whose reference a `nopage` or `fault` took is not its answer: keep where that was, for the list
+    of leaks, as `get_page` does for all others."""
+    page = getattr(args[0], "page", None)  # of a struct vm_fault
+    code = getattr(method, "__code__", None)
+    if code is not None and not (isinstance(page, Page) and page.pfn == pfn):
+        mem.got_at.setdefault(pfn, (code, 0))
 
 
 def _entering(

@@ -63,6 +63,66 @@ def test_a_reference_that_is_never_put(m: Machine, driver: Load, run_c: Run) -> 
     assert line.endswith("1 reference from get_page without put_page, the last at bad.py:11 in nopage")
 
 
+def test_a_reference_to_another_page_than_the_answer(m: Machine, driver: Load, run_c: Run) -> None:
+    """The first get_page of a nopage is taken for its answer's; of one that is not, the method is told.  # B9, D6"""
+    driver(
+        chardev(
+            """
+        def nopage(vma, address, type):
+            get_page(virt_to_page(other))
+            page = virt_to_page(page_of_device)
+            get_page(page)
+            return page
+        def release(inode, filp):
+            free_page(other)
+            return 0
+        other = __get_free_page(GFP_KERNEL)
+        bad_vm_ops = vm_operations_struct(nopage=nopage)
+    """,
+            "{'release': release}",
+        )
+    )
+    run_c(m, OPEN + 'char *p = map(fd, 0, PAGE, PROT_READ, MAP_SHARED); EQUAL("read", p[0], 0);')
+    (line,) = m.unload("bad")
+    assert line.endswith("1 reference from get_page without put_page, the last at bad.py:8 in nopage"), line
+
+
+def test_where_a_reference_was_taken_while_a_nopage_sleeps(m: Machine, driver: Load, run_c: Run) -> None:
+    """What another process's call takes meanwhile is not the sleeping method's.  # B9, D6"""
+    driver(
+        chardev(
+            """
+        def nopage(vma, address, type):
+            msleep(100)
+            page = virt_to_page(page_of_device)
+            get_page(page)
+            return page
+        def write(filp, buf, count, f_pos):
+            get_page(virt_to_page(page_of_device))
+            return count
+        bad_vm_ops = vm_operations_struct(nopage=nopage)
+    """,
+            "{'write': write}",
+        )
+    )
+    run_c(
+        m,
+        OPEN
+        + """
+        char *p = map(fd, 0, PAGE, PROT_READ, MAP_SHARED);
+        int status, pid = fork();
+        if (pid == 0)
+            _exit(p[0]);
+        usleep(30000);
+        EQUAL("write", write(fd, "x", 1), 1);
+        waitpid(pid, &status, 0);
+        EQUAL("status", status, 0);
+        """,
+    )
+    (line,) = m.unload("bad")
+    assert line.endswith("1 reference from get_page without put_page, the last at bad.py:14 in write"), line
+
+
 FORGETFUL = """
         def nopage(vma, address, type):
             return virt_to_page(page_of_device)

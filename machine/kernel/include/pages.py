@@ -14,7 +14,7 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.context import might_sleep
 from machine.kernel.current import RUNNING, current_kernel, running_kernel
-from machine.kernel.mm.page import GFP_DMA, GFP_WAIT, GFP_ZERO, Page, PG_reserved
+from machine.kernel.mm.page import GFP_DMA, GFP_WAIT, GFP_ZERO, NONE_YET, Page, PG_reserved
 from machine.kernel.mm.slab import MAX_SIZE
 from machine.kernel.mm.vmalloc import PAGE_OFFSET, VMALLOC_END, VMALLOC_START, kind_of
 from machine.kernel.module import GIVEN_UP, calling_line, calling_module
@@ -146,6 +146,9 @@ def get_page(page: Page) -> None:
         counts[pfn] = count + 1
     else:
         mem.get_page(pfn)
+    if mem.got == NONE_YET:
+        mem.got = pfn  # most likely the answer of a `nopage`: its entry's reference, of which nobody asks where it was
+        return
     caller = sys._getframe(1)
     mem.got_at[pfn] = caller.f_code, caller.f_lasti
 

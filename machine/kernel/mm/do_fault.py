@@ -75,7 +75,7 @@ def do_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, inde
         kernel.fault_answer = "no fault method"
         return SIGBUS
     vmf = vm_fault(vma, address, flags | (FAULT_FLAG_WRITE if write else 0))
-    answer, fresh = call_for_page(mm, ops.owner, "fault", ops.fault, vmf)
+    answer, fresh = call_for_page(mm, ops.owner, "fault", ops.fault, (vmf,))
     kernel.fault_answer = f"{ops.owner.name}.fault"
     bits = _checked(vma, "fault", ops.fault, answer)
     if bits is None:

@@ -51,6 +51,9 @@ NO_FRAME = "out of memory"
 
 _NEEDED = tuple(VM_WRITE if code & PF_WRITE else VM_EXEC if code & PF_FETCH else _ACCESS for code in range(32))
 """By error code, what an area must allow."""
+_FLAGS = tuple(FAULT_FLAG_USER | (FAULT_FLAG_INSTRUCTION if code & PF_FETCH else 0) for code in range(32))
+"""By error code, the FAULT_FLAG_ bits of the user's own access."""
+_PAGE_MASK = ~(PAGE_SIZE - 1)
 
 
 def do_page_fault(
@@ -71,15 +74,23 @@ def do_page_fault(
         return
     leaf, index, pte = mm.tables.leaves.get(address >> 21), -1, 0
     if leaf is not None:
-        index = leaf + (address >> PAGE_SHIFT & 511)
+        index = leaf + (address >> 12 & 511)
         pte = mm.ram.words[index]
-    if pte & DEVICE and not pte & P:
-        kernel.fault_answer = "device registers"
-        if not kernel.mmio.access(task, vma, address, error_code, (pte & PTE_PFN) | (address & (PAGE_SIZE - 1))):
-            kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT_VECTOR, error_code)
-        return
-    flags = FAULT_FLAG_USER | (FAULT_FLAG_INSTRUCTION if error_code & PF_FETCH else 0)
-    outcome = handle_mm_fault(mm, vma, address, error_code & PF_WRITE != 0, flags, index)
+        if pte & DEVICE and not pte & P:
+            kernel.fault_answer = "device registers"
+            if not kernel.mmio.access(task, vma, address, error_code, (pte & PTE_PFN) | (address & (PAGE_SIZE - 1))):
+                kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT_VECTOR, error_code)
+            return
+    write = error_code & PF_WRITE != 0
+    if not pte and index >= 0 and (ops := vma.vm_ops) is not None and ops.nopage is not None:
+        try:  # what handle_mm_fault comes to for most pages of a driver, on the shortest way
+            outcome = do_no_page(mm, vma, address & _PAGE_MASK, write, index)
+        except Errno:
+            kernel.fault_answer, outcome = NO_FRAME, VM_FAULT_OOM
+        if kernel.check_invariants:
+            kernel.check_mm(mm)
+    else:
+        outcome = handle_mm_fault(mm, vma, address, write, _FLAGS[error_code & 31], index, pte)
     if outcome == VM_FAULT_MINOR:
         task.min_flt += 1
     elif outcome == VM_FAULT_MAJOR:
@@ -150,19 +161,19 @@ def faultin(mm: mm_struct, address: int, error_code: int) -> bool:
 
 
 def handle_mm_fault(
-    mm: mm_struct, vma: vm_area_struct, address: int, write: bool, flags: int = 0, index: int = -1
+    mm: mm_struct, vma: vm_area_struct, address: int, write: bool, flags: int = 0, index: int = -1, pte: int = 0
 ) -> int:
     """Make `address` present for this access.  Returns VM_FAULT_MINOR, _MAJOR, _SIGBUS, _OOM or FAULT_SIGSEGV.
 
     `flags`: FAULT_FLAG_USER, FAULT_FLAG_INSTRUCTION, for a driver's `fault`.  `index` is the place of the page's entry
-    among the words of RAM; -1: not known.
+    among the words of RAM, and `pte` what is there; -1: not known.
     """
     kernel = mm.kernel
-    page = address & ~(PAGE_SIZE - 1)
+    page = address & _PAGE_MASK
     try:
         if index < 0:
             index = mm.tables.leaf(address)
-        pte = mm.ram.words[index]
+            pte = mm.ram.words[index]
         if not pte:
             ops = vma.vm_ops
             if ops is None:
@@ -219,19 +230,21 @@ def do_anonymous_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool
 def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index: int, ops: Any = None) -> int:
     """First touch of a page that the area's `nopage` method, or that of `ops`, provides (mm/memory.c: do_no_page)."""
     kernel, mem, words = mm.kernel, mm.mem, mm.ram.words
-    ops = ops or vma.vm_ops
-    assert ops is not None and ops.nopage is not None
+    if ops is None:
+        ops = vma.vm_ops
     owner, kind = ops.owner, [VM_FAULT_MINOR]
     if owner is not None:
-        answer, fresh = call_for_page(mm, owner, "nopage", ops.nopage, vma, page, kind)
+        answer, fresh = call_for_page(mm, owner, "nopage", ops.nopage, (vma, page, kind))
         kernel.fault_answer = owner.nopage_name
         if not isinstance(answer, Page):
             return _no_page(vma, answer)
         pfn = answer.pfn
-        count = mem.count[pfn] if answer.mem is mem and 0 <= pfn < mem.low_pfn else 0
-        if (count <= 0 or not mem._owner[pfn]) and bad_page_of(mem, answer):
+        usual = answer.mem is mem and 0 <= pfn < mem.low_pfn
+        count, whose = (mem.count[pfn], mem._owner[pfn]) if usual else (0, 0)
+        if (count <= 0 or not whose) and bad_page_of(mem, answer):
             return _no_page(vma, answer)
-        if (fresh or count < mem.mapcount[pfn] + 2) and not mem.flags[pfn] & PG_reserved:
+        page_flags, mapped = mem.flags[pfn], mem.mapcount[pfn]
+        if (fresh or count < mapped + 2) and not page_flags & PG_reserved:
             check_reference(kernel, vma, page, pfn, fresh)
     else:
         if not write and kernel.batch_faults and kernel.events.fault is None and ops is generic_file_vm_ops:
@@ -243,6 +256,7 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
         if not isinstance(answer, Page):
             return _no_page(vma, answer)
         pfn = answer.pfn
+        page_flags, mapped = mem.flags[pfn], mem.mapcount[pfn]
     kernel.fault_pfn = pfn
     if words[index]:  # somebody else mapped it while the method slept
         mem.put_page(pfn)
@@ -263,12 +277,12 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
             entry |= D
             if ops is generic_file_vm_ops:
                 vma.vm_file.f_inode.file_update_time()  # type: ignore[union-attr]
-        if not mem.flags[pfn] & PG_reserved:
+        if not page_flags & PG_reserved:
             if mem._owner[pfn] == ANONYMOUS:  # a window on physical memory shows a page of some process
                 mm.rss_anon += 1
             else:
                 mm.rss_file += 1
-            mem.mapcount[pfn] += 1
+            mem.mapcount[pfn] = mapped + 1
     if vma.vm_flags & VM_EXEC:
         mem.flags[pfn] |= PG_exec
     words[index] = entry

@@ -48,6 +48,9 @@ ANONYMOUS = 1
 _ZEROS = bytes(PAGE_SIZE)
 _POISONED = bytes([POISON]) * PAGE_SIZE
 
+NOBODY_ASKS, NONE_YET = -2, -1
+"""In `Memory.got`, which is a frame otherwise."""
+
 
 class Page:
     """`struct page`: a handle on one frame.  Two handles of one frame are equal."""
@@ -102,6 +105,12 @@ def all_of(code: str, value: int, number: int) -> memoryview:
 class Memory:
     """All frames of the machine.  `report` is told of misuse, in the kernel's words."""
 
+    # What each page fault reads: a slot takes half as long as one of many attributes in a dictionary.
+    __slots__ = (
+        "__dict__", "__weakref__", "_owner", "asking", "count", "flags", "got", "got_at", "journals", "low_pfn",
+        "mapcount", "recent",
+    )  # fmt: skip
+
     def __init__(self, ram: Ram, report: Callable[[str], None]) -> None:
         self.ram = ram
         self.report = report
@@ -131,6 +140,9 @@ class Memory:
         """Of each fault that is watched: frame -> its count before the fault changed it (trace.py)."""
         self.got_at: dict[int, tuple[Any, int]] = {}
         """Frame -> (code, `f_lasti`) of the driver's last `get_page` of it; the line follows from them."""
+        self.got = NOBODY_ASKS
+        """While a driver's `nopage` or `fault` runs: the frame whose reference it took first, before that NONE_YET.
+        Belongs to the task that runs (sched.py: _switch_out)."""
         self.asking = 0
         """How many calls of a driver's `nopage` or `fault` are under way."""
         self.recent: list[int] = []

@@ -61,6 +61,12 @@ def vm_get_page_prot(vm_flags: int) -> int:
 class mm_struct(UserAccess):
     """One address space.  `users` counts the tasks that share it; the last `put` frees everything."""
 
+    # What each page fault and copy reads (see page.py: Memory).
+    __slots__ = (
+        "areas", "faulted", "faulting", "kernel", "mem", "mmap_cache", "ram", "rss_anon", "rss_file", "tables",
+        "task_size",
+    )  # fmt: skip
+
     def __init__(self, kernel: Kernel, bits: int = 64) -> None:
         self.kernel = kernel
         self.mem = kernel.mem

@@ -19,6 +19,8 @@ from machine.hardware.gdt import GDT_ENTRY_TLS_MIN
 from machine.kernel.abi.errno import ERESTARTSYS, Errno
 from machine.kernel.abi.signal import SIGSEGV
 from machine.kernel.context import KernelBug, switch_atomic
+from machine.kernel.mm.fault import do_page_fault
+from machine.kernel.mm.page import NOBODY_ASKS
 from machine.kernel.task.held import Held
 from machine.kernel.task.hostwait import HostWait
 from machine.kernel.task.rseq import rseq_abort
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from machine.hardware.bus import Lockup
     from machine.kernel.kernel import Kernel
     from machine.kernel.mm.space import mm_struct
+    from machine.kernel.mm.vma import vm_area_struct
     from machine.kernel.task.task import Task
 
 _TIME_IS_UP = object()  # why a sleep ended (`task.wakeup`): its timer
@@ -48,6 +51,9 @@ _TIME_IS_UP = object()  # why a sleep ended (`task.wakeup`): its timer
 
 class Scheduler:
     """Round robin over the tasks that can run."""
+
+    # What each trap reads (see mm/page.py: Memory).
+    __slots__ = ("__dict__", "_async", "_ticker", "current", "hub", "kernel", "need_resched")
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -149,7 +155,18 @@ class Scheduler:
             self._run_kernel(task, (function, args))
         else:
             task.work = True
-            stack.switch((function, args))
+            stack.switch(function, args)
+        if self.current is not task or task.work or task.state or self.need_resched or self._async:
+            self.reschedule()
+
+    def enter_fault(self, task: Task, address: int, error_code: int, vma: vm_area_struct) -> None:
+        """`enter` for a page fault that a driver answers, on the shortest way: there are many."""
+        stack = task.kstack
+        if stack is None:
+            self._run_kernel(task, (address, error_code, vma))
+        else:
+            task.work = True
+            stack.switch(address, error_code, vma)
         if self.current is not task or task.work or task.state or self.need_resched or self._async:
             self.reschedule()
 
@@ -161,17 +178,22 @@ class Scheduler:
             stack.switch(task, work)
         else:
             task.work = True
-            stack.switch(work)
+            stack.switch(*work)
 
     def _kernel_stack(self, task: Task, work: Any) -> None:
-        """Body of a task's greenlet: serve one trap after the other."""
+        """Body of a task's greenlet: serve one trap after the other.  `work`: a function and its arguments, or, of a
+        page fault, address, error code and area."""
         kernel = self.kernel
         entry = kernel.entry
         while True:
-            function, args = work
             try:
                 try:
-                    function(*args)
+                    if len(work) == 3:
+                        address, error_code, vma = work
+                        do_page_fault(kernel, task, address, error_code, vma)
+                    else:
+                        function, args = work
+                        function(*args)
                 except Exception as failure:
                     kernel.oops(task, failure)
                 if task.orig_ax >= 0 or task.sigpending:  # not after a page fault, mostly
@@ -338,11 +360,15 @@ class Scheduler:
 
     def _switch_out(self) -> None:
         """To the hub; back when the task runs again."""
-        irq = self.kernel.irq
-        if irq.preempt_count or irq.disabled:
-            switch_atomic(self.kernel)
-        else:
-            self.hub.switch()
+        irq, mem = self.kernel.irq, self.kernel.mem
+        got, mem.got = mem.got, NOBODY_ASKS
+        try:
+            if irq.preempt_count or irq.disabled:
+                switch_atomic(self.kernel)
+            else:
+                self.hub.switch()
+        finally:
+            mem.got = got
 
     def schedule(self, state: int) -> None:
         """Put the current task into `state` (TASK_STOPPED, ...) until somebody makes it runnable again."""
@@ -359,7 +385,7 @@ class Scheduler:
             task = self.current
             assert task is not None
             self._enqueue(task)
-            self.hub.switch()
+            self._switch_out()
 
     def wait(self, queue: WaitQueue, timeout_ns: Optional[int] = None, interruptible: bool = True) -> bool:
         """Sleep on `queue`: False at the timeout, True when there is something to look at.

@@ -26,6 +26,8 @@ class Ticker:
     The ticks of a repeatable processor come from the processor itself (hardware/stop.py); it has no thread.
     """
 
+    __slots__ = ("__dict__", "in_guest")
+
     def __init__(self, sched: Scheduler) -> None:
         self.in_guest = False
         """User code is running: set by the scheduler around `Cpu.run`."""
