@@ -45,9 +45,18 @@ class _Block:
         """Whether there is a gap of `length` bytes between two neighbours."""
         if self.gap < length:
             return False
-        areas = self.areas
-        self.gap = max((areas[j].vm_start - areas[j - 1].vm_end for j in range(1, len(areas))), default=0)
+        self.measure()
         return self.gap >= length
+
+    def measure(self) -> None:
+        """Make the bound exact."""
+        gap, end = 0, self.starts[0]
+        for vma in self.areas:
+            start = vma.vm_start
+            if start - end > gap:
+                gap = start - end
+            end = vma.vm_end
+        self.gap = gap
 
 
 class AreaList:
@@ -173,6 +182,8 @@ class AreaList:
         block, half = self._blocks[i], _BLOCK // 2
         upper = _Block(block.areas[half:], block.starts[half:], block.gap)
         del block.areas[half:], block.starts[half:]
+        block.measure()
+        upper.measure()
         self._blocks.insert(i + 1, upper)
         self._firsts.insert(i + 1, upper.starts[0])
 
