@@ -38,6 +38,8 @@ SHELL = (
 MODULES = "insmod /lib/modules/*/scullp_fault.ko; rmmod scullp_fault; lsmod > /dev/null; echo modules"
 DEVICE = "ls -l /dev > /dev/scullp0 && mapper /dev/scullp0 0 140 > /dev/null 2>&1; echo $?"
 OOM = "exec 2> /dev/null; head -c 300M /dev/zero | tail -c 200M > /dev/null; echo oom"
+SHORT_OOM = "exec 2> /dev/null; dd if=/dev/zero bs=1M count=300 | {hog}; echo oom"
+"""The same with a hundredth of the system calls."""
 
 
 @dataclass
@@ -69,29 +71,30 @@ def frames(machine: Machine) -> int:
     return sum(machine.kernel.mem.used_frames().values()) - machine.kernel.vfs.page_cache_frames()
 
 
-def programs() -> tuple[list[tuple[Sequence[str], bytes]], list[tuple[str, str, bool]]]:
-    """(what runs in each round: command, its output; what is to be bound for it)."""
-    guest = HERE.parent / "guest" / "load"
-    threads, forks = (str(compile(guest / f"{name}.c", flags=("-w", "-pthread"))) for name in ("threads", "forks"))
+def programs(short: bool) -> tuple[list[tuple[Sequence[str], bytes]], list[tuple[str, str, bool]]]:
+    """(what runs in each round: command, its output; what is to be bound for it).  `short`: those two that make nine
+    tenths of a round's system calls make few."""
+    guest, names = HERE.parent / "guest" / "load", ("threads", "forks", "hog")
+    threads, forks, hog = (str(compile(guest / f"{name}.c", flags=("-w", "-pthread"))) for name in names)
     work: list[tuple[Sequence[str], bytes]] = [
         (["sh", "-c", SHELL], b"321\n"),
         (["python3", "-c", PYTHON], b"python\n"),
-        ([threads], b""),
+        ([threads, "40" if short else "200"], b""),
         ([forks, "30"], b""),
         (["sh", "-c", MODULES], b"modules\n"),
         (["sh", "-c", DEVICE], b"0\n"),
-        (["sh", "-c", OOM], b"oom\n"),
+        (["sh", "-c", SHORT_OOM.format(hog=hog) if short else OOM], b"oom\n"),
         (["sh", "-c", "kill -SEGV $$"], b""),
     ]
-    return work, [(path, path, False) for path in (threads, forks)]
+    return work, [(path, path, False) for path in (threads, forks, hog)]
 
 
-def soak(seconds: float, seed: int = 1, check: bool = False, flood: int = 1) -> Tally:
+def soak(seconds: float, seed: int = 1, check: bool = False, short: bool = False) -> Tally:
     """Go on for so long; the last round is finished.  The whole machine's invariants are looked at after each system
     call, each program, and each driver that comes or goes; `check`: those of a space after each change and page fault
-    too; `flood`: only after each so-manieth call of those two programs that make nine tenths of a round's calls."""
+    too; `short`: rounds of fewer calls."""
     tally, rng = Tally(), random.Random(seed)
-    work, binds = programs()
+    work, binds = programs(short)
     end = time.monotonic() + seconds
     with Machine(
         ram=96 << 20, devices=["scullp"], binds=binds, check_invariants=check, batch_faults=True
@@ -99,7 +102,6 @@ def soak(seconds: float, seed: int = 1, check: bool = False, flood: int = 1) -> 
         steps = Steps(machine)
         while time.monotonic() < end or tally.rounds <= WARM_ROUNDS:
             for command, wanted in rng.sample(work, len(work)):
-                steps.every = flood if OOM in command or "threads" in command[0] else 1
                 _one(machine, command, wanted, tally)
                 steps.look(" ".join(command))
             _drivers(machine, rng, tally)

@@ -1,4 +1,4 @@
-"""The short form of ``python -m tests.soak --minutes 60``: fewer looks where there are most calls (E3, D6)."""
+"""The short form of ``python -m tests.soak --minutes 60``: rounds of fewer calls, a look after each (E3, D6)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.soak.load import soak
 
 def test_mixed_load() -> None:
     try:
-        tally = soak(15, flood=31)
+        tally = soak(15, short=True)
     except ToolMissing as missing:
         pytest.skip(str(missing))
     assert not tally.problems, "\n".join(tally.problems)
@@ -36,7 +36,7 @@ def test_what_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
             lost.append(bytearray(b"x") * (40 << 20))
 
     monkeypatch.setattr(load, "_drivers", losing)
-    monkeypatch.setattr(load, "programs", lambda: ([(["hello"], b"")], []))
+    monkeypatch.setattr(load, "programs", lambda short: ([(["hello"], b"")], []))
     tally = soak(0)
     assert len(tally.problems) == 2, tally.problems
     assert tally.problems[0] == "1 frames more than at the start"
