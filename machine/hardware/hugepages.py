@@ -21,8 +21,11 @@ TOO_SLOW, TOO_QUICK = 1_200_000, 25_000
 (transparent_hugepage/enabled is `never`, or there is none)."""
 PAUSE, LONGEST_PAUSE = 16, 128
 """Pieces that are left alone after one that was too slow, and at most when the next is, too: 32 and 256 MiB."""
+MANY, RUN = 16 * mmap.PAGESIZE, 64 * mmap.PAGESIZE
+"""Bytes wanted at once: who takes single frames seldom fills 2 MiB and should not wait as long as a huge page may take;
+who takes runs has filled some already."""
 _AT_FIRST = 2
-"""Pieces left alone at the start: a small program needs no more, and huge pages would round its memory up."""
+"""Pieces left alone at the start, but for runs: a small program needs no more, and huge pages round its memory up."""
 _MADV_POPULATE_WRITE = 23  # Linux 5.14
 _UNKNOWN, _SMALL, _HUGE = range(3)
 
@@ -33,7 +36,7 @@ class HugePages:
     NOPAGE_HUGE_PAGES=0 in the environment: never huge; =1: always.
     """
 
-    __slots__ = ("_buffer", "_kinds", "_never", "_offset", "_pause", "_populates", "_small", "too_slow")
+    __slots__ = ("_buffer", "_first", "_kinds", "_never", "_offset", "_pause", "_populates", "_small", "always")
 
     def __init__(self, buffer: mmap.mmap, offset: int, size: int) -> None:
         self._buffer, self._offset = buffer, offset
@@ -42,20 +45,24 @@ class HugePages:
         self._never = setting == "0" or not hasattr(mmap, "MADV_HUGEPAGE")
         self._populates = True
         """Whether the host knows MADV_POPULATE_WRITE; where not, all pieces are huge, since none can be timed."""
-        self.too_slow = 1 << 62 if setting == "1" else TOO_SLOW
-        self._small = 0 if setting == "1" else _AT_FIRST
+        self.always = setting == "1"
+        self._first = 0 if self.always else _AT_FIRST
+        self._small = 0
         """Pieces that stay small before the next one is tried."""
         self._pause = 0
 
-    def about_to_use(self, start: int, end: int) -> None:
-        """The allocator has broken the block [start, end) of RAM, whole pieces."""
+    def about_to_use(self, start: int, end: int, wanted: int) -> None:
+        """The allocator takes `wanted` bytes from [start, end) of RAM, whole pieces."""
         kinds = self._kinds
         for piece in range(start >> PIECE_SHIFT, end >> PIECE_SHIFT):
             if kinds[piece] == _UNKNOWN:
-                kinds[piece] = self._decide(piece << PIECE_SHIFT)
+                kinds[piece] = self._decide(piece << PIECE_SHIFT, wanted)
 
-    def _decide(self, start: int) -> int:
-        if self._never:
+    def _decide(self, start: int, wanted: int) -> int:
+        if self._never or (wanted < MANY and not self.always):
+            return _SMALL
+        if self._first and wanted < RUN:
+            self._first -= 1
             return _SMALL
         if self._small:
             self._small -= 1
@@ -69,7 +76,7 @@ class HugePages:
         if not self._populate(start, mmap.PAGESIZE):
             return _HUGE
         took = perf_counter_ns() - begun
-        if took > self.too_slow:
+        if took > TOO_SLOW and not self.always:
             self._pause = min(2 * self._pause or PAUSE, LONGEST_PAUSE)
             self._small = self._pause
         else:

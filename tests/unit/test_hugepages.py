@@ -8,7 +8,7 @@ import mmap
 import pytest
 
 from machine.hardware import hugepages
-from machine.hardware.hugepages import PIECE, HugePages
+from machine.hardware.hugepages import MANY, PIECE, RUN, HugePages
 from machine.hardware.ram import MiB, Ram
 from machine.kernel.mm.page import Memory
 
@@ -36,8 +36,8 @@ class Host:
 def pieces(host: Host, number: int) -> list[int]:
     made = HugePages(host, 0, number * PIECE)
     for piece in range(0, number, 2):
-        made.about_to_use(piece * PIECE, (piece + 2) * PIECE)
-        made.about_to_use(piece * PIECE, (piece + 2) * PIECE)  # cut again after it was whole once more
+        made.about_to_use(piece * PIECE, (piece + 2) * PIECE, MANY)
+        made.about_to_use(piece * PIECE, (piece + 2) * PIECE, MANY)  # cut again after it was whole once more
     return host.huge
 
 
@@ -75,18 +75,41 @@ def test_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_small_pages_at_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(monkeypatch, 200_000)
     made = HugePages(host, 0, 4 * PIECE)
-    made.about_to_use(0, 4 * PIECE)
+    made.about_to_use(0, 4 * PIECE, MANY)
     del host.populated[:]
     made.populate(PIECE, 1 << 18)
     made.populate(2 * PIECE, 1 << 18)  # a huge page is there as soon as one byte of it is
     assert host.populated == [(PIECE, 1 << 18)]
 
 
+def test_runs_have_huge_pages_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever touches one page after the other has filled small ones before."""
+    host = Host(monkeypatch, 200_000)
+    made = HugePages(host, 0, 8 * PIECE)
+    made.about_to_use(0, PIECE, MANY)
+    made.about_to_use(PIECE, 3 * PIECE, RUN)
+    made.about_to_use(3 * PIECE, 5 * PIECE, MANY)
+    assert host.huge == [1, 2, 4]
+
+
+def test_single_frames_wait_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do they count among the first pieces.  With =1 they are huge like all others."""
+    host = Host(monkeypatch, 200_000)
+    made = HugePages(host, 0, 16 * PIECE)
+    made.about_to_use(0, 4 * PIECE, 4096)
+    assert host.now == 0
+    made.about_to_use(0, 8 * PIECE, MANY)
+    assert host.huge == [6, 7]
+    monkeypatch.setenv("NOPAGE_HUGE_PAGES", "1")
+    HugePages(host, 0, 4 * PIECE).about_to_use(0, 4 * PIECE, 4096)
+    assert host.huge == [6, 7, 0, 1, 2, 3]
+
+
 def test_none_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     """What came in 3 us was a small page: the others of the piece are asked for at one go, too."""
     host = Host(monkeypatch, 3_000)
     made = HugePages(host, 0, 8 * PIECE)
-    made.about_to_use(0, 8 * PIECE)
+    made.about_to_use(0, 8 * PIECE, MANY)
     assert host.huge == [2, 3, 4, 5, 6, 7]
     del host.populated[:]
     made.populate(3 * PIECE, 1 << 18)
@@ -97,12 +120,12 @@ def test_of_ram() -> None:
     """A huge page's worth of RAM is aligned in the host's memory too, and each is asked for when it is first used."""
     ram = Ram(64 * MiB)
     assert ram.address % PIECE == 0 and len(ram.view) == 64 * MiB
-    used: list[tuple[int, int]] = []
+    used: list[tuple[int, int, int]] = []
     populated: list[tuple[int, int]] = []
 
     class Noted(HugePages):
-        def about_to_use(self, start: int, end: int) -> None:
-            used.append((start, end))
+        def about_to_use(self, start: int, end: int, wanted: int) -> None:
+            used.append((start, end, wanted))
 
         def populate(self, start: int, count: int) -> None:
             populated.append((start, count))
@@ -111,9 +134,12 @@ def test_of_ram() -> None:
     memory = Memory(ram, print)
     memory.release_range(4096, ram.size >> 12)
     pfn = memory.alloc_pages()
-    assert used == [(pfn << 12, (pfn << 12) + 4 * MiB)]
+    assert used == [(pfn << 12, (pfn << 12) + 2 * MiB, 4096)]
     memory.alloc_pages()
     assert len(used) == 1
+    for order in (9, 10, 9):
+        block = memory.alloc_pages(order=order) << 12
+        assert used.pop() == (block, block + (4096 << order), 4096 << order)
     run = memory.alloc_run(6, 0, "anonymous", populate=True)
     assert run is not None and populated == [(run << 12, 64 << 12)]
     for each in range(run, run + 64):

@@ -20,14 +20,15 @@ class Zone:
 
     __slots__ = ("about_to_use", "first", "free", "last", "name", "present", "remaining")
 
-    def __init__(self, name: str, first: int, last: int, about_to_use: Callable[[int, int], None]) -> None:
+    def __init__(self, name: str, first: int, last: int, about_to_use: Callable[[int, int, int], None]) -> None:
         self.name, self.first, self.last = name, first, last
         self.free: list[dict[int, None]] = [{} for _ in range(MAX_ORDER)]
         self.remaining = 0
         """Free frames."""
         self.present = 0
         self.about_to_use = about_to_use
-        """Told of the physical addresses, first and one past the last, of each large block that is taken or cut."""
+        """Told of the physical addresses, first and one past the last, of the large block that is taken or the first
+        part of which is, and how many bytes are wanted."""
 
     def add(self, pfn: int, end: int) -> int:
         """At boot: the largest aligned block at `pfn` that ends at most at `end`; its frames."""
@@ -49,7 +50,8 @@ class Zone:
                 return None
         pfn, _ = free[have].popitem()
         if have >= LARGE:
-            self.about_to_use(pfn << PAGE_SHIFT, (pfn << PAGE_SHIFT) + (PAGE_SIZE << have))
+            start, used = pfn << PAGE_SHIFT, max(order, LARGE)
+            self.about_to_use(start, start + (PAGE_SIZE << used), PAGE_SIZE << order)
         while have > order:
             have -= 1
             free[have][pfn + (1 << have)] = None
