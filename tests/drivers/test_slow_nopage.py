@@ -90,6 +90,7 @@ CHANGES = {
     "munmap": "munmap((void *)p, PAGE)",
     "mprotect": "mprotect((void *)p, PAGE, PROT_NONE)",
     "mlock": "mlock((void *)p, PAGE)",
+    "fork": "if (fork() == 0) _exit(0)",
     "mremap": "syscall(SYS_mremap, p, PAGE, PAGE, 3, place + 0x800000)",
     "another mapping": "mmap(place, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)",
 }

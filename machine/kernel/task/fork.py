@@ -87,6 +87,8 @@ def copy_process(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
     """A child of the current task `parent`, not yet runnable.  EINVAL, EAGAIN, ENOMEM, EFAULT."""
     flags = args.flags
     _check_flags(args)
+    if not flags & CLONE_VM:
+        parent.mm.wait_for_faults()  # dup_mmap: mmap_sem held for writing
     _check_limits(kernel, parent)
     if flags & CLONE_PIDFD:
         pidfd = parent.files.free_fd()
