@@ -89,7 +89,7 @@ def test_fewer_traps(machine_clean: Callable[..., Machine], target: str) -> None
 
 @pytest.mark.parametrize("target", ["x86_64", "i386"])
 def test_long_runs(guest: Callable[..., object], machine_clean: Callable[..., Machine], target: str) -> None:
-    """Memory that is touched in order comes by 16 pages, 64, and then 256."""
+    """Memory that is touched in order comes by 16 pages, up to 64, and then up to 256."""
     guest(HERE / "straight.c", target=target, **BATCH)
     machine = machine_clean(**BATCH)
     faults: list[int] = []
@@ -102,7 +102,7 @@ def test_long_runs(guest: Callable[..., object], machine_clean: Callable[..., Ma
 
     machine.kernel.cpu.on_page_fault = noted
     assert machine.run([str(build(HERE / "straight.c", target=target))]).exit == 0
-    assert faults == [0, 16, 32, 48, 64, 128, 192, *range(256, 4096, 256)]
+    assert faults == [0, 16, 32, 64, 128, *range(256, 4096, 256)]
 
 
 def test_memory_is_short(machine_clean: Callable[..., Machine]) -> None:

@@ -1,4 +1,4 @@
-"""Anonymous pages mapped ahead of their first touch: one fault for 16, 64 or 256 of them.
+"""Anonymous pages mapped ahead of their first touch: one fault for up to 16, 64 or 256 of them.
 
 Most of a first touch is the trap and the way through Python, so in a machine where nobody counts faults one by one
 (`kernel.batch_faults`) a store to untouched anonymous memory maps the pages around it too.  Their entries have the bit
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 AHEAD = 1 << 52
 """Software bit of an entry that was made before anybody asked for the page."""
 NEAR, FAR, FURTHER = 4, 6, 8
-"""log2 of the pages around a fault, of those for one that follows the last run, and of those for one that follows such
-a run."""
-_NEXT = {NEAR: (FAR, NEAR), FAR: (FURTHER, FAR, NEAR), FURTHER: (FURTHER, FAR, NEAR)}
-"""By the last run, what is tried where it ends."""
+"""log2 of the pages around a fault, and of the most for one that follows the last run: FAR after NEAR, then FURTHER."""
+_MOST = {0: NEAR, NEAR: FAR, FAR: FURTHER, FURTHER: FURTHER}
+"""By the longest of the runs that follow each other, log2 of the most pages of the next."""
 SMALLEST = PAGE_SIZE << NEAR
 """Bytes of an area below which pages are not mapped ahead."""
 SPARE = 4096
@@ -38,32 +37,50 @@ def fault_ahead(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> bo
     """Map `page`, which is about to be written, and its untouched neighbours; False where it must be alone."""
     if vma.vm_flags & (VM_EXEC | VM_RAND_READ):
         return False
-    words = mm.ram.words
-    for order in _NEXT[mm.ahead_order] if page == mm.ahead_next else (NEAR,):
-        number = 1 << order
-        start = page & -(number << PAGE_SHIFT)
-        end = start + (number << PAGE_SHIFT)
-        if start < vma.vm_start or end > vma.vm_end:
-            continue
-        first = index - (page - start >> PAGE_SHIFT)
-        entries = words[first : first + number]
-        if any(entries):
-            continue
-        pfn = mm.mem.alloc_run(order, SPARE, "anonymous", populate=order > NEAR)
-        if pfn is None:
-            return False
-        bits = vma.vm_page_prot & ~A | RW | AHEAD
-        low = pfn << PAGE_SHIFT | bits
-        entries[:] = memoryview(array("Q", range(low, low + (number << PAGE_SHIFT), PAGE_SIZE)))
-        words[index] = words[index] & ~AHEAD | A | D
-        mm.rss_anon += number
-        mm.ahead += number - 1
-        mm.ahead_task = mm.kernel.current
-        mm.ahead_next, mm.ahead_order = end, order
-        mm.kernel.fault_answer = "anonymous"
-        mm.kernel.fault_pfn = (words[index] & _FRAME) >> PAGE_SHIFT
-        return True
-    return False
+    if page == mm.ahead_next:
+        return _next_run(mm, vma, page, index)
+    if page == vma.vm_start:
+        mm.ahead_order = 0
+        return _next_run(mm, vma, page, index)
+    number = 1 << NEAR
+    start = page & -(number << PAGE_SHIFT)
+    first = index - (page - start >> PAGE_SHIFT)
+    if start < vma.vm_start or start + (number << PAGE_SHIFT) > vma.vm_end or any(mm.ram.words[first : first + number]):
+        return False
+    mm.ahead_next, mm.ahead_order = start + (number << PAGE_SHIFT), NEAR
+    return _map_run(mm, vma, NEAR, first, index)
+
+
+def _next_run(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> bool:
+    """The run that begins with `page`: as long as its place allows, a block aligned to its own size.  So runs grow from
+    an area's odd start to whole tables of entries, and shrink at its end."""
+    number = page >> PAGE_SHIFT
+    most = _MOST[mm.ahead_order]
+    order = min(most, (number & -number).bit_length() - 1)
+    while order and (page + (PAGE_SIZE << order) > vma.vm_end or any(mm.ram.words[index : index + (1 << order)])):
+        order -= 1
+    mm.ahead_next = page + (PAGE_SIZE << order)
+    if order == most:
+        mm.ahead_order = most
+    return order > 0 and _map_run(mm, vma, order, index, index)
+
+
+def _map_run(mm: mm_struct, vma: vm_area_struct, order: int, first: int, index: int) -> bool:
+    """Fill the 2**`order` entries from `first` on; that at `index` is the one that was asked for."""
+    words, number = mm.ram.words, 1 << order
+    pfn = mm.mem.alloc_run(order, SPARE, "anonymous", populate=order > NEAR)
+    if pfn is None:
+        return False
+    bits = vma.vm_page_prot & ~A | RW | AHEAD
+    low = pfn << PAGE_SHIFT | bits
+    words[first : first + number] = memoryview(array("Q", range(low, low + (number << PAGE_SHIFT), PAGE_SIZE)))
+    words[index] = words[index] & ~AHEAD | A | D
+    mm.rss_anon += number
+    mm.ahead += number - 1
+    mm.ahead_task = mm.kernel.current
+    mm.kernel.fault_answer = "anonymous"
+    mm.kernel.fault_pfn = (words[index] & _FRAME) >> PAGE_SHIFT
+    return True
 
 
 def settle(mm: mm_struct, start: int, end: int) -> None:

@@ -102,7 +102,7 @@ class mm_struct(UserAccess):
         self.ahead = 0
         """Entries mapped ahead of their first touch and not yet looked at (mm/ahead.py)."""
         self.ahead_next, self.ahead_order = 0, 0
-        """Where the last run of them ends, and the log2 of its pages."""
+        """Where the last run of them ends, and the log2 of the most pages of those that followed each other."""
         self.ahead_task: Any = None
         self.def_flags = 0
         self.exe_file: Any = None

@@ -33,8 +33,9 @@ def encoded(sequences: Sequence[Sequence_]) -> bytes:
 
 
 class Comparison:
-    """One machine for all batches.  Its invariants are looked at after each system call; when `check` is set, those of
-    the address space after each change and each page fault too."""
+    """One machine for all batches; every second one has pages mapped ahead of their first touch.  Its invariants are
+    looked at after each system call; when `check` is set, those of the address space after each change and each page
+    fault too."""
 
     def __init__(self, target: str = "x86_64", check: bool = False) -> None:
         self.program = str(compile(HERE / "memory.c", target=target, flags=("-w",)))
@@ -59,6 +60,7 @@ class Comparison:
 
     def differences(self, seed: int, count: int) -> list[Sequence_]:
         """Those sequences of a batch whose lines differ."""
+        self.machine.kernel.batch_faults = not self.machine.kernel.batch_faults
         sequences = batch(seed, count)
         host, here = (text.splitlines() for text in self._sides(sequences))
         here += [""] * (len(host) - len(here))
