@@ -21,11 +21,11 @@ TOO_SLOW, TOO_QUICK = 1_200_000, 25_000
 (transparent_hugepage/enabled is `never`, or there is none)."""
 PAUSE, LONGEST_PAUSE = 16, 128
 """Pieces that are left alone after one that was too slow, and at most when the next is, too: 32 and 256 MiB."""
-MANY, RUN = 16 * mmap.PAGESIZE, 64 * mmap.PAGESIZE
-"""Bytes wanted at once: who takes single frames seldom fills 2 MiB and should not wait as long as a huge page may take;
-who takes runs has filled some already."""
-_AT_FIRST = 2
-"""Pieces left alone at the start, but for runs: a small program needs no more, and huge pages round its memory up."""
+MANY = 16 * mmap.PAGESIZE
+"""Bytes wanted at once: who takes less, single frames, seldom fills 2 MiB and should not wait for a huge page."""
+AT_FIRST = 8
+"""Pieces left alone at the start.  Their small pages take about as long as one huge page that comes from afar: so what
+the first try may cost is no more than what was spent before, and a program of 16 MiB tries none."""
 _MADV_POPULATE_WRITE = 23  # Linux 5.14
 _UNKNOWN, _SMALL, _HUGE = range(3)
 
@@ -36,7 +36,7 @@ class HugePages:
     NOPAGE_HUGE_PAGES=0 in the environment: never huge; =1: always.
     """
 
-    __slots__ = ("_buffer", "_first", "_kinds", "_never", "_offset", "_pause", "_populates", "_small", "always")
+    __slots__ = ("_buffer", "_kinds", "_never", "_offset", "_pause", "_populates", "_small", "always")
 
     def __init__(self, buffer: mmap.mmap, offset: int, size: int) -> None:
         self._buffer, self._offset = buffer, offset
@@ -46,8 +46,7 @@ class HugePages:
         self._populates = True
         """Whether the host knows MADV_POPULATE_WRITE; where not, all pieces are huge, since none can be timed."""
         self.always = setting == "1"
-        self._first = 0 if self.always else _AT_FIRST
-        self._small = 0
+        self._small = 0 if self.always else AT_FIRST
         """Pieces that stay small before the next one is tried."""
         self._pause = 0
 
@@ -60,9 +59,6 @@ class HugePages:
 
     def _decide(self, start: int, wanted: int) -> int:
         if self._never or (wanted < MANY and not self.always):
-            return _SMALL
-        if self._first and wanted < RUN:
-            self._first -= 1
             return _SMALL
         if self._small:
             self._small -= 1

@@ -8,7 +8,7 @@ import mmap
 import pytest
 
 from machine.hardware import hugepages
-from machine.hardware.hugepages import MANY, PIECE, RUN, HugePages
+from machine.hardware.hugepages import AT_FIRST, MANY, PIECE, HugePages
 from machine.hardware.ram import MiB, Ram
 from machine.kernel.mm.page import Memory
 
@@ -48,13 +48,13 @@ def _no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the first pieces, which are all that a small program has."""
-    assert pieces(Host(monkeypatch, 200_000), 64) == list(range(2, 64))
+    assert pieces(Host(monkeypatch, 200_000), 64) == list(range(8, 64))
 
 
 def test_fetched_from_afar(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each that is too slow doubles the pause before the next, up to 256 MiB; a quick one ends it."""
-    assert pieces(Host(monkeypatch, 6_000_000), 1024) == [2, 19, 52, 117, 246, 375, 504, 633, 762, 891, 1020]
-    assert pieces(Host(monkeypatch, 6_000_000, 6_000_000, 200_000), 56) == [2, 19, 52, 53, 54, 55]
+    assert pieces(Host(monkeypatch, 6_000_000), 1024) == [8, 25, 58, 123, 252, 381, 510, 639, 768, 897]
+    assert pieces(Host(monkeypatch, 6_000_000, 6_000_000, 200_000), 60) == [8, 25, 58, 59]
 
 
 def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,27 +69,17 @@ def test_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(monkeypatch, 200_000, unknown=mmap.MADV_HUGEPAGE)
     assert pieces(host, 64) == [] and host.refused == 1
     host = Host(monkeypatch, 6_000_000, unknown=hugepages._MADV_POPULATE_WRITE)
-    assert pieces(host, 64) == list(range(2, 64)) and host.refused == 1
+    assert pieces(host, 64) == list(range(8, 64)) and host.refused == 1
 
 
 def test_small_pages_at_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(monkeypatch, 200_000)
-    made = HugePages(host, 0, 4 * PIECE)
-    made.about_to_use(0, 4 * PIECE, MANY)
+    made = HugePages(host, 0, (AT_FIRST + 1) * PIECE)
+    made.about_to_use(0, (AT_FIRST + 1) * PIECE, MANY)
     del host.populated[:]
     made.populate(PIECE, 1 << 18)
-    made.populate(2 * PIECE, 1 << 18)  # a huge page is there as soon as one byte of it is
+    made.populate(AT_FIRST * PIECE, 1 << 18)  # a huge page is there as soon as one byte of it is
     assert host.populated == [(PIECE, 1 << 18)]
-
-
-def test_runs_have_huge_pages_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever touches one page after the other has filled small ones before."""
-    host = Host(monkeypatch, 200_000)
-    made = HugePages(host, 0, 8 * PIECE)
-    made.about_to_use(0, PIECE, MANY)
-    made.about_to_use(PIECE, 3 * PIECE, RUN)
-    made.about_to_use(3 * PIECE, 5 * PIECE, MANY)
-    assert host.huge == [1, 2, 4]
 
 
 def test_single_frames_wait_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,22 +88,22 @@ def test_single_frames_wait_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
     made = HugePages(host, 0, 16 * PIECE)
     made.about_to_use(0, 4 * PIECE, 4096)
     assert host.now == 0
-    made.about_to_use(0, 8 * PIECE, MANY)
-    assert host.huge == [6, 7]
+    made.about_to_use(0, 14 * PIECE, MANY)
+    assert host.huge == [12, 13]
     monkeypatch.setenv("NOPAGE_HUGE_PAGES", "1")
     HugePages(host, 0, 4 * PIECE).about_to_use(0, 4 * PIECE, 4096)
-    assert host.huge == [6, 7, 0, 1, 2, 3]
+    assert host.huge == [12, 13, 0, 1, 2, 3]
 
 
 def test_none_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     """What came in 3 us was a small page: the others of the piece are asked for at one go, too."""
     host = Host(monkeypatch, 3_000)
-    made = HugePages(host, 0, 8 * PIECE)
-    made.about_to_use(0, 8 * PIECE, MANY)
-    assert host.huge == [2, 3, 4, 5, 6, 7]
+    made = HugePages(host, 0, 12 * PIECE)
+    made.about_to_use(0, 12 * PIECE, MANY)
+    assert host.huge == [8, 9, 10, 11]
     del host.populated[:]
-    made.populate(3 * PIECE, 1 << 18)
-    assert host.populated == [(3 * PIECE, 1 << 18)]
+    made.populate(9 * PIECE, 1 << 18)
+    assert host.populated == [(9 * PIECE, 1 << 18)]
 
 
 def test_of_ram() -> None:

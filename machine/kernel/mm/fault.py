@@ -74,7 +74,7 @@ def do_page_fault(
         return
     leaf, index, pte = mm.tables.leaves.get(address >> 21), -1, 0
     if leaf is not None:
-        index = leaf + (address >> 12 & 511)
+        index = leaf + (address >> PAGE_SHIFT & 511)
         pte = mm.ram.words[index]
         if pte & DEVICE and not pte & P:
             kernel.fault_answer = "device registers"
