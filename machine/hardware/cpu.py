@@ -1,4 +1,4 @@
-"""The CPU: Unicorn in ring 3 under real paging.  The only module that imports the engine.
+"""The CPU: Unicorn in ring 3 under real paging.  With realmode.py the only module that imports the engine.
 
 The kernel gives three handlers (`on_page_fault`, `on_syscall`, `on_exception`).  Each is called
 inside the engine's hook with the task's registers in `regs` and `image`; what it leaves there

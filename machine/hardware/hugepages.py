@@ -21,7 +21,7 @@ TOO_SLOW, TOO_QUICK = 1_200_000, 25_000
 (transparent_hugepage/enabled is `never`, or there is none)."""
 PAUSE, LONGEST_PAUSE = 16, 128
 """Pieces that are left alone after one that was too slow, and at most when the next is, too: 32 and 256 MiB."""
-MANY = 16 * mmap.PAGESIZE
+MANY = 64 << 10
 """Bytes wanted at once: who takes less, single frames, seldom fills 2 MiB and should not wait for a huge page."""
 AT_FIRST = 8
 """Pieces left alone at the start.  Their small pages take about as long as one huge page that comes from afar: so what
@@ -36,7 +36,7 @@ class HugePages:
     NOPAGE_HUGE_PAGES=0 in the environment: never huge; =1: always.
     """
 
-    __slots__ = ("_buffer", "_kinds", "_never", "_offset", "_pause", "_populates", "_small", "always")
+    __slots__ = ("_always", "_buffer", "_kinds", "_never", "_offset", "_pause", "_populates", "_small")
 
     def __init__(self, buffer: mmap.mmap, offset: int, size: int) -> None:
         self._buffer, self._offset = buffer, offset
@@ -45,8 +45,8 @@ class HugePages:
         self._never = setting == "0" or not hasattr(mmap, "MADV_HUGEPAGE")
         self._populates = True
         """Whether the host knows MADV_POPULATE_WRITE; where not, all pieces are huge, since none can be timed."""
-        self.always = setting == "1"
-        self._small = 0 if self.always else AT_FIRST
+        self._always = setting == "1"
+        self._small = 0 if self._always else AT_FIRST
         """Pieces that stay small before the next one is tried."""
         self._pause = 0
 
@@ -58,7 +58,7 @@ class HugePages:
                 kinds[piece] = self._decide(piece << PIECE_SHIFT, wanted)
 
     def _decide(self, start: int, wanted: int) -> int:
-        if self._never or (wanted < MANY and not self.always):
+        if self._never or (wanted < MANY and not self._always):
             return _SMALL
         if self._small:
             self._small -= 1
@@ -72,7 +72,7 @@ class HugePages:
         if not self._populate(start, mmap.PAGESIZE):
             return _HUGE
         took = perf_counter_ns() - begun
-        if took > TOO_SLOW and not self.always:
+        if took > TOO_SLOW and not self._always:
             self._pause = min(2 * self._pause or PAUSE, LONGEST_PAUSE)
             self._small = self._pause
         else:

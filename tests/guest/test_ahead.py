@@ -87,22 +87,46 @@ def test_fewer_traps(machine_clean: Callable[..., Machine], target: str) -> None
     assert traps["single"] == traps["watched"] == traps["deterministic"]
 
 
+LARGE = [0, 16, 32, 64, 128, *range(256, 4096, 256)]
+ODD = [0, 1, 3, 19, 35, 67, 131, 195, 227, 243, 251, 255]
+
+
 @pytest.mark.parametrize("target", ["x86_64", "i386"])
-def test_long_runs(guest: Callable[..., object], machine_clean: Callable[..., Machine], target: str) -> None:
-    """Memory that is touched in order comes by 16 pages, up to 64, and then up to 256."""
-    guest(HERE / "straight.c", target=target, **BATCH)
+@pytest.mark.parametrize(
+    ("first", "count", "more", "runs"),
+    [
+        pytest.param(0x50000, 4096, [], LARGE, id="16 MiB"),
+        pytest.param(0x500FD, 256, [], ODD, id="odd"),
+        pytest.param(0x50000, 4096, ["stack"], LARGE, id="stack"),
+        pytest.param(0, 64, [], [0, 16, 32], id="zero"),
+    ],
+)
+def test_long_runs(
+    guest: Callable[..., object],
+    machine_clean: Callable[..., Machine],
+    first: int,
+    count: int,
+    more: list[str],
+    runs: list[int],
+    target: str,
+) -> None:
+    """Memory that is touched in order comes by 16 pages, up to 64, and then up to 256, in blocks aligned to their size:
+    from an odd start they grow, at an odd end they shrink.  A stack that grows meanwhile does not disturb them."""
+    words = [str(first), str(count), *more]
+    if first:  # root's alone, elsewhere
+        guest(HERE / "straight.c", words, target=target, **BATCH)
     machine = machine_clean(**BATCH)
     faults: list[int] = []
     old = machine.kernel.entry.page_fault
 
     def noted(address: int, error_code: int) -> None:
-        if 0x5000_0000 <= address < 0x5100_0000:
-            faults.append((address - 0x5000_0000) >> 12)
+        if first <= address >> 12 < first + count:
+            faults.append((address >> 12) - first)
         old(address, error_code)
 
     machine.kernel.cpu.on_page_fault = noted
-    assert machine.run([str(build(HERE / "straight.c", target=target))]).exit == 0
-    assert faults == [0, 16, 32, 64, 128, *range(256, 4096, 256)]
+    assert machine.run([str(build(HERE / "straight.c", target=target)), *words]).exit == 0
+    assert faults == runs
 
 
 def test_memory_is_short(machine_clean: Callable[..., Machine]) -> None:

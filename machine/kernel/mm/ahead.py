@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from machine.hardware.paging import RW, A, D
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
-from machine.kernel.mm.vma import VM_EXEC, VM_RAND_READ, vm_area_struct
+from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_RAND_READ, vm_area_struct
 
 if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct
@@ -39,7 +39,7 @@ def fault_ahead(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> bo
         return False
     if page == mm.ahead_next:
         return _next_run(mm, vma, page, index)
-    if page == vma.vm_start:
+    if page == vma.vm_start and not vma.vm_flags & VM_GROWSDOWN:  # a stack begins with each page that it grows by
         mm.ahead_order = 0
         return _next_run(mm, vma, page, index)
     number = 1 << NEAR
@@ -56,7 +56,7 @@ def _next_run(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> bool
     an area's odd start to whole tables of entries, and shrink at its end."""
     number = page >> PAGE_SHIFT
     most = _MOST[mm.ahead_order]
-    order = min(most, (number & -number).bit_length() - 1)
+    order = min(most, (number & -number).bit_length() - 1) if number else most
     while order and (page + (PAGE_SIZE << order) > vma.vm_end or any(mm.ram.words[index : index + (1 << order)])):
         order -= 1
     mm.ahead_next = page + (PAGE_SIZE << order)
