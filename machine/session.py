@@ -5,15 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
-import termios
 import time
 from collections.abc import Collection, Sequence
-from io import TextIOWrapper
 from types import FrameType, SimpleNamespace
-from typing import Any, BinaryIO, Optional, cast
+from typing import Any, Optional
 
-from machine.config import MAX_TRACE, MachineConfig
+from machine.breakpoints import Breakpoints
+from machine.config import MachineConfig
 from machine.defaults import ignored_signals
 from machine.errors import ConfigError, NotExecutable, ProgramNotFound, TimeoutExpired
 from machine.events import Oops, Printk
@@ -21,7 +19,8 @@ from machine.events import Report as DriverReport
 from machine.kernel.module import is_from_debugger
 from machine.kernel.task.spawn import CLOSED
 from machine.machine import Machine, Result
-from machine.observe.output import LimitedFile, Output, one_line
+from machine.observe.output import one_line
+from machine.views import Views
 
 TIMED_OUT, STOPPED, NOT_EXECUTABLE, NOT_FOUND = 124, 125, 126, 127
 FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
@@ -46,9 +45,8 @@ class Session:
         self.chosen = chosen
         self.closed = closed
         """Which of the descriptors 0 to 2 the programs find closed."""
-        self.outputs: dict[str, Any] = {}
-        """Destination -> `Output`, or `LimitedFile` for bytes."""
-        self.views: list[Any] = []
+        self.views = Views(chosen)
+        self.output = self.views.output
         self.reported = 0
         self.debugging: Any = None
         self.travelling: Any = None
@@ -66,7 +64,7 @@ class Session:
         """The exit status: that of the last command that failed, else 0."""
         if self.config.export is not None:
             self._export_directory(self.config.export)
-        breakpoints = self.breakpoints = _Breakpoints()
+        breakpoints = self.breakpoints = Breakpoints()
         try:
             with self.config.build() as machine:
                 gc.freeze()
@@ -74,11 +72,11 @@ class Session:
                 machine.kernel.sched.last_words = self._last_words
                 self._check_devices(machine)
                 self._watch(machine)
-                self._write_report(machine, commands)
+                self.views.report(machine, commands)
                 if self.travelling is not None:
-                    self.travelling.start(machine, self.outputs)
+                    self.travelling.start(machine, self.views.outputs)
                     if self.chosen.trace_window is not None:
-                        self.travelling.trace(machine, self.output(self.chosen.faults), self.chosen, self.views)
+                        self.travelling.trace(machine, self.output(self.chosen.faults), self.chosen, self.views.opened)
                 self._record_screen(machine)
                 self._open_page(machine)
                 before = self._forward_signals(machine)
@@ -92,7 +90,7 @@ class Session:
                         signal.signal(number, handler)
                     if self.page is not None:
                         self.page.linger()
-                    self._close_views()
+                    self.views.close(*filter(None, (self.travelling,)))
         except (Exception, SystemExit) as failure:
             if not is_from_debugger(failure):
                 raise
@@ -102,13 +100,11 @@ class Session:
         finally:
             breakpoints.restore_terminal()
             breakpoints.remove()
-            for output in self.outputs.values():
-                output.close()
+            self.views.close_outputs()
 
     def _last_words(self) -> str:
         """This process is about to end, whatever it is doing."""
-        for output in self.outputs.values():
-            output.flush()
+        self.views.flush()
         self.breakpoints.restore_terminal()
         return ""
 
@@ -130,44 +126,6 @@ class Session:
 
     # -- views -----------------------------------------------------------------------------------
 
-    def _close_views(self) -> None:
-        """All that is left is written; what could not be is said, and changes no program's end."""
-        for view in (*self.views, *filter(None, (self.travelling,))):
-            try:
-                view.close()
-            except OSError as error:
-                self.say(f"nopage: {error.filename or view.path}: {error.strerror}; the file is not complete")
-        for name, output in self.outputs.items():
-            if name != "-":
-                output.close()
-            full = "standard error" if name == "-" else name
-            if output.failed:
-                self.say(f"nopage: {full}: {output.failed}; the rest is left out")
-            elif output.is_cut:
-                self.say(f"nopage: {full}: it is full, the rest is left out; see --max-trace")
-
-    def output(self, where: str) -> Output:
-        """The one `Output` of a destination: ``-`` is standard error."""
-        limit = self.chosen.max_trace or MAX_TRACE
-        if where not in self.outputs:
-            if where == "-":
-                colour = os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-                self.outputs[where] = Output.to_descriptor(2, colour=colour, limit=limit)
-            else:
-                try:
-                    self.outputs[where] = Output.to_file(where, limit)
-                except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-                    raise ConfigError(f"{where}: {getattr(error, 'strerror', error)}") from None
-        found: Output = self.outputs[where]
-        return found
-
-    def _binary(self, path: str) -> BinaryIO:
-        try:
-            self.outputs[path] = LimitedFile(path, self.chosen.max_trace or MAX_TRACE)
-            return cast(BinaryIO, self.outputs[path])
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: {getattr(error, 'strerror', error)}") from None
-
     def _watch(self, machine: Machine) -> None:
         from machine.observe.fatal import FatalSignals
 
@@ -181,7 +139,6 @@ class Session:
             events.listen("printk", self._on_printk)
         else:
             events.listen("report", self._on_report)
-        self._watch_calls(machine)
         if self.chosen.attach:
             from machine.attach import attach_words
             from machine.observe.nobody import NobodyThere
@@ -189,50 +146,7 @@ class Session:
             for each in self.chosen.attach:
                 attach_words(machine, each)
             self.nobody = NobodyThere(machine.kernel, machine.read_file)
-        if self.chosen.vcd is not None:
-            self.views.append(machine.waves(self.chosen.vcd, lambda path: TextIOWrapper(self._binary(path))))
-        if self.chosen.drcov is not None:
-            from machine.observe.drcov import Drcov
-
-            self.views.append(Drcov(machine.kernel, self._binary(self.chosen.drcov)))
-        if self.chosen.cov is not None:
-            from machine.observe.coverage import CoverageFiles
-
-            try:
-                self.views.append(CoverageFiles(machine, self.chosen.cov))
-            except OSError as error:
-                raise ConfigError(f"--cov {error.filename}: {error.strerror}") from None
-        if self.chosen.perfetto is not None:
-            from machine.observe.perfetto import PerfettoTrace
-
-            self.views.append(PerfettoTrace(events, machine.kernel, self._binary(self.chosen.perfetto)))
-        filters = None
-        if self.chosen.filters or self.chosen.events is not None:
-            from machine.observe.filter import Filters
-
-            filters = Filters(self.chosen.filters or ())
-        if self.chosen.faults is not None:
-            from machine.observe.faults import FaultView
-
-            self.views.append(FaultView(events, self.output(self.chosen.faults), machine.read_file, filters))
-        if self.chosen.events is not None:
-            from machine.observe.jsonl import JsonLines
-
-            output = self.output(self.chosen.events)
-            self.views.append(JsonLines(events, output, filters, repeatable=self.config.deterministic))
-
-    def _write_report(self, machine: Machine, commands: Sequence[Sequence[str]]) -> None:
-        """--report."""
-        if self.chosen.report is None:
-            return
-        import shlex
-
-        from machine.observe.report import Report
-
-        try:
-            self.views.append(Report(machine, self.chosen.report, commands=[shlex.join(each) for each in commands]))
-        except OSError as error:
-            raise ConfigError(f"--report {self.chosen.report}: {error.strerror}") from None
+        self.views.open(machine, repeatable=self.config.deterministic)
 
     def _record_screen(self, machine: Machine) -> None:
         """--screen, --screen-every."""
@@ -240,7 +154,7 @@ class Session:
             from machine.screen.recording import Recording
 
             self.screen = Recording(machine.kernel, self.chosen.screen, self.chosen.screen_every, self.say)
-            self.views.append(self.screen)
+            self.views.opened.append(self.screen)
 
     def _open_page(self, machine: Machine) -> None:
         """The verb ``watch``."""
@@ -248,7 +162,7 @@ class Session:
             from machine.watch import Watch
 
             self.page = Watch(machine, self.chosen.port or 0)
-            self.views.append(self.page)
+            self.views.opened.append(self.page)
             if not any(name == "TERM" for name, _ in self.config.env):
                 machine.env["TERM"] = "ansi"  # what the page's terminal understands
             for name in ("COLUMNS", "LINES"):
@@ -257,22 +171,6 @@ class Session:
             self.say(f"nopage: {self.page.url}" + ("  (the program starts when this page is open)" if waits else ""))
             if waits:
                 self.page.wait_for_page()
-
-    def _watch_calls(self, machine: Machine) -> None:
-        """--strace, and what belongs to it and asks for it: -e, -y, -yy."""
-        chosen, expressions = self.chosen, None
-        paths = 2 if chosen.devices_of_paths else 1 if chosen.paths else 0
-        if chosen.strace is None and not chosen.expressions and not paths:
-            return
-        from machine.observe.strace import Strace
-
-        if chosen.expressions:
-            from machine.observe.strace_expr import Expressions, Injector
-
-            expressions = Expressions(chosen.expressions)
-            if expressions.injections:
-                self.views.append(Injector(machine.kernel, expressions))
-        self.views.append(Strace(machine.events, self.output(chosen.strace or "-"), expressions, paths))
 
     def _on_printk(self, line: Printk) -> None:
         self.output("-").line(one_line(f"[{line.time_ns // 10**9:5}.{line.time_ns // 1000 % 10**6:06}] {line.text}"))
@@ -464,40 +362,3 @@ class Session:
             more = f" and {len(made) + len(removed) - NAMED} more" if len(made) + len(removed) > NAMED else ""
             ends = f"nopage: changes that end with the machine: {names}{more} (--export DIR keeps them)"
             self.say(one_line(ends))
-
-
-class _Breakpoints:
-    """``breakpoint()`` is debugger.py's while a session runs; that file is imported when a driver has one."""
-
-    def __init__(self) -> None:
-        self._before = sys.breakpointhook
-        self._ours: Any = None
-        self._fd = next((fd for fd in (0, 1, 2) if os.isatty(fd)), -1)
-        self.terminal = termios.tcgetattr(self._fd) if self._fd >= 0 else None
-        """The user's settings, before the guest changes them."""
-        # A hook that somebody else has set, and PYTHONBREAKPOINT, stay.
-        if self._before is sys.__breakpointhook__ and "PYTHONBREAKPOINT" not in os.environ:
-            sys.breakpointhook = self._hook
-
-    def _hook(self, *_arguments: Any, **_named: Any) -> None:
-        from machine.debugger import make_debugger
-
-        if self._ours is None:
-            self._ours = make_debugger(self.terminal)
-        self._ours.set_trace(sys._getframe(1))
-
-    def restore_terminal(self) -> None:
-        """The user's settings, where the guest has left others: it will not change them back."""
-        try:
-            if self.terminal is None or termios.tcgetattr(self._fd) == self.terminal:
-                return
-            if os.tcgetpgrp(self._fd) == os.getpgrp():  # in the background it would stop us
-                termios.tcsetattr(self._fd, termios.TCSADRAIN, self.terminal)
-        except (OSError, termios.error):  # the terminal has gone
-            return
-
-    def remove(self) -> None:
-        """The hook of before."""
-        sys.breakpointhook = self._before
-        if self._ours is not None:
-            self._ours.close()

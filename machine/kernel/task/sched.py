@@ -73,9 +73,9 @@ class Scheduler:
         self._host = HostWait(self)
         self._async: deque[Callable[[], None]] = deque()
         self._charged = 0
+        """Monotonic time up to which CPU time has been charged to a task."""
         self.busy = 0
         """Nanoseconds that tasks have run, those that are gone included."""
-        """Monotonic time up to which CPU time has been charged to a task."""
         self.preemptions = 0
         self.held = Held(self)
         self.last_words: Callable[[], str] = str
