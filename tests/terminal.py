@@ -91,6 +91,17 @@ class Terminal:
         before, _, self.text = self.text.partition(text)
         return before
 
+    def press(self, key: str, text: str) -> None:
+        """Press a key until `text` comes: one that comes while the shell is busy may be lost, natively too."""
+        for _ in range(6):
+            self.type(key)
+            end = time.monotonic() + 10
+            while text not in self.text and self.read(end - time.monotonic()):
+                pass
+            if text in self.text:
+                break
+        self.expect(text, 0)
+
     def run(self, command: str) -> str:
         """Type a command line to a shell, and what it prints before the next prompt."""
         self.type(command + "\n")

@@ -24,11 +24,12 @@ def target(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def run_c(target: str) -> Callable[..., Any]:
-    """Run the body of a C main (scullp.h is included) in a machine; every check of check.h must be ok."""
+    """Run the body of a C main (scullp.h and asleep.h are included) in a machine; every check of check.h must be ok."""
 
     def run(m: Machine, body: str, *, fine: bool = True, before: str = "") -> Any:
-        text = f'#include "scullp.h"\n#include <sys/mman.h>\n{before}int main(void)\n{{\n{body}\nreturn done();\n}}\n'
-        flags = [f"-I{HERE}", "-D_FILE_OFFSET_BITS=64", "-Wno-unused-function"]
+        text = '#include "scullp.h"\n#include "asleep.h"\n#include <sys/mman.h>\n'
+        text += f"{before}int main(void)\n{{\n{body}\nreturn done();\n}}\n"
+        flags = [f"-I{HERE}", f"-I{HERE.parent / 'guest'}", "-D_FILE_OFFSET_BITS=64", "-Wno-unused-function"]
         program = build(text, target=target, flags=flags)
         result = m.run([str(program)], timeout=120)
         output = (result.stdout + result.stderr).decode(errors="replace")

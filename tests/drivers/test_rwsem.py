@@ -16,19 +16,24 @@ QUEUE = """
 bad_vm_ops = vm_operations_struct()
 sem = DECLARE_RWSEM()
 log = []
+gate, is_open = wait_queue_head_t(), []
 def reader(n):
     down_read(sem)
     log.append(f"+r{n}")
-    msleep(60)
+    wait_event(gate, lambda: is_open)
     log.append(f"-r{n}")
     up_read(sem)
 def writer(n):
     down_write(sem)
     log.append(f"+w{n}")
-    msleep(60)
+    msleep(20)
     log.append(f"-w{n}")
     up_write(sem)
 def bad_ioctl(inode, filp, cmd, arg):
+    if cmd == 3:
+        is_open.append(1)
+        wake_up(gate)
+        return 0
     reader(arg) if cmd == 1 else writer(arg)
     return 0
 """
@@ -40,11 +45,12 @@ def test_readers_together_writers_alone(m: Machine, driver: Load, run_c: Run) ->
     run_c(m, """
         static const int kind[] = {1, 1, 2, 1};
         for (int n = 0; n < 4; n++) {
-            if (fork() == 0) {
-                usleep(n * 15000);
+            pid_t child = fork();
+            if (child == 0)
                 _exit(ioctl(must_open("/dev/bad", O_RDWR), kind[n], n) != 0);
-            }
+            until_state(child, 0, "SD");
         }
+        EQUAL("the first go on", ioctl(must_open("/dev/bad", O_RDWR), 3, 0), 0);
         int status, bad = 0;
         while (wait(&status) > 0)
             bad |= status;

@@ -44,14 +44,20 @@ def stops_and_difference(board: Board, stop: Callable[[], None]) -> tuple[int, i
 
 
 def test_request_stop_is_exact(board: Board) -> None:
-    stops, increments, additions = stops_and_difference(board, board.cpu.request_stop)
-    assert stops > 20
-    assert (increments, additions) == (0, 0)
+    total = 0
+    for _attempt in range(10):  # the thread that stops it may have had no processor of its own
+        stops, increments, additions = stops_and_difference(board, board.cpu.request_stop)
+        assert (increments, additions) == (0, 0)
+        total += stops
+        if total > 20:
+            break
+        board = Board()
+    assert total > 20
 
 
 def test_emu_stop_from_another_thread_is_not() -> None:
     """Why `request_stop` exists: memory is changed twice.  Goes when the engine is mended."""
-    for _attempt in range(5):
+    for _attempt in range(20):
         other = Board()
         stops, increments, additions = stops_and_difference(other, other.cpu.stop)
         if (increments, additions) != (0, 0):

@@ -239,8 +239,9 @@ def test_ctrl_c(target: str, what: str) -> None:
         "python import threading, os, signal; threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()"
     )
     with Debugged(many(target, "glibc"), what) as session:
-        text = session.gdb(interrupt, "continue", "bt", "p stop_now", interrupt, "continue", "set var stop_now = 1",
-                           "p stop_now", "kill")  # fmt: skip
+        there = "tbreak " + {"spin": "spin", "sleep": "sleepy"}[what]
+        text = session.gdb(there, "continue", interrupt, "continue", "bt", "p stop_now", interrupt, "continue",
+                           "set var stop_now = 1", "p stop_now", "kill")  # fmt: skip
         status, _, _ = session.end()
     assert text.count("received signal SIGINT") == 2 and "main (argc=2" in text, text
     assert status == 137

@@ -372,8 +372,8 @@ def test_the_time_of_a_prompt_that_nobody_answers(
         return 0
 
     started = time.monotonic()
-    assert rewinding.supervised(stands, 0.5) == 124 and time.monotonic() - started < 30
-    assert capfd.readouterr().err == "\nnopage: the session goes on after 0.5 seconds; killed\n"
+    assert rewinding.supervised(stands, 1.5) == 124 and time.monotonic() - started < 30
+    assert capfd.readouterr().err == "\nnopage: the session goes on after 1.5 seconds; killed\n"
 
 
 def test_blocks_of_a_run_that_went_back(tmp_path: Path) -> None:

@@ -39,8 +39,7 @@ def test_line_editing(side: str, tmp_path: Path) -> None:
         terminal.type("echo no")
         terminal.expect("echo no")
         time.sleep(0.5)  # a signal while bash draws is lost, natively too
-        terminal.type("\x03")
-        terminal.expect(PROMPT)
+        terminal.press("\x03", PROMPT)
         assert terminal.run("echo $?").startswith("130\n")
         terminal.type("\x04")
         assert terminal.exit_status() == 0
@@ -83,8 +82,7 @@ def test_job_control(side: str) -> None:
         terminal.expect("\n")
         terminal.cooked()
         time.sleep(0.2)
-        terminal.type("\x03")
-        terminal.expect(PROMPT)
+        terminal.press("\x03", PROMPT)
         assert terminal.run("echo $?").startswith("130\n")
         terminal.type("exit 7\n")
         assert terminal.exit_status() == 7
@@ -101,8 +99,7 @@ def test_size(side: str) -> None:
         terminal.resize(41, 101)
         terminal.expect("41 101")
         time.sleep(0.3)
-        terminal.type("\x03")
-        terminal.expect(PROMPT)
+        terminal.press("\x03", PROMPT)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -115,9 +112,8 @@ def test_raw_mode(side: str) -> None:
         terminal.type("a\x03\r\x1a")
         terminal.expect("61 03 0d 1a")
         terminal.expect(PROMPT)
-        terminal.type("read -s -n 3 x; echo \"<$x>\"; stty -a | grep -o ' echo '\n")
-        terminal.expect("\n")
-        time.sleep(0.3)
+        terminal.type("read -s -n 3 -p 're''ady' x; echo \"<$x>\"; stty -a | grep -o ' echo '\n")
+        terminal.expect("ready")  # said when the keys are read one by one
         terminal.type("abc")
         terminal.expect("<abc>\r\n echo ")
         terminal.expect(PROMPT)
@@ -181,8 +177,7 @@ def test_a_terminal_in_the_terminal(side: str, tmp_path: Path) -> None:
         terminal.expect("20 70")
         terminal.resize(21, 71)
         time.sleep(0.3)
-        terminal.type("\x03")
-        terminal.expect("inner: ")
+        terminal.press("\x03", "inner: ")
         terminal.type("stty size\n")
         terminal.expect("21 71")
         terminal.expect("inner: ")

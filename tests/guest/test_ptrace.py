@@ -78,7 +78,10 @@ def test_strace(debugged: Callable[..., tuple[int, str, str]], target: str) -> N
 def test_strace_of_a_running_process(machine_clean: Make) -> None:
     """strace -p: SEIZE and INTERRUPT in the middle of a sleep, which goes on and ends in time."""
     machine = machine_clean(check_invariants=False)
-    shell = "sleep 1 & strace -o /tmp/calls -p $!; cat /tmp/calls; wait $!; echo $?"
+    shell = (
+        "sleep 4 & until grep -q '(sleep) S' /proc/$!/stat; do :; done; "
+        "strace -o /tmp/calls -p $!; cat /tmp/calls; wait $!; echo $?"
+    )
     done = machine.run([need("bash"), "-c", shell], timeout=200)
     lines = done.stdout.decode().splitlines()
     assert lines[0].startswith(("restart_syscall(<... resuming interrupted ", "clock_nanosleep("))

@@ -17,6 +17,7 @@ PROGRAM = r"""
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 static void try(const char *name)
 {
@@ -40,7 +41,7 @@ int main(int argc, char **argv)
 		_exit(0);
 	}
 	if (argc > 1) {
-		sleep(1);
+		wait(NULL);
 		return 0;
 	}
 	try("/dev/tty");

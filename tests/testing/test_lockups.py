@@ -59,6 +59,8 @@ class Looping(RegisterBlock):
 
     @ctrl.on_write
     def started(self, value: int) -> None:
+        if value not in (LATER, LOST):
+            LOOPS.set()
         if DEADLINES and value not in (LATER, LOST):
             time_is_up()
         if "TELL" in os.environ:
@@ -88,6 +90,7 @@ class Looping(RegisterBlock):
         self.count += 1
 
     def expired(self) -> None:
+        LOOPS.set()
         if DEADLINES:
             time_is_up()
         while True:
@@ -108,6 +111,8 @@ def lines_of(text: object) -> list[str]:
 
 
 DEADLINES: list[Any] = []
+LOOPS = threading.Event()
+"""A model or a driver is about to loop."""
 
 
 def time_is_up() -> None:
@@ -115,6 +120,18 @@ def time_is_up() -> None:
     deadline = DEADLINES.pop()
     deadline._timer.cancel()
     threading.Thread(target=deadline._expire, daemon=True).start()
+
+
+def once_it_loops(act: Any, *arguments: Any) -> None:
+    """Do it from another thread, a moment after the loop has begun."""
+    LOOPS.clear()
+
+    def wait() -> None:
+        if LOOPS.wait(100):
+            time.sleep(0.3)
+            act(*arguments)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @pytest.fixture
@@ -158,7 +175,7 @@ def test_hooks(
     assert "A longer time" not in said[-1]
     assert type(caught.value.__cause__).__name__ == "Lockup"
     with pytest.raises(TimeoutExpired) as caught:
-        run(program, LOST, timeout=0.1)
+        run(program, LOST, timeout=0.8)
     assert device.ctrl == LOST and "did not come back" not in str(caught.value)
 
 
@@ -246,7 +263,7 @@ def test_in_another_thread(late: None, machine: Machine, guest_cc: Any) -> None:
 @pytest.mark.parametrize("how", [LOOP, LATER])
 def test_control_c_of_a_script(machine: Machine, guest_cc: Any, how: int) -> None:
     """`Machine.interrupt`, as `nopage run` has it for Ctrl-C: the signal would never get through."""
-    threading.Timer(0.7, machine.interrupt, [signal.SIGINT]).start()
+    once_it_loops(machine.interrupt, signal.SIGINT)
     program = str(guest_cc(STORE))
     with pytest.raises(DeviceError, match=r"Looping \('looping'\) did not come back from .*; interrupted in"):
         machine.run([program, str(how)], timeout=30)
@@ -258,7 +275,9 @@ def test_control_c_of_a_script(machine: Machine, guest_cc: Any, how: int) -> Non
 @pytest.mark.parametrize("what", ["1", "4", "read", "ioctl"])
 def test_control_c_of_pytest(run: Any, machine: Machine, guest_cc: Any, what: str) -> None:
     """KeyboardInterrupt comes out of `run`, and the machine can be ended."""
-    threading.Timer(0.7, os.kill, [os.getpid(), signal.SIGINT]).start()
+    if not what.isdigit():
+        machine.kernel.modules["loopdrv"].namespace["about_to_loop"] = LOOPS.set
+    once_it_loops(os.kill, os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         run(guest_cc(STORE if what.isdigit() else LOOPER), what, timeout=30)
 
@@ -329,7 +348,7 @@ class Deaf(Timer):
 
 @pytest.mark.device("/dev/mem@0xfe000000", Deaf)
 def test_deaf(run):
-    run("./timer_demo", timeout=1)
+    run("./timer_demo", timeout=2)
 """
 
 

@@ -195,7 +195,7 @@ def test_a_cached_start_is_quick() -> None:
     took = []
     for _ in range(10):
         ram = Ram(32 << 20)
-        before = time.perf_counter()
+        before = time.process_time()
         boards.load(None, 32 << 20).start(ram)
-        took.append(time.perf_counter() - before)
+        took.append(time.process_time() - before)
     assert min(took) < 0.005

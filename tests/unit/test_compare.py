@@ -111,7 +111,7 @@ def test_ignored() -> None:
 
 
 def test_a_side_that_does_not_end() -> None:
-    result = shell(HERE.format("while :; do :; done"), timeout=1)
+    result = shell(HERE.format("while :; do :; done"), timeout=4)
     assert result.timed_out and not result.native.timed_out
     assert result.differences[0].what == "the program does not end in nopage"
     result = shell("while :; do :; done", timeout=0.5)

@@ -66,7 +66,7 @@ def test_signal_of_an_event_loop(late: list[int]) -> None:
     async def embed() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, seen.append, "SIGUSR2")
         with Machine() as machine:
-            machine.run(["/bin/sleep", "0.2"], timeout=60)
+            machine.run(["/bin/sleep", "1"], timeout=60)
         assert late and not seen
         await asyncio.sleep(0.1)
 

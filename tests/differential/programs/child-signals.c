@@ -11,11 +11,15 @@ static void on(int s, siginfo_t *i, void *u)
 int main(void)
 {
 	struct sigaction a = {.sa_sigaction = on, .sa_flags = SA_SIGINFO | SA_NOCLDSTOP};
+	sigset_t mask, old;
 	sigaction(SIGCHLD, &a, 0);
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &mask, &old);
 	if (!fork())
 		_exit(4);
 	while (n < 1)
-		pause();
+		sigsuspend(&old);
 	E(wait(0) > 0);
 	pid_t p = fork();
 	if (!p)
@@ -24,7 +28,8 @@ int main(void)
 	usleep(20000);
 	kill(p, SIGKILL);
 	while (n < 2)
-		pause();
+		sigsuspend(&old);
+	sigprocmask(SIG_SETMASK, &old, 0);
 	wait(0);
 	signal(SIGCHLD, SIG_IGN);
 	if (!fork())

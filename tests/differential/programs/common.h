@@ -50,6 +50,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <wchar.h>
+#include "../../guest/asleep.h"
 #define P(...) (printf(__VA_ARGS__), fflush(stdout))
 #define E(call)                                                                                              \
 	(errno = 0, result = (long)(call), P("%s = %ld %s\n", #call, result, errno ? strerror(errno) : ""))

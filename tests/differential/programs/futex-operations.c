@@ -1,6 +1,21 @@
 #include "common.h"
 #include <linux/futex.h>
 static uint32_t w, w2, pi, other;
+static volatile int tids[3], begun;
+/* three threads sleep, each in the call that it makes after `here` */
+static void here(void) {
+	tids[__sync_fetch_and_add(&begun, 1)]=syscall(SYS_gettid);
+}
+
+static void three_asleep(void) {
+	for (int i=0;i<3;i++) {
+		while (!tids[i])usleep(1000);
+		until_state(getpid(), tids[i], "S");
+		tids[i]=0;
+	}
+	begun=0;
+}
+
 static int fx(uint32_t*a, int op, uint32_t v, void*t, uint32_t*b, uint32_t v3) {
 	return syscall(SYS_futex, a, op, v, t, b, v3);
 }
@@ -8,6 +23,7 @@ static int fx(uint32_t*a, int op, uint32_t v, void*t, uint32_t*b, uint32_t v3) {
 static void*waiter(void*a) {
 	int op=(long)a;
 	struct timespec ts={5, 0};
+	here();
 	long r=fx(&w, op, w, 0, 0, -1);
 	return (void*)(r<0?-errno:r);
 }
@@ -46,6 +62,7 @@ static void*c_thr(void*a) {
 
 static void*rq(void*a) {
 	uint32_t v=w;
+	here();
 	int r=fx(&w, FUTEX_WAIT_REQUEUE_PI, v, 0, &pi, 0);
 	int mine=(pi&FUTEX_TID_MASK)==syscall(SYS_gettid);
 	if (!r)fx(&pi, FUTEX_UNLOCK_PI, 0, 0, 0, 0);
@@ -78,7 +95,7 @@ int main() {
 	E(fx(&w, FUTEX_WAKE_OP, 1, (void*)1, &w2, FUTEX_OP(7, 5, 0, 0)));
 	E(fx(&w, FUTEX_WAKE_OP, 1, (void*)1, &w2, FUTEX_OP(0, 5, 9, 0)));
 	for (int i=0;i<3;i++)pthread_create(&t[i], 0, waiter, (void*)FUTEX_WAIT);
-	usleep(50000);
+	three_asleep();
 	E(fx(&w, FUTEX_WAKE, 2, 0, 0, 0));
 	E(fx(&w, FUTEX_CMP_REQUEUE, 0, (void*)9, &w2, 0));
 	E(fx(&w, FUTEX_WAKE, 9, 0, 0, 0));
@@ -94,13 +111,14 @@ int main() {
 	E(fx(&pi, FUTEX_TRYLOCK_PI, 0, 0, 0, 0));
 	E(fx(&other, FUTEX_UNLOCK_PI, 0, 0, 0, 0));
 	pthread_create(t, 0, locker, 0);
-	usleep(50000);
+	while (!(*(volatile uint32_t*)&pi&FUTEX_WAITERS))usleep(1000);
+	usleep(10000);
 	P("waiters %x\n", pi&FUTEX_WAITERS);
 	E(fx(&pi, FUTEX_UNLOCK_PI, 0, 0, 0, 0));
 	usleep(5000);
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
-	now.tv_sec+=5;
+	now.tv_sec+=50;
 	E(fx(&pi, FUTEX_LOCK_PI, 0, &now, 0, 0));
 	void*theirs;
 	pthread_join(*t, &theirs);
@@ -134,7 +152,7 @@ int main() {
 	P("%x\n", pi&~FUTEX_TID_MASK);
 	pi=0;
 	/* requeue */  for(int i=0;i<3;i++)pthread_create(&t[i], 0, rq, 0);
-	usleep(50000);
+	three_asleep();
 	E(fx(&w, FUTEX_CMP_REQUEUE_PI, 2, (void*)9, &pi, w));
 	E(fx(&w, FUTEX_CMP_REQUEUE_PI, 1, (void*)9, &pi, w+1));
 	E(fx(&w, FUTEX_CMP_REQUEUE_PI, 1, (void*)9, &other, w));

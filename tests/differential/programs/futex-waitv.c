@@ -6,9 +6,8 @@ struct fw {
 
 static uint32_t a[4];
 static void*wk(void*x) {
-	usleep(30000);
-	a[2]=1;
-	syscall(SYS_futex, &a[2], 1|128, 1, 0, 0, 0);
+	while (syscall(SYS_futex, &a[2], 1|128, 1, 0, 0, 0) == 0)
+		usleep(1000);
 	return 0;
 }
 
@@ -35,7 +34,7 @@ int main() {
 	v[3].res=0;
 	pthread_t t;
 	pthread_create(&t, 0, wk, 0);
-	now.tv_sec+=5;
+	now.tv_sec+=50;
 	E(syscall(449, v, 4, 0, &now, 1));
 	pthread_join(t, 0);
 	E(syscall(449, 0, 4, 0, 0, 1));

@@ -12,26 +12,28 @@ int main(void)
 	pipe(p);
 	struct sigaction a = {.sa_handler = on};
 	sigaction(SIGALRM, &a, 0);
-	struct itimerval t = {{0, 0}, {0, 20000}};
+	struct itimerval t = {{0, 20000}, {0, 20000}}, off = {{0, 0}, {0, 0}}; /* the first may come too early */
 	setitimer(ITIMER_REAL, &t, 0);
 	E(read(p[0], &c, 1));
 	setitimer(ITIMER_REAL, &t, 0);
-	struct timespec w = {5, 0}, left;
+	struct timespec w = {50, 0}, left;
 	E(nanosleep(&w, &left));
-	P("%d\n", (int)left.tv_sec);
+	setitimer(ITIMER_REAL, &off, 0);
+	P("%d\n", left.tv_sec >= 30 && left.tv_sec < 50);
 	a.sa_flags = SA_RESTART;
 	sigaction(SIGALRM, &a, 0);
-	setitimer(ITIMER_REAL, &t, 0);
 	if (!fork()) {
 		usleep(60000);
 		write(p[1], "r", 1);
 		_exit(0);
 	}
+	setitimer(ITIMER_REAL, &t, 0);
 	E(read(p[0], &c, 1));
 	setitimer(ITIMER_REAL, &t, 0);
 	E(pause());
 	setitimer(ITIMER_REAL, &t, 0);
-	E(poll(0, 0, 2000));
+	E(poll(0, 0, 20000));
+	setitimer(ITIMER_REAL, &off, 0);
 	wait(0);
 	return 0;
 }

@@ -2,7 +2,9 @@
 
 int main(void)
 {
-	int s;
+	int s, p[2];
+	char b;
+	pipe(p);
 	signal(SIGTERM, SIG_IGN);
 	pid_t c[3];
 	for (int i = 0; i < 3; i++) {
@@ -10,12 +12,14 @@ int main(void)
 		if (!c[i]) {
 			setpgid(0, i ? c[0] : 0);
 			signal(SIGTERM, i == 2 ? SIG_IGN : SIG_DFL);
+			write(p[1], "r", 1);
 			pause();
 			_exit(0);
 		}
 		setpgid(c[i], c[0]);
 	}
-	usleep(20000);
+	for (int i = 0; i < 3; i++)
+		read(p[0], &b, 1);
 	E(kill(-c[0], SIGTERM));
 	waitpid(c[0], &s, 0);
 	status_of(s);

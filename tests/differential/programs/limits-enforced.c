@@ -46,7 +46,8 @@ int main() {
 	CHILD(lim(RLIMIT_AS, 64<<20, 64<<20);E(mmap(0, 100<<20, 3, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)==MAP_FAILED);E(malloc(100<<20)==0);E(sbrk(100<<20)==(void*)-1););
 	CHILD(lim(RLIMIT_DATA, 1<<20, 1<<20);E(mmap(0, 10<<20, 3, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)==MAP_FAILED);E(mmap(0, 10<<20, 1, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)==MAP_FAILED);E(mmap(0, 10<<20, 3, MAP_SHARED|MAP_ANONYMOUS, -1, 0)==MAP_FAILED);E(sbrk(10<<20)==(void*)-1););
 	CHILD(setgid(1234);setuid(1234);lim(RLIMIT_MEMLOCK, 8192, 8192);char*p=mmap(0, 1<<20, 3, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0);E(mlock(p, 8192));E(mlock(p, 12288));E(mmap(0, 12288, 3, MAP_PRIVATE|MAP_ANONYMOUS|MAP_LOCKED, -1, 0)==MAP_FAILED);E(mlockall(MCL_CURRENT));E(mlockall(MCL_FUTURE));E(munlockall());lim(RLIMIT_MEMLOCK, 0, 0);E(mlock(p, 1)););
-	CHILD(setgid(1235);setuid(1235);lim(RLIMIT_NPROC, 2, 2);pid_t a=fork();if(!a){usleep(50000);_exit(0);}E(a>0);E(fork()<0);pthread_t t;E(pthread_create(&t, 0, nop, 0)););
+	/* an id for each target: the other one may run just now */
+	CHILD(setgid(1240);setuid(1240+(int)sizeof(long));lim(RLIMIT_NPROC, 2, 2);pid_t a=fork();if(!a){pause();_exit(0);}E(a>0);E(fork()<0);pthread_t t;E(pthread_create(&t, 0, nop, 0));kill(a, SIGKILL);waitpid(a, 0, 0););
 	CHILD(setuid(1236);lim(RLIMIT_NICE, 20, 20);E(nice(-1));E(setpriority(PRIO_PROCESS, 0, 0));E(setpriority(PRIO_PROCESS, 0, -5));lim(RLIMIT_RTPRIO, 0, 0);struct sched_param p={5};E(sched_setscheduler(0, SCHED_FIFO, &p)););
 	CHILD(lim(RLIMIT_CORE, 0, 0);abort(););
 	CHILD(setuid(1237);lim(RLIMIT_NOFILE, 50, 50);struct rlimit q={10, 100};E(setrlimit(RLIMIT_NOFILE, &q));q.rlim_max=50;E(setrlimit(RLIMIT_NOFILE, &q));E(prlimit(1, RLIMIT_NOFILE, 0, &q)););

@@ -20,7 +20,8 @@ int main(void)
 	pid_t c = fork();
 	if (!c)
 		_exit(3);
-	usleep(30000);
+	siginfo_t i;
+	waitid(P_PID, c, &i, WEXITED | WNOWAIT);
 	char n[40], b[600] = "";
 	sprintf(n, "/proc/%d/stat", c);
 	int fd = open(n, O_RDONLY);

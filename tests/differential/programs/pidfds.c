@@ -108,14 +108,17 @@ int main() {
 	a.stack=0;
 	a.set_tid_size=1;
 	E(syscall(SYS_clone3, &a, sizeof a));
-	/* nonblock */  c=fork();
+	/* nonblock */  int go[2];
+	pipe(go);
+	c=fork();
 	if (!c) {
-		usleep(50000);
+		read(go[0], b, 1);
 		_exit(3);
 	}
 	fd=syscall(SYS_pidfd_open, c, O_NONBLOCK);
 	E(waitid(P_PIDFD, fd, &si, WEXITED));
 	E(waitid(P_PIDFD, fd, &si, WEXITED|WNOHANG));
+	write(go[1],"x", 1);
 	pf=(struct pollfd){fd, POLLIN, 0};
 	E(poll(&pf, 1, 5000));
 	E(waitid(P_PIDFD, fd, &si, WEXITED));

@@ -51,7 +51,7 @@ int main() {
 	if (!c) {
 		execl("/bin/sleep","sleep","5", 0);
 	}
-	usleep(100000);
+	while (!setpgid(c, c))usleep(1000); /* until it is another program */
 	E(setpgid(c, c));
 	kill(c, 9);
 	wait(0);
@@ -77,10 +77,12 @@ int main() {
 	info(&si);
 	E(waitpid(c, &st, WNOHANG)==c);
 	status_of(st);
+	int go[2];
+	pipe(go);
 	c=fork();
 	if (!c) {
 		raise(SIGSTOP);
-		usleep(200000);
+		read(go[0], &st, 1);
 		raise(SIGSTOP);
 		_exit(1);
 	}
@@ -93,6 +95,7 @@ int main() {
 	info(&si);
 	E(waitid(P_PID, c, &si, WCONTINUED));
 	E(waitid(P_PID, c, &si, WCONTINUED|WNOHANG));
+	write(go[1],"x", 1);
 	E(waitpid(c, &st, WUNTRACED)==c);
 	status_of(st);
 	kill(c, 9);
@@ -134,6 +137,7 @@ int main() {
 		raise(SIGSTOP);
 		_exit(0);
 	}
+	waitid(P_PID, c, &si, WSTOPPED);
 	usleep(50000);
 	P("stop told %d\n", hits);
 	kill(c, SIGCONT);
@@ -145,9 +149,10 @@ int main() {
 	pipe(pp);
 	c=fork();
 	if (!c) {
+		int mine=getpid();
 		d=fork();
 		if (!d) {
-			usleep(30000);
+			while (getppid()==mine)usleep(1000);
 			int p=getppid();
 			write(pp[1], &p, 4);
 			_exit(5);
@@ -171,7 +176,7 @@ int main() {
 			sigaddset(&s, SIGUSR2);
 			sigprocmask(SIG_BLOCK, &s, 0);
 			write(pp[1],"rdy", 4);
-			struct timespec t={3, 0};
+			struct timespec t={30, 0};
 			int r=sigtimedwait(&s, 0, &t);
 			_exit(r);
 		}

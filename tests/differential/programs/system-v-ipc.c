@@ -113,7 +113,7 @@ int main() {
 		int r=semop(s, &x, 1);
 		_exit(r<0&&errno==EIDRM?3:4);
 	}
-	usleep(30000);
+	while (semctl(s, 1, GETNCNT)<1)usleep(1000);
 	E(semctl(s, 1, GETNCNT));
 	E(semctl(s, 0, IPC_RMID));
 	int st;
@@ -153,7 +153,7 @@ int main() {
 		int r=msgsnd(q2, &m, 80, 0);
 		_exit(r<0&&errno==EIDRM?3:4);
 	}
-	usleep(30000);
+	until_asleep(c);
 	E(msgctl(q2, IPC_RMID, 0));
 	waitpid(c, &st, 0);
 	status_of(st);

@@ -21,9 +21,11 @@ static void init(void)
 }
 
 static pthread_key_t key;
+static volatile int ended;
 static void gone(void *v)
 {
 	P("key %s\n", (char *)v);
+	ended++;
 }
 
 static void *other(void *a)
@@ -49,6 +51,7 @@ int main(void)
 	pthread_once(&once, init);
 	pthread_create(&t, 0, other, "detached");
 	pthread_detach(t);
-	usleep(30000);
+	while (ended < 2)
+		usleep(1000);
 	return 0;
 }

@@ -1,6 +1,7 @@
 #include "common.h"
 
 static volatile sig_atomic_t n;
+static volatile int begun[4];
 static __thread int id;
 static void on(int s)
 {
@@ -11,6 +12,7 @@ static void on(int s)
 static void *run(void *a)
 {
 	id = (int)(intptr_t)a;
+	begun[id] = 1;
 	while (n != id)
 		usleep(500);
 	return 0;
@@ -23,7 +25,8 @@ int main(void)
 	for (int i = 0; i < 3; i++)
 		pthread_create(&t[i], 0, run, (void *)(intptr_t)(i + 1));
 	for (int i = 2; i >= 0; i--) {
-		usleep(5000);
+		while (!begun[i + 1])
+			usleep(5000);
 		P("%d\n", pthread_kill(t[i], SIGUSR1));
 		pthread_join(t[i], 0);
 		P("%d\n", n);

@@ -32,9 +32,14 @@ int main(void)
 	E(timer_create(CLOCK_MONOTONIC, &ev, &id));
 	struct itimerspec i = {{0, 0}, {0, 5000000}};
 	n = 0;
+	sigset_t mask, old;
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGALRM);
+	sigprocmask(SIG_BLOCK, &mask, &old);
 	E(timer_settime(id, 0, &i, 0));
 	while (!n)
-		pause();
+		sigsuspend(&old);
+	sigprocmask(SIG_SETMASK, &old, 0);
 	E(timer_getoverrun(id));
 	E(timer_delete(id));
 	E(setitimer(9, &t, 0));

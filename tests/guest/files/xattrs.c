@@ -1,5 +1,6 @@
 /* Extended attributes of a file in memory, by path, link and descriptor. */
 #include "check.h"
+#include "../alone.h"
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -24,6 +25,7 @@ int main(void)
 	char value[100];
 	int fd;
 
+	alone("/dev/shm/nopage-xattr-alone");
 	unlink(FILE_NAME), unlink(FILE_NAME ".link"), unlink(FILE_NAME ".other");
 	fd = open(FILE_NAME, O_CREAT | O_RDWR, 0644);
 	EQUAL("a link", symlink(FILE_NAME, FILE_NAME ".link"), 0);

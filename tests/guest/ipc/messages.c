@@ -1,5 +1,6 @@
 /* System V messages: types, lengths, full queues, removal. */
 #include "check.h"
+#include "../asleep.h"
 
 #include <sys/ipc.h>
 #include <sys/msg.h>
@@ -70,6 +71,7 @@ static void types(void)
 static void waiting(void)
 {
 	int id = msgget(IPC_PRIVATE, 0600), status, i;
+	pid_t pid;
 	long sum = 0;
 
 	if (!fork()) {
@@ -89,16 +91,16 @@ static void waiting(void)
 	EQUAL("all came", sum, 190);
 	wait(&status);
 	EQUAL("all were sent", status >> 8, 6);
-	if (!fork())
+	if (!(pid = fork()))
 		_exit(msgrcv(id, &m, 100, 9, 0) == -1 ? errno : 0);
-	usleep(20000);
+	until_asleep(pid);
 	put(id, 8, "not for it", 0);
 	put(id, 9, "for it", 0);
 	wait(&status);
 	EQUAL("one of its type", status >> 8, 0);
-	if (!fork())
+	if (!(pid = fork()))
 		_exit(msgrcv(id, &m, 100, 9, 0) == -1 ? errno : 0);
-	usleep(20000);
+	until_asleep(pid);
 	msgctl(id, IPC_RMID, NULL);
 	wait(&status);
 	EQUAL("removed", status >> 8, EIDRM);

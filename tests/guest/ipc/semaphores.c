@@ -95,8 +95,9 @@ static void waiting(void)
 	ts.tv_nsec = -1;
 	ERRNO("bad time", semtimedop(id, &down, 1, &ts), EINVAL);
 	sigaction(SIGALRM, &action, NULL);
-	ualarm(10000, 0);
+	ualarm(10000, 10000); /* again and again: the first may come before the call */
 	ERRNO("a signal", semop(id, &down, 1), EINTR);
+	ualarm(0, 0);
 	if (!fork())
 		_exit(op1(id, 0, -1, 0) == -1 ? errno : 0);
 	if (!fork())

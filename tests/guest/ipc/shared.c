@@ -1,5 +1,6 @@
 /* System V shared memory: segments, attachments, permissions, removal; POSIX shared memory beside it. */
 #include "check.h"
+#include "../alone.h"
 
 #include <fcntl.h>
 #include <sys/ipc.h>
@@ -154,6 +155,7 @@ static void posix(void)
 
 int main(void)
 {
+	alone("/tmp/nopage-shared-alone");
 	catch_faults();
 	segments();
 	keys();

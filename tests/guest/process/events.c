@@ -1,5 +1,6 @@
 /* pipes (capacity, atomicity, packets), eventfd, epoll (edge, one shot, exclusive, nested), select and pselect. */
 #include "check.h"
+#include "../asleep.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -192,13 +193,19 @@ static void shared_edge(void)
 	epoll_ctl(ep, EPOLL_CTL_ADD, p[0], &e);
 	for (i = 0; i < 3; i++)
 		if (!(pids[i] = fork()))
-			_exit(events_of(ep, found, 1500));
-	usleep(300000);
+			_exit(events_of(ep, found, 20000));
+	for (i = 0; i < 3; i++)
+		until_asleep(pids[i]);
 	write(p[1], "x", 1);
-	for (i = 0; i < 3; i++) {
-		waitpid(pids[i], &status, 0);
+	wait(&status); /* one; and then no other */
+	woken = WEXITSTATUS(status);
+	usleep(300000);
+	while (waitpid(-1, &status, WNOHANG) > 0)
 		woken += WEXITSTATUS(status);
-	}
+	for (i = 0; i < 3; i++)
+		kill(pids[i], SIGKILL);
+	while (wait(NULL) > 0)
+		;
 	EQUAL("one edge, one reader", woken, 1);
 }
 

@@ -1,5 +1,6 @@
 /* Small things that other projects' tests ask for: membarrier, execve of a memfd, O_TMPFILE, ids in /proc. */
 #include "check.h"
+#include "../alone.h"
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -30,7 +31,7 @@ static void memfds(char *self)
 {
 	char *argv[] = { self, "again", NULL }, *envp[] = { NULL }, buffer[65536];
 	int status, size, in = open("/proc/self/exe", O_RDONLY), fd = syscall(SYS_memfd_create, "copy", 0);
-	int file = open("/tmp/found-elsewhere", O_RDWR | O_CREAT | O_TRUNC, 0755);
+	int file = (alone("/tmp/found-elsewhere-alone"), open("/tmp/found-elsewhere", O_RDWR | O_CREAT | O_TRUNC, 0755));
 
 	while ((size = read(in, buffer, sizeof(buffer))) > 0)
 		if (write(fd, buffer, size) != size || write(file, buffer, size) != size)

@@ -71,6 +71,7 @@ int main(int argc, char **argv)
     if (!(p = fork())) { for (;;) pause(); }
     kill(p, SIGSTOP);
     waitpid(p, &st, WUNTRACED); show("stopped", st);
+    while (chld_code != CLD_STOPPED) sleep_ms(1); /* the state may be seen before the signal comes */
     printf("siginfo: code %d status %d\n", chld_code, chld_status);
     printf("nothing new %d\n", waitpid(p, &st, WUNTRACED | WNOHANG));
     kill(p, SIGCONT);

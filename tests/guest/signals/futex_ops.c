@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "../asleep.h"
 
 enum {
     FUTEX_WAIT, FUTEX_WAKE, FUTEX_REQUEUE = 3, FUTEX_WAIT_BITSET = 9, FUTEX_WAKE_BITSET, FUTEX_PRIVATE_FLAG = 128,
@@ -29,7 +30,7 @@ static long futex(void *a, int op, long val, const void *ts, void *b, long v3)
 
 struct ts { long sec, nsec; };
 static int word, other;
-static volatile int woken;
+static volatile int woken, tids[5];
 
 static void nap(int ms)
 {
@@ -40,6 +41,8 @@ static void nap(int ms)
 static void *waiter(void *arg)
 {
     long bits = (long)arg;
+    static int begun;
+    tids[__atomic_fetch_add(&begun, 1, __ATOMIC_SEQ_CST)] = syscall(SYS_gettid);
     long r = futex(&word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, 0, 0, 0, bits);
     if (r == 0) __atomic_add_fetch(&woken, 1, __ATOMIC_SEQ_CST);
     return (void *)r;
@@ -68,7 +71,10 @@ int main(void)
     printf("requeue negative %ld\n", futex(&word, FUTEX_REQUEUE, -1, 0, &other, 0));
 
     for (long i = 0; i < 5; i++) pthread_create(&t[i], 0, waiter, (void *)(1L << i));
-    nap(30);
+    for (int i = 0; i < 5; i++) {
+        while (!tids[i]) nap(1);
+        until_state(getpid(), tids[i], "S");
+    }
     printf("wake bit 2: %ld\n", futex(&word, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, 10, 0, 0, 4));
     printf("not shared: %ld\n", futex(&word, FUTEX_WAKE, 10, 0, 0, 0) >= 0);
     printf("wrong value to compare %ld\n", futex(&word, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)10, &other, 7));
@@ -93,7 +99,7 @@ int main(void)
         int *again = mremap(shared, 4096, 4096, MREMAP_MAYMOVE);
         _exit(futex(&again[3], FUTEX_WAIT, 0, 0, 0, 0) == 0 ? 5 : 6);
     }
-    nap(30);
+    until_asleep(p);
     printf("wake another process %ld\n", futex(&shared[3], FUTEX_WAKE, 10, 0, 0, 0));
     int st;
     waitpid(p, &st, 0);
@@ -104,17 +110,17 @@ int main(void)
     sa.sa_handler = handler;
     sigaction(SIGUSR1, &sa, 0);
     pid_t me = getpid();
-    if (!fork()) { nap(30); kill(me, SIGUSR1); _exit(0); }
+    if (!fork()) { until_asleep(me); kill(me, SIGUSR1); _exit(0); }
     printf("interrupted %ld\n", futex(&word, FUTEX_WAIT, 0, 0, 0, 0));
     wait(0);
-    ts.sec = 5;
-    if (!fork()) { nap(30); kill(me, SIGUSR1); _exit(0); }
+    ts.sec = 30;
+    if (!fork()) { until_asleep(me); kill(me, SIGUSR1); _exit(0); }
     printf("interrupted with a timeout %ld\n", futex(&word, FUTEX_WAIT, 0, &ts, 0, 0));
     wait(0);
     sa.sa_flags = SA_RESTART;
     sigaction(SIGUSR1, &sa, 0);
-    if (!fork()) { nap(30); kill(me, SIGUSR1); nap(30); word = 1; _exit(0); }
-    ts.sec = 0; ts.nsec = 100000000;
+    if (!fork()) { until_asleep(me); kill(me, SIGUSR1); _exit(0); }
+    ts.sec = 10; ts.nsec = 0;
     printf("with a timeout it is not restarted %ld\n", futex(&word, FUTEX_WAIT, 0, &ts, 0, 0));
     wait(0);
     return 0;

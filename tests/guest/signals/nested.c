@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "../asleep.h"
 
 static volatile int level, count;
 
@@ -59,6 +60,7 @@ static void child_signals(pid_t parent, int delay_ms, int sig)
 {
     if (!fork()) {
         struct timespec ts = {0, delay_ms * 1000000L};
+        until_asleep(parent); /* in the call that it interrupts */
         nanosleep(&ts, 0);
         kill(parent, sig);
         _exit(0);
@@ -93,8 +95,8 @@ int main(void)
     set(SIGUSR1, quiet, 0, 0);
     sigprocmask(SIG_SETMASK, &old, 0);
     count = 0;
-    child_signals(getpid(), 30, SIGUSR1);
     sigprocmask(SIG_BLOCK, &s, 0);
+    child_signals(getpid(), 30, SIGUSR1);
     errno = 0;
     int r = sigsuspend(&old);
     printf("sigsuspend %d errno %d count %d\n", r, errno, count);
@@ -120,10 +122,10 @@ int main(void)
     printf("read with restart %d %c count %d\n", r, c, count);
     wait(0);
 
-    struct timespec ts = {0, 200000000}, rem = {9, 9};
+    struct timespec ts = {20, 0}, rem = {99, 9};
     child_signals(getpid(), 30, SIGUSR1);
     errno = 0; r = nanosleep(&ts, &rem);
-    printf("nanosleep %d errno %d rem %d\n", r, errno, rem.tv_sec == 0 && rem.tv_nsec > 0 && rem.tv_nsec < 200000000);
+    printf("nanosleep %d errno %d rem %d\n", r, errno, rem.tv_sec >= 10 && rem.tv_sec < 20);
     wait(0);
     errno = 0;
     child_signals(getpid(), 30, SIGUSR1);
@@ -153,7 +155,7 @@ int main(void)
     siginfo_t si;
     r = sigwaitinfo(&s, &si);
     printf("sigwaitinfo +%d value %d code %d mine %d\n", r - SIGRTMIN, si.si_value.sival_int, si.si_code, si.si_pid == getpid());
-    ts.tv_nsec = 10000000;
+    ts.tv_sec = 0, ts.tv_nsec = 10000000;
     errno = 0; r = sigtimedwait(&s, &si, &ts);
     printf("sigtimedwait %d errno %d\n", r, errno);
     child_signals(getpid(), 20, SIGRTMIN);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 static pthread_mutex_t *m;
+static volatile int *held; /* by whom; beside the mutex */
 
 static void nap(int ms)
 {
@@ -20,6 +21,7 @@ static void nap(int ms)
 static void *dies(void *arg)
 {
     pthread_mutex_lock(m);
+    *held = 1;
     nap(30);
     return arg;
 }
@@ -31,13 +33,14 @@ int main(void)
     int r;
     setvbuf(stdout, 0, _IONBF, 0);
     m = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    held = (int *)((char *)m + 2048);
     pthread_mutexattr_init(&a);
     pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
     pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
     pthread_mutex_init(m, &a);
 
     pthread_create(&t, 0, dies, 0);
-    nap(10);
+    while (*held != 1) nap(1);
     r = pthread_mutex_lock(m);
     printf("thread died: %s\n", r == EOWNERDEAD ? "EOWNERDEAD" : "other");
     pthread_mutex_consistent(m);
@@ -45,8 +48,8 @@ int main(void)
     pthread_join(t, 0);
 
     pid_t p = fork();
-    if (!p) { pthread_mutex_lock(m); nap(30); _exit(0); }
-    nap(10);
+    if (!p) { pthread_mutex_lock(m); *held = 2; nap(30); _exit(0); }
+    while (*held != 2) nap(1);
     r = pthread_mutex_lock(m);
     printf("process died: %s\n", r == EOWNERDEAD ? "EOWNERDEAD" : "other");
     pthread_mutex_unlock(m);

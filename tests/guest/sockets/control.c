@@ -1,5 +1,6 @@
 /* Descriptors and credentials in messages, options, /proc/net/unix. */
 #include "check.h"
+#include "../alone.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -281,6 +282,7 @@ static void files(void)
 
 int main(void)
 {
+	alone("/tmp/nopage-control-alone");
 	signal(SIGPIPE, SIG_IGN);
 	rights(SOCK_STREAM);
 	rights(SOCK_DGRAM);

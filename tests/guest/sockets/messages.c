@@ -1,5 +1,6 @@
 /* AF_UNIX datagrams and packets: boundaries, truncation, who may send to whom, full queues, sendmmsg, recvmmsg. */
 #include "check.h"
+#include "../alone.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -191,6 +192,7 @@ static void many(void)
 
 int main(void)
 {
+	alone("/tmp/nopage-messages-alone");
 	signal(SIGPIPE, SIG_IGN);
 	boundaries(SOCK_DGRAM);
 	boundaries(SOCK_SEQPACKET);

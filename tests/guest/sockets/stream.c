@@ -1,5 +1,6 @@
 /* AF_UNIX streams: pairs, connections by path and abstract name, ends, shutdown, SIGPIPE, buffers. */
 #include "check.h"
+#include "../alone.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -243,6 +244,7 @@ static void connections(int abstract)
 
 int main(void)
 {
+	alone("/tmp/nopage-stream-alone");
 	signal(SIGPIPE, count_pipe);
 	umask(022);
 	if (chdir("/tmp"))

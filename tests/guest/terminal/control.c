@@ -47,7 +47,8 @@ static void new_session(void)
 	ERRNO("a group of another session", ioctl(slave, TIOCSPGRP, &(int){getpgid(getppid())}), EPERM);
 	catch(SIGINT), catch(SIGQUIT), catch(SIGTSTP), catch(SIGWINCH);
 	type("x\003y\034z\032");
-	usleep(20000);
+	for (int i = 0; i < 5000 && !(seen[SIGINT] && seen[SIGQUIT] && seen[SIGTSTP]); i++)
+		usleep(1000);
 	EQUAL("Ctrl-C", seen[SIGINT], 1);
 	EQUAL("Ctrl-\\", seen[SIGQUIT], 1);
 	EQUAL("Ctrl-Z", seen[SIGTSTP], 1);
@@ -201,7 +202,7 @@ static void leader_ends(void)
 	close(slave);
 	waitpid(child, &status, 0);
 	EQUAL("the leader", status, 0);
-	for (int i = 0; i < 500 && !(ready(master) & POLLHUP); i++)
+	for (int i = 0; i < 10000 && !(ready(master) & POLLHUP); i++)
 		usleep(2000);
 	EQUAL("all closed", ready(master) & POLLHUP, POLLHUP);
 	close(master);
