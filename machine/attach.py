@@ -24,6 +24,7 @@ from machine.hardware.pci import Bar, PciFunction
 from machine.hardware.pci_regs import PCI_COMMAND, PCI_COMMAND_MEMORY
 from machine.hardware.ram import PAGE_SIZE
 from machine.hardware.registers import RegisterBlock, RegisterError
+from machine.kernel.task.watchdog import REGIONS
 from machine.testing import messages
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def make(where: str, model: Any, arguments: Mapping[str, Any]) -> RegisterBlock:
     __tracebackhide__ = True
     if isinstance(model, type) and issubclass(model, RegisterBlock):
         _check_arguments(where, model, arguments)
-        return model(**arguments)
+        return instance(model, arguments)
     if not isinstance(model, RegisterBlock):
         raise RegisterError(messages.no_model(where, model))
     if arguments:
@@ -109,6 +110,15 @@ def make(where: str, model: Any, arguments: Mapping[str, Any]) -> RegisterBlock:
     if model.bus is not None or model.function is not None:
         raise RegisterError(messages.attached_already(where, model))
     return model
+
+
+def instance(model: type[RegisterBlock], arguments: Mapping[str, Any]) -> RegisterBlock:
+    """An object of the class.  Lockup when its `__init__` or `reset` does not come back (kernel/task/watchdog.py)."""
+    __tracebackhide__ = True
+    return model(**arguments)
+
+
+REGIONS[instance.__code__] = lambda frame: (f"the model {frame.f_locals['model'].__name__}", "its __init__")
 
 
 def _check_arguments(where: str, model: type[RegisterBlock], arguments: Mapping[str, Any]) -> None:

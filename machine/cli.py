@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Optional
 
 from machine import __version__
 from machine.config import MachineConfig
-from machine.errors import ConfigError, LimitReached, NopageError, complain
+from machine.errors import ConfigError, LimitReached, NopageError, NotBack, complain
 from machine.options import chosen_options, did_you_mean, split_command
 
 LIMIT, OWN_ERROR, USAGE_ERROR = 124, 125, 2
@@ -88,6 +88,7 @@ def _config(chosen: SimpleNamespace) -> MachineConfig:
         env=chosen.env or [],
         export=chosen.export,
         core=chosen.core,
+        patience=chosen.timeout,
     )
     config.ram = chosen.ram or config.ram
     config.user = chosen.user or config.user
@@ -344,7 +345,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return status
     except NopageError as error:
         complain(str(error))
-        return LIMIT if isinstance(error, LimitReached) else OWN_ERROR
+        return LIMIT if isinstance(error, (LimitReached, NotBack)) else OWN_ERROR
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             # Whoever read our output is gone: end as if SIGPIPE had done it, without Python's complaint at exit.

@@ -195,6 +195,8 @@ class MachineConfig:
     usual_env: Optional[Mapping[str, str]] = None
     """None: what `default_environment` gives."""
     export: Optional[str] = None
+    patience: Optional[float] = None
+    """Seconds for what drivers and models do outside of programs."""
     core: Optional[str] = None
     """Directory for cores, perhaps with a pattern for their names."""
 
@@ -256,6 +258,7 @@ class MachineConfig:
             env=self.environment(default_environment() if self.usual_env is None else self.usual_env),
             export=self.export,
             core=self.core,
+            patience=self.patience,
             interruptible=not self.deterministic,
             max_tasks=self.max_tasks,
             max_memory=self.max_memory or _resident() + self.ram + max(self.ram, OBJECTS) + OBJECTS // 4,

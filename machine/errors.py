@@ -42,6 +42,11 @@ class NotExecutable(ProgramError):
     """The file is there but can't be run (a shell's status 126)."""
 
 
+class NotBack(ConfigError):
+    """A driver or a device model did not come back in time, where no program had called it: from init or exit, from
+    `__init__` or `reset`, from an interrupt that a test has raised.  It was interrupted there; the text says where."""
+
+
 class LimitReached(NopageError):
     """The machine was stopped because it took more of this computer than it may; says which limit it was."""
 

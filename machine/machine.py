@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Optional, Union
 
 from machine.cores import Cores
 from machine.defaults import DEFAULT_RAM, WITH_HARDWARE, default_environment, demo_programs
-from machine.errors import ConfigError, NopageError, is_the_users, refusing
+from machine.errors import ConfigError, NopageError, NotBack, is_the_users, refusing
 from machine.events import Events
 from machine.hardware.ram import Ram
 from machine.kernel.abi.errno import Errno
@@ -65,6 +65,7 @@ class Machine(Programs):
     `max_memory`: bytes that the whole Python process may have of the host's memory, RAM included; above it the process
     with most is killed, and at last the machine stopped.  `max_output`: bytes that all programs may write to the files
     that `spawn` gives them, then the machine is stopped: LimitReached.  `max_cores`: bytes of all cores in `core`.
+    `patience`: seconds that drivers' init and exit, models' `__init__`, and what `raise_irq` calls may take: NotBack.
     `check_invariants` examines the address space after every change and fails loudly: for tests.
     """
 
@@ -90,7 +91,9 @@ class Machine(Programs):
         max_memory: int = 0,
         max_output: Optional[int] = None,
         max_cores: Optional[int] = None,
+        patience: Optional[float] = None,
     ) -> None:
+        self.patience = patience
         self.events = Events()
         try:
             memory = Ram(ram)
@@ -187,7 +190,8 @@ class Machine(Programs):
         log = self.kernel.log
         before = log.next_seq
         try:
-            return load_module(self.kernel, device)
+            with self.in_time():
+                return load_module(self.kernel, device)
         except ModuleError as error:
             texts = [line.text for line in log.since(before) if line.level <= KERN_ERR]
             said = [text for text in texts if not text.startswith("insmod: ")]
@@ -198,9 +202,14 @@ class Machine(Programs):
         from machine.kernel.insmod import unload_module
 
         try:
-            return unload_module(self.kernel, name)
+            with self.in_time():
+                return unload_module(self.kernel, name)
         except Errno as error:
             raise ConfigError(f"{name}: {os.strerror(error.errno)}") from None
+
+    def in_time(self) -> InTime:
+        """While in it, drivers and models that no program has called have `patience` to come back: NotBack."""
+        return InTime(self)
 
     def attach(self, where: str, model: Any, /, **arguments: Any) -> Any:
         """Put a device model (`machine.testing.RegisterBlock`: a class, or an object) where programs find it.
@@ -212,7 +221,7 @@ class Machine(Programs):
         from machine.attach import attach
 
         __tracebackhide__ = True
-        with self.entered():
+        with self.entered(), self.in_time():
             return attach(self, where, model, arguments)
 
     def waves(self, path: Union[str, Path], make: Optional[Callable[[str], IO[str]]] = None) -> Any:
@@ -237,7 +246,7 @@ class Machine(Programs):
         Any thread may call this while the machine runs.  A machine that is to sleep until such an interrupt comes
         is made with ``interruptible=True``: else it is taken for stuck.  ConfigError: there is no such line.
         """
-        with self.entered(), refusing():
+        with self.entered(), refusing(), self.in_time():
             self.kernel.irq.raise_irq(irq)
 
     # -- looking at it --------------------------------------------------------------------------------
@@ -352,6 +361,33 @@ def _free_closed() -> None:
 
     gc.collect()
     _collect_at = max(16, 2 * len(_closed))  # somebody keeps them: looking at every close would find them again
+
+
+class InTime:
+    """`Machine.in_time`."""
+
+    __slots__ = ("_end", "_machine")
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._end: Optional[Callable[[], None]] = None
+
+    def __enter__(self) -> None:
+        sched, patience = self._machine.kernel.sched, self._machine.patience
+        if patience is not None and sched.thread is None:  # in a run it is the run's time
+            from machine.kernel.task.watchdog import guard_call
+
+            sched.lockup = None
+            self._end = guard_call(sched, patience)
+
+    def __exit__(self, _kind: object, failure: Optional[BaseException], _trace: object) -> None:
+        __tracebackhide__ = True
+        if self._end is None:
+            return
+        self._end()
+        lockup = self._machine.take_lockup()
+        if lockup is not None:
+            raise NotBack(f"{lockup.text}\nits {self._machine.patience:g} seconds were over") from lockup
 
 
 class _Entered:

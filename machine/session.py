@@ -13,7 +13,7 @@ from typing import Any, Optional
 from machine.breakpoints import Breakpoints
 from machine.config import MachineConfig
 from machine.defaults import ignored_signals
-from machine.errors import ConfigError, NotExecutable, ProgramNotFound, TimeoutExpired
+from machine.errors import ConfigError, NotBack, NotExecutable, ProgramNotFound, TimeoutExpired
 from machine.events import Oops, Printk
 from machine.events import Report as DriverReport
 from machine.kernel.module import is_from_debugger
@@ -264,7 +264,11 @@ class Session:
                     self.say(f"nopage: {line}")
         self._last_look(status)
         self._report_nobody()
-        self._unload(machine)
+        try:
+            self._unload(machine)
+        except NotBack as error:
+            self.say(f"nopage: {error}")
+            status = TIMED_OUT
         self._report_limits(machine, status)
         self._report_missing(machine, status)
         self._report_changes(machine)
@@ -284,6 +288,9 @@ class Session:
 
     def _unload(self, machine: Machine) -> None:
         """The drivers of --device go, last first, as `rmmod` would have them: what one leaves behind is reported."""
+        for number in (signal.SIGINT, signal.SIGTERM):  # no program is there for which they could be
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.default_int_handler)
         for name in reversed(self.loaded):
             owner = machine.kernel.modules.get(name)
             if owner is not None and owner.exit is not None and not owner.refcount:

@@ -27,6 +27,8 @@ LOOK_SECONDS = 0.25
 """How often the size is looked at."""
 QUIET_SECONDS = 2.0
 """How long a victim has to end before another one is chosen."""
+HUB_SECONDS = 1.0
+"""How long the hub has to come when the size is too large."""
 HEADROOM = 512 * MiB
 """What objects may take at least, however small RAM is."""
 _AREA, _FILE, _SIGNAL, _LOCK = 1500, 1200, 500, 120
@@ -71,14 +73,29 @@ class HostMemory:
         self.killed: set[int] = set()
         self._quiet_until = 0.0
         self._told = False
+        self._told_at = 0.0
 
     def look(self) -> None:
         """Any thread: ask the hub to do something where the process is too large."""
         now = time.monotonic()
-        if now < self._quiet_until or self._told or resident_bytes() + self._journal() <= self.limit:
+        if now < self._quiet_until or resident_bytes() + self._journal() <= self.limit:
             return
-        self._told = True
+        if self._told:
+            if now - self._told_at > HUB_SECONDS:
+                self._break_off()
+            return
+        self._told, self._told_at = True, now
         self.kernel.sched.interrupt(self._full)
+
+    def _break_off(self) -> None:
+        """The hub does not come: the one system call that goes on takes it all, and ends with the machine."""
+        from machine.kernel.task.watchdog import break_off
+
+        self.kernel.halted = self._needs_more()
+        break_off(self.kernel.sched)
+
+    def _needs_more(self) -> HostLimit:
+        return HostLimit(f"the machine needs more than {self.limit // MiB} MiB of this computer", "--max-memory")
 
     def _journal(self) -> int:
         size = self.kernel.journal_size
@@ -100,7 +117,7 @@ class HostMemory:
             kernel.halt(HostLimit(f"{text} of this computer", "--max-memory"))
             return
         if victim is None or size > self.limit + HEADROOM + self.limit // 4:
-            kernel.halt(HostLimit(f"the machine needs more than {megabytes} MiB of this computer", "--max-memory"))
+            kernel.halt(self._needs_more())
             return
         kernel.printk(f"Out of memory of the host: Killed process {victim.pid} ({victim.comm})", 3)
         kernel.limit_met(

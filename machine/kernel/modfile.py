@@ -17,7 +17,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
-from machine.kernel.abi.errno import EINVAL, ENOENT, ENOEXEC
+from machine.hardware.bus import Lockup
+from machine.kernel.abi.errno import EINVAL, EIO, ENOENT, ENOEXEC
 from machine.kernel.current import set_current_kernel
 from machine.kernel.dialect import declared
 from machine.kernel.fs.file import file_operations, vm_operations_struct
@@ -128,12 +129,14 @@ def _compile_shipped(new: module) -> CodeType:
 def _execute(new: module, to_code: Callable[[module], CodeType]) -> None:
     kernel = _kernel_of(new)
     try:
-        _run(new, to_code(new), kernel)
+        run_file(new, to_code(new), kernel)
     except SyntaxError as failure:
         line = f" (line {failure.lineno})" if failure.lineno else ""
         where = "" if failure.filename in (None, str(new.path)) else f" in {failure.filename}"
         refuse(f"{new.path}{line}: {type(failure).__name__}: {failure.msg}{where}", ENOEXEC)
-    except Exception as failure:
+    except Lockup as failure:
+        refuse(failure.text, EIO)
+    except (Exception, SystemExit) as failure:
         import traceback
 
         _refuse_missing(new, failure)
@@ -142,7 +145,7 @@ def _execute(new: module, to_code: Callable[[module], CodeType]) -> None:
         refuse(f"{new.path}{line}: {type(failure).__name__}: {failure}", ENOEXEC)
 
 
-def _refuse_missing(new: module, failure: Exception) -> None:
+def _refuse_missing(new: module, failure: BaseException) -> None:
     """Say it in words of the kernel when what the file lacks is one of its names."""
     if isinstance(failure, ImportError) and failure.name == "machine.kernel.linux":
         from machine.kernel.include.missing import missing_imports
@@ -174,7 +177,8 @@ def remember_lines(owner: module) -> None:
     linecache.cache[str(owner.path)] = len(text), None, text.splitlines(keepends=True), str(owner.path)
 
 
-def _run(new: module, code: Any, preset: dict[str, Any]) -> None:
+def run_file(new: module, code: Any, preset: dict[str, Any]) -> None:
+    """Execute the file's code; Lockup when it does not come back (task/watchdog.py)."""
     name = f"drivers.{new.name}"
     instance = ModuleType(name)
     new.namespace = instance.__dict__

@@ -92,7 +92,7 @@ class Plan:
         """A machine with the drivers; the models are attached by `Harness`."""
         return Machine(
             ram=self.ram, board=self.board, deterministic=True, devices=self.drivers, binds=self.binds,
-            check_invariants=True,
+            check_invariants=True, patience=self.timeout,
         )  # fmt: skip
 
 

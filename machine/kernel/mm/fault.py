@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.hardware.paging import NX, PF_FETCH, PF_PRESENT, PF_USER, PF_WRITE, RW, US, A, D, P
+from machine.hardware.paging import NX, PF_FETCH, PF_PRESENT, PF_RSVD, PF_USER, PF_WRITE, RW, US, A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGKILL, SIGSEGV
@@ -49,11 +49,28 @@ NO_FRAME = "out of memory"
 """`kernel.fault_answer` when the machine itself had no frame."""
 
 
-_NEEDED = tuple(VM_WRITE if code & PF_WRITE else VM_EXEC if code & PF_FETCH else _ACCESS for code in range(32))
-"""By error code, what an area must allow."""
+_NEVER = 1 << 62
+
+
+def _needed(error_code: int) -> int:
+    """What an area must allow for an access that faulted so: any of these VM_ bits (access_error).
+
+    An absent page is brought for a fetch that its area forbids, too; the fetch that follows faults on it.  No area
+    allows reserved bits in an entry.
+    """
+    if error_code & PF_RSVD:
+        return _NEVER
+    if error_code & PF_WRITE:
+        return VM_WRITE
+    return VM_EXEC if error_code & PF_FETCH and error_code & PF_PRESENT else _ACCESS
+
+
+_NEEDED = tuple(_needed(code) for code in range(32))
 _FLAGS = tuple(FAULT_FLAG_USER | (FAULT_FLAG_INSTRUCTION if code & PF_FETCH else 0) for code in range(32))
 """By error code, the FAULT_FLAG_ bits of the user's own access."""
 _PAGE_MASK = ~(PAGE_SIZE - 1)
+TASK_SIZE_MAX = (1 << 47) - PAGE_SIZE
+"""Error codes of faults from here on say that there is a page, whatever the task's ABI (set_signal_archinfo)."""
 
 
 def do_page_fault(
@@ -63,20 +80,26 @@ def do_page_fault(
     mm = task.mm
     if vma is None:
         if address >= mm.task_size:
-            bad_area(kernel, task, SEGV_MAPERR, address, error_code | (PF_PRESENT if address >= 1 << 47 else 0))
+            bad_area(kernel, task, SEGV_MAPERR, address, error_code | (PF_PRESENT if address >= TASK_SIZE_MAX else 0))
             return
         vma = mm.find_vma(address)
         if vma is None or (vma.vm_start > address and not expand_stack(mm, vma, address)):
             bad_area(kernel, task, SEGV_MAPERR, address, error_code)
             return
     if not vma.vm_flags & _NEEDED[error_code & 31]:
-        bad_area(kernel, task, SEGV_ACCERR, address, error_code)
+        if error_code & PF_RSVD:
+            _pgtable_bad(kernel, task, address, error_code)
+        else:
+            bad_area(kernel, task, SEGV_ACCERR, address, error_code)
         return
     leaf, index, pte = mm.tables.leaves.get(address >> 21), -1, 0
     if leaf is not None:
         index = leaf + (address >> PAGE_SHIFT & 511)
         pte = mm.ram.words[index]
         if pte & DEVICE and not pte & P:
+            if error_code & PF_FETCH and not vma.vm_flags & VM_EXEC:
+                bad_area(kernel, task, SEGV_ACCERR, address, error_code | PF_PRESENT)
+                return
             kernel.fault_answer = "device registers"
             if not kernel.mmio.access(task, vma, address, error_code, (pte & PTE_PFN) | (address & (PAGE_SIZE - 1))):
                 kernel.force_sig_fault(task, SIGBUS, BUS_ADRERR, address, PAGE_FAULT_VECTOR, error_code)
@@ -102,6 +125,13 @@ def do_page_fault(
     elif of_driver(kernel, vma) or not _memory_will_come(kernel, task):
         kernel.printk(f"VM: killing process {task.comm}", 3)
         kernel.force_sig_fault(task, SIGKILL, 0, 0, PAGE_FAULT_VECTOR, error_code)
+
+
+def _pgtable_bad(kernel: Kernel, task: Task, address: int, error_code: int) -> None:
+    """An entry with bits that must be 0: Linux calls the tables corrupt, and ends the process (pgtable_bad)."""
+    kernel.printk(f"{task.comm}: Corrupted page table at address {address:x}", 1)
+    kernel.fault_answer = "reserved bit in the entry"
+    kernel.force_sig_fault(task, SIGKILL, 0, 0, PAGE_FAULT_VECTOR, error_code)
 
 
 def of_driver(kernel: Kernel, vma: vm_area_struct) -> bool:
@@ -186,6 +216,10 @@ def handle_mm_fault(
                 outcome = ops.userfault(vma, address, write, index, flags)
             else:
                 outcome = do_anonymous_page(mm, vma, page, write, index)
+        elif not pte & P and not pte & PROTNONE:
+            kernel.fault_answer = "entry neither present nor empty"
+            kernel.refused = (vma, "the entry is neither present nor empty: made with a protection of 0?")
+            outcome = VM_FAULT_SIGBUS
         elif write and not pte & RW:
             if pte & UFFD_WP and vma.vm_ops is not None and vma.vm_ops.userfault is not None:
                 outcome = vma.vm_ops.userfault(vma, address, write, index, flags)

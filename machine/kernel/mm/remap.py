@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
 KERN_NOTICE = 5
-MAX_PFN = 1 << 40
-"""An x86-64 entry has room for addresses of 52 bits."""
+MAX_PFN = 1 << 28
+"""The engine's processor has physical addresses of 40 bits; one more in an entry is a reserved bit, and a fault."""
 
 
 def remap_pfn_range(vma: vm_area_struct, virt_addr: int, pfn: int, size: int, prot: int) -> int:
     """Build the page tables for [virt_addr, virt_addr + size) over the frames from `pfn`, now.
 
-    0, or -ENOMEM when there is no memory for tables, -EINVAL when the range is outside the area.
-    Only reserved frames and addresses above RAM are mapped; the entry of an ordinary RAM page stays
-    empty, so that the first touch finds a zero page (LDD3 §15.2.6).  Sets VM_IO and VM_RESERVED.
+    0, or -ENOMEM when there is no memory for tables, -EINVAL when the range is outside the area, or beyond the
+    processor's physical addresses.  Only reserved frames and addresses above RAM are mapped; the entry of an ordinary
+    RAM page stays empty, so that the first touch finds a zero page (LDD3 §15.2.6).  Sets VM_IO and VM_RESERVED.
 
     In a driver that says ``KERNEL = (6, 1)`` every frame is mapped, ordinary RAM included (since 2.6.15), and none is
     counted: the driver must keep it until the area is gone.  Sets VM_IO, VM_PFNMAP, VM_DONTEXPAND, VM_DONTDUMP; a
@@ -45,6 +45,8 @@ def remap_pfn_range(vma: vm_area_struct, virt_addr: int, pfn: int, size: int, pr
     if virt_addr & (PAGE_SIZE - 1) or virt_addr < vma.vm_start or end > vma.vm_end or size <= 0:
         return -EINVAL
     if not 0 <= pfn <= MAX_PFN - ((end - virt_addr) >> PAGE_SHIFT):
+        if pfn > 0 and not pfn & (PAGE_SIZE - 1):
+            _tell_address(vma.vm_mm.kernel, pfn)
         return -EINVAL
     if is_today(calling_module(2)):
         return _remap_today(vma, virt_addr, end, pfn, prot)
@@ -81,6 +83,13 @@ def _remap_2_6_10(vma: vm_area_struct, virt_addr: int, end: int, pfn: int, prot:
     if ordinary:
         _tell_ordinary(mm.kernel, vma, ordinary)
     return 0
+
+
+def _tell_address(kernel: Kernel, pfn: int) -> None:
+    """Page-aligned and far too large for a frame number: the usual slip."""
+    where = calling_line(3)
+    text = f"remap_pfn_range: there is no frame {pfn:#x}, they end at {MAX_PFN - 1:#x}; is it an address? Then shift it"
+    kernel.driver_bug(calling_module(3), f"{text} right by PAGE_SHIFT" + (f" ({where})" if where else ""))
 
 
 def _tell_ordinary(kernel: Kernel, vma: vm_area_struct, pages: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.cpu import RIP
 from machine.kernel.task.regset import image_of
-from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE
+from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, Overrun
 from machine.kernel.task.where import SHOWN, what_does
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def run_to(kernel: Kernel, moment: Moment, timeout: Optional[float]) -> str:
     try:
         if not moment.reached():
             sched.run(lambda: moment.reached() or is_stopped(kernel) or _is_over(deadline))
+    except Overrun:
+        pass  # the time is up
     finally:
         if deadline is not None:
             deadline.cancel()

@@ -77,6 +77,8 @@ class Scheduler:
         self.busy = 0
         """Nanoseconds that tasks have run, those that are gone included."""
         self.preemptions = 0
+        self.turns = 0
+        """How often the hub has chosen: while it stands, a system call goes on, or user code."""
         self.held = Held(self)
         self.last_words: Callable[[], str] = str
         """Called before the process ends because nothing stops the user's code (watchdog.py); it may say something."""
@@ -223,6 +225,7 @@ class Scheduler:
         if task in self.kernel.mmio.steps:  # it goes on for the one instruction that touches a device's registers
             return True
         self.need_resched = False
+        self.turns += 1
         if task is not None and task.state == TASK_RUNNING:
             self._enqueue(task)
         while True:

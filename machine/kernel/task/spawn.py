@@ -23,7 +23,7 @@ from machine.kernel.task.exec import load_program
 from machine.kernel.task.exit import do_exit
 from machine.kernel.task.sighand import SIGNAL_UNKILLABLE, sighand_struct, signal_struct
 from machine.kernel.task.signal import send_signal
-from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, TASK_INTERRUPTIBLE, Task, task_struct
+from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, TASK_INTERRUPTIBLE, Overrun, Task, task_struct
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -225,8 +225,12 @@ def wait_status(
         expired = (deadline is not None and deadline.passed) or clock.ticks >= last_tick
         return spawned.ended or expired or kernel.halted is not None or kernel.bus.broken
 
+    place = ""
     while not spawned.ended:
-        sched.run(until)
+        try:
+            sched.run(until)
+        except Overrun as failure:
+            place, expired = failure.place, kernel.halted is None
         if expired or spawned.ended or kernel.halted is not None or kernel.bus.broken:
             break
         from machine.kernel.task.where import what_tasks_do
@@ -240,7 +244,7 @@ def wait_status(
     if spawned.ended or not (expired or kernel.bus.broken):
         return True
     if expired:
-        spawned.tasks = describe()
+        spawned.tasks = ([f"the kernel was broken off{place}"] if place else []) + describe()
     kill_everything(kernel)
     return False
 
@@ -261,6 +265,8 @@ def kill_everything(kernel: Kernel) -> None:
             kernel.sched.run(lambda: deadline.passed or not _alive(kernel))
             if deadline.passed:
                 return
+    except Overrun:
+        return
     finally:
         deadline.cancel()
         kernel.interruptible = before
@@ -271,6 +277,8 @@ def settle(kernel: Kernel, seconds: float) -> None:
     deadline = kernel.sched.host_deadline(seconds)
     try:
         kernel.sched.run(lambda: deadline.passed or not _alive(kernel))
+    except Overrun:
+        return
     finally:
         deadline.cancel()
 

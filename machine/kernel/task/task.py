@@ -22,6 +22,13 @@ class TaskExit(BaseException):
     """Unwinds the kernel stack of a task that is gone (do_exit never returns)."""
 
 
+class Overrun(BaseException):
+    """Something of ours was broken off in the middle: it takes far longer than it may (task/watchdog.py)."""
+
+    place = ""
+    """``, in FILE:LINE (FUNCTION)``."""
+
+
 class task_struct:
     """A thread; threads of one process share `mm`, `files`, `fs`, `sighand` and `signal`.
 

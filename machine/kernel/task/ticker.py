@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Optional
 
+from machine.kernel.task.poke import may_poke
+
 if TYPE_CHECKING:
     from machine.kernel.task.sched import Scheduler
 
@@ -47,6 +49,7 @@ class Ticker:
                 return
             loop = self._look
         self.close()
+        may_poke()
         self._sched.kernel.vvar.refresh()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=loop, args=(self._stop,), daemon=True)
@@ -107,7 +110,7 @@ class Deadline:
 
     def __init__(self, sched: Scheduler, seconds: Optional[float]) -> None:
         """None: somebody else looks at the clock, and calls `expire`."""
-        from machine.kernel.task.watchdog import Watchdog, may_poke
+        from machine.kernel.task.watchdog import Watchdog
 
         self.passed = False
         self._sched = sched

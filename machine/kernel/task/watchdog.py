@@ -5,15 +5,18 @@ Another thread notices, and pokes: a signal of its own, whose handler runs in th
 bytecodes of whatever loops, and ends a `time.sleep` too.  The handler looks at the frames, and raises `Lockup` where
 one of `REGIONS`, which call models and drivers, will catch it.  In a thread that gets no signals the interpreter is
 asked to raise it.  A loop that catches even that, again and again, ends the process: nothing else could.
+
+What is ours, a system call that a guest has made endless, is left alone for `OVERDUE` seconds more; then `Overrun` is
+raised wherever it is, which comes out of `Scheduler.run` and ends the run.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from traceback import FrameSummary
@@ -23,8 +26,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Optional
 from machine.hardware.bus import Bus, Lockup
 from machine.hardware.cpu import RAX
 from machine.kernel.abi.errno import EINTR
-from machine.kernel.module import SLOT, call_driver, call_for_page
+from machine.kernel.modfile import run_file
+from machine.kernel.module import SLOT, call_driver, call_for_page, driver_raised
 from machine.kernel.task.halting import Moment
+from machine.kernel.task.poke import may_poke, poke
+from machine.kernel.task.task import Overrun
 
 if TYPE_CHECKING:
     from machine.kernel.task.sched import Scheduler
@@ -37,9 +43,12 @@ PATIENT_POKES = 40
 """So often only the model's own code is interrupted; then also what it calls of ours, in the middle of its work."""
 SWALLOWED = 60
 """So often behind each other one call of the user's may catch what was to end it."""
+OVERDUE = 1.0
+"""Seconds of processor time after which what is ours is broken off, if the hub has not had its turn meanwhile."""
+HOPELESS = 30.0
+"""The same, after which the process ends: no exception gets through, as in one endless call of Python's own."""
 STATUS = 124
 """Of the process then, as after --timeout."""
-POKE = signal.SIGRTMAX - 3
 OURS = str(Path(__file__).parents[2]) + os.sep
 DEBUGGERS = {
     "bdb",
@@ -79,6 +88,10 @@ def _of_driver(frame: FrameType) -> Named:
     return f"the driver {frame.f_locals['owner'].name}", str(frame.f_locals["operation"])
 
 
+def _of_file(frame: FrameType) -> Named:
+    return f"the driver {frame.f_locals['new'].name}", "its file, outside of functions"
+
+
 def _of_condition(_frame: FrameType) -> Named:
     return "run_until", "its condition"
 
@@ -89,9 +102,14 @@ REGIONS: dict[CodeType, Callable[[FrameType], Named]] = {
     Bus.call.__code__: _of_callback,
     call_driver.__code__: _of_driver,
     call_for_page.__code__: _of_driver,
+    run_file.__code__: _of_file,
     Moment.holds.__code__: _of_condition,
 }
 """Functions that call the user's code and catch `Lockup` -> who it is, and what they have called."""
+
+
+HANDLERS = {driver_raised.__code__, Bus.fail.__code__}
+"""Ours, called by a region when the user's code has ended already."""
 
 
 class Loop(NamedTuple):
@@ -110,13 +128,33 @@ def is_ours(frame: FrameType) -> bool:
     return frame.f_code.co_filename.startswith(OURS) and SLOT not in frame.f_globals
 
 
+def _is_debugged(frame: Optional[FrameType]) -> bool:
+    while frame is not None:
+        if _is_debugger(frame):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _is_debugger(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in DEBUGGERS
+
+
+def place_of(frame: Optional[FrameType]) -> str:
+    """``, in eventpoll.py:57 (ready)``: where the machine's thread is."""
+    if frame is None:
+        return ""
+    code = frame.f_code
+    return f", in {os.path.basename(code.co_filename)}:{frame.f_lineno} ({code.co_name})"
+
+
 def find_loop(frame: Optional[FrameType], patient: bool) -> Optional[Loop]:
     """The user's code in which a thread is, whose innermost frame is given; None where it must not be interrupted."""
     if frame is None or (patient and is_ours(frame)):
         return None
     mine: list[FrameType] = []
     while frame is not None:
-        if str(frame.f_globals.get("__name__", "")).partition(".")[0] in DEBUGGERS:
+        if _is_debugger(frame) or frame.f_code in HANDLERS:
             return None
         describe = REGIONS.get(frame.f_code)
         if describe is not None:
@@ -128,15 +166,32 @@ def find_loop(frame: Optional[FrameType], patient: bool) -> Optional[Loop]:
     return None
 
 
+class Standstill:
+    """How long the machine's thread has worked without coming back to the scheduler."""
+
+    def __init__(self, sched: Scheduler) -> None:
+        self._sched = sched
+        self._turn = -1
+        self._since = 0.0
+
+    def seconds(self, thread: int) -> float:
+        """Of its processor time: who waits, for a person or the host, does not stand still."""
+        now = time.clock_gettime(time.pthread_getcpuclockid(thread))
+        if self._sched.turns != self._turn:
+            self._turn, self._since = self._sched.turns, now
+        return now - self._since
+
+
 class Watchdog:
     """Interrupts what loops in the machine of `sched`: `bark` from a thread of its own, until `over` is set."""
 
-    poking: Optional[Watchdog] = None
-    """Who has sent the last signal."""
-
-    def __init__(self, sched: Scheduler, late: bool = True) -> None:
+    def __init__(self, sched: Scheduler, late: bool = True, thread: Optional[int] = None) -> None:
+        """`thread`: the machine's, outside of a run."""
         self._sched = sched
         self._late = late
+        self._thread = thread
+        self.breaks = False
+        """Whether what is ours is broken off, too."""
         self._pokes = 0
         self._region: Optional[FrameType] = None
         self._swallowed = 0
@@ -145,23 +200,35 @@ class Watchdog:
 
     def bark(self) -> None:
         """Wait, and then poke again and again."""
-        pause = GRACE
+        pause, standstill = GRACE, Standstill(self._sched)
         while not self.over.wait(pause):
             pause = POKE_EVERY
-            thread = self._sched.thread
+            thread = self._thread or self._sched.thread
             if thread is None:
                 continue
             self._pokes += 1
-            if thread == threading.main_thread().ident:
-                Watchdog.poking = self
-                signal.pthread_kill(thread, POKE)
-            else:
-                self._raise_in(thread)
+            if self._late:
+                seconds = standstill.seconds(thread)
+                self.breaks = seconds > OVERDUE
+                if seconds > HOPELESS and not _is_debugged(sys._current_frames().get(thread)):
+                    place = place_of(sys._current_frames().get(thread))
+                    self._end(f"nopage: nothing ends what goes on{place}; this process ends, status {STATUS}")
+            self.poke(thread)
+
+    def poke(self, thread: int) -> None:
+        """Have the machine's thread look what it is in."""
+        if thread == threading.main_thread().ident:
+            poke(self, thread)
+        else:
+            self._raise_in(thread)
 
     def _raise_in(self, thread: int) -> None:
         """In a thread without signals: from outside, at its next bytecode that looks."""
-        loop = self.look(sys._current_frames().get(thread))
+        frame = sys._current_frames().get(thread)
+        loop = self.look(frame)
         if loop is None:
+            if self.breaks and not self.over.is_set() and not _is_debugged(frame):
+                _raise_soon(thread, type("Overrun", (Overrun,), {"place": place_of(frame)}))
             return
         made, sched = self._keep(loop), self._sched
 
@@ -171,7 +238,7 @@ class Watchdog:
                 sched.lockup = self if sched.lockup is made else sched.lockup
 
         Here.__name__ = Here.__qualname__ = Lockup.__name__
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Here))
+        _raise_soon(thread, Here)
 
     def look(self, frame: Optional[FrameType]) -> Optional[Loop]:
         """What the thread is in, if it is to be interrupted there."""
@@ -204,19 +271,38 @@ class Watchdog:
         loop = self.look(frame)
         if loop is not None:
             raise self._keep(loop)
+        if self.breaks and not self.over.is_set() and not _is_debugged(frame):
+            failure = Overrun()
+            failure.place = place_of(frame)
+            raise failure
 
 
-def _on_poke(_number: int, frame: Optional[FrameType]) -> None:
-    __tracebackhide__ = True
-    watchdog = Watchdog.poking
-    if watchdog is not None:
-        watchdog.poked(frame)
+def _raise_soon(thread: int, kind: type[BaseException]) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))
 
 
-def may_poke() -> None:
-    """Take the signal, once; it stays taken, for one that is late would end the process."""
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(POKE) is not _on_poke:
-        signal.signal(POKE, _on_poke)
+def break_off(sched: Scheduler) -> None:
+    """From another thread: what the machine is in, whatever it is, ends with `Overrun`, soon."""
+    thread = sched.thread
+    if thread is not None:
+        watchdog = Watchdog(sched)
+        watchdog.breaks = True
+        watchdog.poke(thread)
+
+
+def guard_call(sched: Scheduler, seconds: float) -> Callable[[], None]:
+    """A driver or a model is called outside of a run, and has `seconds` to come back; afterwards call what is given."""
+    may_poke()
+    watchdog = Watchdog(sched, thread=threading.get_ident())
+    timer = threading.Timer(seconds, watchdog.bark)
+    timer.daemon = True
+    timer.start()
+
+    def end() -> None:
+        timer.cancel()
+        watchdog.over.set()
+
+    return end
 
 
 def watch_interrupt(sched: Scheduler) -> Any:
