@@ -321,7 +321,10 @@ class Machine(Programs):
         return _Entered(self.kernel)
 
     def close(self) -> None:
-        """End every process, unload the drivers, give everything back.  Twice is fine."""
+        """End every process and give everything back.  Twice is fine.
+
+        The drivers go with the machine, without their exit functions: `unload` runs one, and tells what it leaves.
+        """
         if self._closed:
             return
         try:

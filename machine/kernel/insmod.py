@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MODULES_VADDR = 0xFFFF_FFFF_A000_0000
 """Where /proc/modules says the first module lives (arch/x86: MODULES_VADDR)."""
+NOT_RELEASED = "not released at unload: "
+"""What stands in the log before each thing that an unloaded driver did not give back."""
 
 __all__ = ["ModuleError", "insert", "leaks", "load_module", "try_unload", "unload_module"]
 
@@ -178,7 +180,7 @@ def _list_leaks(kernel: Kernel, old: module) -> list[str]:
     left = leaks(kernel, old)
     kernel.mem.check_poison(old)
     for line in left:
-        kernel.warn(f"{old.name}: not released at unload: {line}")
+        kernel.warn(f"{old.name}: {NOT_RELEASED}{line}")
     return left
 
 

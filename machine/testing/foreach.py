@@ -255,7 +255,7 @@ def run_one(
     if not trouble:
         outcome = _judge(outcome, last, kind, clean)
     kept = views.keep_all or outcome.verdict not in SURVIVED
-    complaints = harness.close(keep_report=kept)
+    complaints = harness.close(keep_report=kept, unload=outcome.survived)
     if n and not made.hits:
         outcome = replace(outcome, verdict=MISSED)
     elif complaints and outcome.verdict in SURVIVED:

@@ -20,6 +20,7 @@ from machine.observe.fatal import FatalSignals
 from machine.observe.nobody import NobodyThere
 from machine.process import Process, describe_tasks, end_everything
 from machine.testing import messages
+from machine.testing.leaving import Leaving, not_seen, unexpected
 from machine.testing.recording import Recording
 from machine.testing.results import RunResult, shown
 
@@ -85,6 +86,8 @@ class Plan:
     directories: list[Path] = field(default_factory=list)
     """Where a program named by a relative path is looked for, besides the current directory."""
     timeout: float = DEFAULT_TIMEOUT
+    misbehaves: list[str] = field(default_factory=list)
+    """Regular expressions for complaints that the test wants."""
     coverage: Any = None
     """Gets what the programs run (`machine.testing.covered.Covered`), or None."""
 
@@ -164,6 +167,9 @@ class Harness:
         __tracebackhide__ = True
         self.plan = plan
         self.machine = plan.build()
+        self.leaving = Leaving(self.machine)
+        self.not_seen: list[str] = []
+        """Of `plan.misbehaves`, after `close`: what nothing was."""
         self._before = set_current_kernel(self.machine.kernel)
         self.programs: list[Program] = []
         self.devices: dict[str, Any] = {}
@@ -184,7 +190,7 @@ class Harness:
                 self.devices[each.partition("=")[0]] = attach_words(self.machine, each)
             self._watch(report)
         except BaseException:
-            self.close()
+            self.close(unload=False)
             raise
 
     def _watch(self, report: Optional[Path]) -> None:
@@ -339,21 +345,22 @@ class Harness:
 
     # -- the end -----------------------------------------------------------------------------------------
 
-    def close(self, keep_report: bool = True) -> list[str]:
-        """End it; what is not clean, a line each."""
+    def close(self, keep_report: bool = True, unload: bool = True) -> list[str]:
+        """End it, with `unload` its drivers first; what is not clean, a line each, less what the test wants."""
         complaints: list[str] = []
         try:
             for each in reversed(self.closers):
                 each.close()
             for program in self.programs:  # what the test still holds
                 program.send_signal(9)
-            complaints = self.machine.check_clean()
+            complaints = self.leaving.complaints(unload)
             if self.report is not None:
                 self.report.close() if keep_report else self.report.discard()
         finally:
             set_current_kernel(self._before)
             self.machine.close()
-        return complaints
+        self.not_seen = not_seen(complaints, self.plan.misbehaves)
+        return unexpected(complaints, self.plan.misbehaves)
 
 
 def _text(data: bytes) -> str:

@@ -1,7 +1,7 @@
 """The pytest plugin: a machine a test, programs run in it, device models put there by a marker.
 
 Fixtures: `machine`, `run`, `start`, `guest_cc`, `device`, `devices` (and `cc`, which copies what it compiles).
-Markers: ``device``, ``board``.  Options: ``--nopage-ram``, ``--nopage-strace``, ``--nopage-report``; docs/testing.md.
+Markers: ``device``, ``board``, ``misbehaves``, ``for_each_fault``.  Options: ``--nopage-ram`` ...; docs/testing.md.
 
 The guest sees the current directory and, where the test asks for `tmp_path`, that directory too, under their own names.
 
@@ -45,6 +45,7 @@ _HARNESSES = pytest.StashKey["list[Harness]"]()
 MARKERS = (
     "device(where, model=None, **options): a device model at a place ('/dev/mem@ADDRESS'), or a driver ('NAME,p=1')",
     "for_each_fault(kind, what, limit=None, only=(), at_least=1): a test for each thing that can fail",
+    "misbehaves(text, ...): what a driver is to do wrong: each a regular expression for a complaint of the kernel's",
     "board(name): the PC that the test's machine is, by name or by file",
 )
 OPTIONS = (
@@ -225,9 +226,11 @@ def _nopage(request: pytest.FixtureRequest) -> Iterator[Harness]:
     yield made
     del item.stash[_HARNESSES]
     failed = item.stash.get(_FAILED, False)
-    complaints = made.close(keep_report=failed or which == "all")
+    complaints = made.close(keep_report=failed or which == "all", unload=not failed)
     if complaints and not failed:
         pytest.fail(messages.not_clean(complaints), pytrace=False)
+    if made.not_seen and not failed and "for_each_fault" not in request.fixturenames:  # its runs have other machines
+        raise refused(item, messages.behaved(made.not_seen))
 
 
 @pytest.fixture

@@ -113,10 +113,22 @@ def _add_devices(item: pytest.Item, plan: Plan) -> None:
             plan.attachments.append((where, model, options))
 
 
+def _misbehaviour(item: pytest.Item) -> list[str]:
+    """What the test's markers ``misbehaves`` name."""
+    return [text for marker in item.iter_markers("misbehaves") for text in marker.args]
+
+
 def _wrong_markers(item: pytest.Item) -> str:
-    """What is wrong with a ``device`` marker before anything is tried; "" for nothing."""
+    """What is wrong with a ``device`` or ``misbehaves`` marker before anything is tried; "" for nothing."""
     from machine.testing import messages
 
+    for marker in item.iter_markers("misbehaves"):
+        try:
+            compiled = [re.compile(text) for text in marker.args]
+        except (re.error, TypeError) as error:
+            return messages.no_expression(marker.args, str(error))
+        if not compiled or marker.kwargs:
+            return messages.misbehaves_how()
     for marker in item.iter_markers("device"):
         if not marker.args or not isinstance(marker.args[0], str):
             return messages.device_without_place(marker.args[0] if marker.args else None)
@@ -168,6 +180,7 @@ def plan_of(item: pytest.Item) -> Plan:
         board=_board(item),
         directories=[item.path.parent],
         timeout=parsed(item, "timeout", parse_seconds),
+        misbehaves=_misbehaviour(item),
         coverage=_covered_by(item),
     )
     _add_devices(item, plan)

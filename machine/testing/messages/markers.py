@@ -55,6 +55,25 @@ def not_clean(complaints: Sequence[str]) -> str:
     return "the machine is not clean after the test:\n" + "\n".join(complaints)
 
 
+def behaved(texts: Sequence[str]) -> str:
+    """The marker misbehaves on a test in which nothing such happened."""
+    wanted = ", ".join(repr(text) for text in texts)
+    return f"misbehaves marker: nothing that the kernel complained of has {wanted} in it"
+
+
+def misbehaves_how() -> str:
+    """@pytest.mark.misbehaves."""
+    return (
+        "misbehaves marker: it takes what the kernel is to complain of, a regular expression each: "
+        '@pytest.mark.misbehaves("not released at unload: 1 page")'
+    )
+
+
+def no_expression(texts: Sequence[object], why: str) -> str:
+    """@pytest.mark.misbehaves("*")."""
+    return f"misbehaves marker: {', '.join(repr(text) for text in texts)}: no regular expression: {why}"
+
+
 def no_source(source: object, places: Sequence[str]) -> str:
     return f"guest_cc: there is no {source}. Looked in:\n{indented(places)}"
 
