@@ -13,7 +13,7 @@ from machine.errors import ConfigError, NopageError
 from machine.parsers import Parser, checked
 from machine.sweep.job import Job, make_run
 from machine.testing import messages
-from machine.testing.foreach import FaultReport, Kind, Outcome, spread
+from machine.testing.foreach import FaultReport, Kind, Outcome, check_status, offered, spread
 
 SURVIVED, NOT_SURVIVED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -26,6 +26,8 @@ virtual clock. KIND says what fails:
   sigbus          one access to the memory of a device or of a shared file
   syscall:NAME    one call of that name, with its usual error (syscall:read=EINTR: with this one)
   short:NAME      one call of that name gets a byte
+
+Without a failure PROGRAM ends with status 0 (--status N: with N); else nothing is tried.
 
 A run is survived when the program does as without the failure, ends with another exit status than 0, or is ended by the
 kernel for want of memory; not when a signal kills it, it hangs, says success with another output, or leaves the machine
@@ -40,8 +42,8 @@ examples:
   nopage sweep --kind sigbus --html sweep.html --attach /dev/mem@0xfe000000=gpio.py:Gpio -- ./gpio 4 high
   nopage sweep --kind oom --journal oom.jsonl --scheduler tcp://build1:8786 -- ./server --once
 
-exit status: 0 all survived; 1 some were not; 125 an error of nopage, or the program can't be started; 2 a mistake on
-the command line; 130 after Ctrl-C: with --journal the same command goes on from there.
+exit status: 0 all survived; 1 some were not; 125 an error of nopage, the program can't be started or fails by itself,
+or there is nothing to fail; 2 a mistake on the command line; 130 after Ctrl-C: with --journal the same command goes on.
 """
 
 
@@ -53,6 +55,12 @@ def _kind(text: str) -> str:
 def _count(text: str) -> int:
     if not text.isdigit() or not int(text):
         raise ValueError(f"'{text}' is not a number, 1 or more")
+    return int(text)
+
+
+def _status(text: str) -> int:
+    if not text.isdecimal() or int(text) > 255:
+        raise ValueError(f"'{text}' is no exit status, 0 to 255")
     return int(text)
 
 
@@ -73,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     add("--board", metavar="NAME|FILE", help="another PC")
     add("--ram", type=checked(parse_ram), default=64 << 20, metavar="SIZE", help="memory of each machine (64M)")
     add("--timeout", type=checked(parse_seconds), default=30.0, metavar="SECONDS", help="when a run hangs (30)")
+    add("--status", type=checked(_status), default=0, metavar="N", help="how PROGRAM ends without a failure (0)")
     add("--stdin", metavar="FILE", help="standard input (/dev/null)")
     add(
         "--file",
@@ -100,6 +109,11 @@ def sweep_command(words: Sequence[str]) -> int:
         options.error("no program given")
     job = make_job(chosen, command)
     clean, total = make_run(job, 0, None)
+    check_status(" ".join(command), clean, chosen.status, f"--status {clean.exit}")
+    if not total:
+        head = FaultReport(job.kind, " ".join(command), [], 0).head()
+        offers = offered(job.plan(), job.scenario)
+        raise ConfigError(messages.nothing_failed(head, 1, clean.calls, offers))
     numbers = spread(total, chosen.limit)
     from machine.sweep.journal import Journal
 

@@ -75,6 +75,12 @@ class Job:
         plain["files"] = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(self.files.items())}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
+    def scenario(self, run: Any) -> Any:
+        """What is run in each machine."""
+        files_there = any(os.path.dirname(path) == self.cwd for path in self.files)
+        cwd = self.cwd if files_there and self.cwd != os.getcwd() else None
+        return run(*self.command, stdin=self.stdin, cwd=cwd)
+
     def plan(self) -> Plan:
         """How to make its machine here: the files as they were taken along, under their own names."""
         directory = self._unpacked()
@@ -114,14 +120,8 @@ def make_run(job: Job, n: int, clean: Outcome | None) -> tuple[Outcome, int]:
     if job.nopage != build():
         raise ConfigError(messages.other_nopage(_here(), build(), job.nopage))
     with _ONE_AT_A_TIME:
-        files_there = any(os.path.dirname(path) == job.cwd for path in job.files)
-        cwd = job.cwd if files_there and job.cwd != os.getcwd() else None
-
-        def scenario(run: Any) -> Any:
-            return run(*job.command, stdin=job.stdin, cwd=cwd)
-
         try:
-            return run_one(job.plan(), scenario, Kind(job.kind), n, clean)
+            return run_one(job.plan(), job.scenario, Kind(job.kind), n, clean)
         except NopageError as error:  # with one argument: others can't be sent
             if clean is None:
                 raise

@@ -25,12 +25,23 @@ import pytest
 from machine.errors import ConfigError, NopageError, is_the_users
 from machine.testing import messages
 from machine.testing.compiling import compile_for_guest
-from machine.testing.foreach import FaultReport, Kind, Outcome, Scenario, name_of, run_one, spread, wants_classes
+from machine.testing.foreach import (
+    FaultReport,
+    Kind,
+    Outcome,
+    Scenario,
+    name_of,
+    offered,
+    run_one,
+    spread,
+    wants_classes,
+    without_failure,
+)
 from machine.testing.settings import plan_of, refused, views_of
 
 __tracebackhide__ = is_the_users
 
-_OWN = ("limit", "only", "at_least")
+_OWN = ("limit", "only", "at_least", "status")
 
 
 @dataclass
@@ -70,22 +81,17 @@ def _cases(node: Any, kind: str, what: Any, options: dict[str, Any]) -> list[Cas
         scenario = _scenario(what, node.path.parent, options)
         plan = replace(plan_of(node), coverage=None)  # each process of xdist counts, and coverage is added up
         wants_classes(plan)
-        clean, total = run_one(plan, scenario, Kind(kind), 0)
+        clean, total = without_failure(plan, scenario, Kind(kind), own.get("status", 0))
     except (NopageError, pytest.fail.Exception) as error:
         return [Case(kind, name_of(what), what, error=str(error))]
     except Exception:
         return [Case(kind, name_of(what), what, error=traceback.format_exc())]
     numbers = list(own.get("only", ())) or spread(total, own.get("limit"))
-    if len(numbers) < own.get("at_least", 1):
-        none = FaultReport(kind, name_of(what), [], total, clean.calls)
-        return [
-            Case(
-                kind,
-                name_of(what),
-                what,
-                error=messages.nothing_failed(none.head(), own.get("at_least", 1), clean.calls),
-            )
-        ]
+    at_least = own.get("at_least", 1)
+    if len(numbers) < at_least:
+        none = FaultReport(kind, name_of(what), [], total)
+        text = messages.nothing_failed(none.head(), at_least, clean.calls, offered(plan, scenario))
+        return [Case(kind, name_of(what), what, error=text)]
     return [Case(kind, name_of(what), scenario, n, clean, total) for n in numbers]
 
 

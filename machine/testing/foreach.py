@@ -15,6 +15,7 @@ The kinds:
 * ``"short:read"``: one call of that name gets a byte.
 
 A first run without failure counts how many there are; each of the others has a fresh machine, in which one fails.
+That first run ends with status 0, or the test says with which: ``status=3``.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from __future__ import annotations
 import re
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional, Union
 
 from machine.errors import ConfigError, NopageError, Stuck, TimeoutExpired, is_the_users
+from machine.observe.output import one_line
 from machine.testing import messages
-from machine.testing.harness import Harness, Plan, ProgramFailed
+from machine.testing.harness import TAIL_BYTES, Harness, Plan, ProgramFailed
 from machine.testing.inject import Inject, Injection
 from machine.testing.results import RunResult, shown
 
@@ -74,7 +76,7 @@ class Outcome:
     """One of `EXPLAINED`."""
     exit: int = 0
     detail: str = ""
-    """The fatal line, the tasks of a hang, complaints."""
+    """The fatal line, the tasks of a hang, complaints; of the run without failure its fatal line and standard error."""
     stdout: bytes = b""
     calls: tuple[str, ...] = ()
     """Of the run without failure: the names of its system calls."""
@@ -91,9 +93,17 @@ class FaultReport(Sequence[Outcome]):
     """What a program survives; its str is a table."""
 
     def __init__(
-        self, kind: str, command: str, outcomes: Sequence[Outcome], total: int, calls: Sequence[str] = ()
+        self,
+        kind: str,
+        command: str,
+        outcomes: Sequence[Outcome],
+        total: int,
+        calls: Sequence[str] = (),
+        offers: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self.kind, self.command, self.calls = kind, command, calls
+        self.offers = offers
+        """Other kinds, and how many of each could fail."""
         self.outcomes = list(outcomes)
         self.total = total
         """How many there were to fail; more than were run with `limit`."""
@@ -142,7 +152,7 @@ class FaultReport(Sequence[Outcome]):
         """AssertionError with the runs that it did not survive, or when fewer than `at_least` things could fail."""
         __tracebackhide__ = True
         if len(self) < at_least:
-            raise AssertionError(messages.nothing_failed(self.head(), at_least, self.calls))
+            raise AssertionError(messages.nothing_failed(self.head(), at_least, self.calls, self.offers()))
         if self.failures:
             raise AssertionError(messages.not_survived(self.head(), self.table(self.failures), self.again()))
 
@@ -238,6 +248,9 @@ def run_one(
         if not isinstance(last, RunResult):
             last = harness.last()
     except (TimeoutExpired, Stuck) as error:
+        if not n:
+            harness.close(unload=False)
+            raise
         trouble, detail = HANG, str(error)
     except ProgramFailed:
         last = harness.last()
@@ -256,7 +269,9 @@ def run_one(
         outcome = _judge(outcome, last, kind, clean)
     kept = views.keep_all or outcome.verdict not in SURVIVED
     complaints = harness.close(keep_report=kept, unload=outcome.survived)
-    if n and not made.hits:
+    if not n:
+        outcome = replace(outcome, detail=_last_words(last))
+    elif not made.hits:
         outcome = replace(outcome, verdict=MISSED)
     elif complaints and outcome.verdict in SURVIVED:
         outcome = replace(outcome, verdict=LEAK, detail="\n".join(complaints))
@@ -265,6 +280,35 @@ def run_one(
     if kept:
         outcome = replace(outcome, strace="".join(text for _, text in harness.strace_section()))
     return outcome, made.seen
+
+
+def without_failure(plan: Plan, what: Scenario, kind: Kind, status: int = 0) -> tuple[Outcome, int]:
+    """(how the run went that all others are compared with, how many things could have failed in it).
+
+    ConfigError: it does not end with `status`.
+    """
+    clean, total = run_one(plan, what, kind, 0)
+    check_status(name_of(what), clean, status, f"for_each_fault(..., status={clean.exit})")
+    return clean, total
+
+
+def check_status(name: str, clean: Outcome, status: int, option: str) -> None:
+    """ConfigError, with the option for it: the run without failure has ended in another way than it should."""
+    if clean.exit != status:
+        raise ConfigError(messages.ends_without_failure(name, clean.exit, status, clean.detail, option))
+
+
+def offered(plan: Plan, what: Scenario) -> dict[str, int]:
+    """The kinds of failures that a program has no name of a system call for, and how many things of each could fail."""
+    counts = {kind: run_one(plan, what, Kind(kind), 0)[1] for kind in ("ENOMEM", "oom", "sigbus")}
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def _last_words(last: Optional[RunResult]) -> str:
+    if last is None:
+        return ""
+    words = last.stderr[-TAIL_BYTES:].decode(errors="backslashreplace").splitlines()
+    return "\n".join(one_line(line) for line in [last.fatal, *words] if line)
 
 
 def _outcome(n: int, made: Injection, last: Optional[RunResult], trouble: str, detail: str) -> Outcome:
@@ -294,6 +338,7 @@ def for_each_fault(
     *,
     limit: Optional[int] = None,
     only: Sequence[int] = (),
+    status: int = 0,
     workers: int = 1,
     progress: Callable[[Outcome], None] = lambda outcome: None,
     views: Optional[Views] = None,
@@ -301,13 +346,14 @@ def for_each_fault(
     """Run `what` once for each thing of this kind that can fail.
 
     `limit` runs that many, spread evenly; `only` those; `workers` processes share the work.  `views` are kept of runs
-    that are not survived, and of those in `only`.  What the run without failure raises comes through.
+    that are not survived, and of those in `only`.  What the run without failure raises comes through; ConfigError when
+    it does not end with `status`.
     """
     parsed = Kind(kind)
     wants_classes(plan)
     if views is not None and only:
         views = replace(views, keep_all=True)
-    clean, total = run_one(plan, what, parsed, 0)
+    clean, total = without_failure(plan, what, parsed, status)
     numbers = list(only) or spread(total, limit)
     outcomes: list[Outcome] = []
 
@@ -316,14 +362,14 @@ def for_each_fault(
 
     source: Iterator[Outcome] = (one(n, plan.coverage) for n in numbers)
     if workers > 1:
-        from machine.testing.forked import forked
+        from machine.testing.forked import forked, sizes
 
-        source = forked(one, numbers, workers, plan.coverage, lambda: _sizes(what))
+        source = forked(one, numbers, workers, plan.coverage, lambda: sizes(what))
     for outcome in source:
         outcomes.append(outcome)
         progress(outcome)
     outcomes.sort(key=lambda outcome: outcome.n)
-    return FaultReport(kind, name_of(what), outcomes, total, clean.calls)
+    return FaultReport(kind, name_of(what), outcomes, total, clean.calls, lambda: offered(plan, what))
 
 
 def wants_classes(plan: Plan) -> None:
@@ -346,17 +392,3 @@ def spread(total: int, limit: Optional[int]) -> list[int]:
     if limit <= 1:
         return [1][:limit]
     return sorted({1 + (total - 1) * i // (limit - 1) for i in range(limit)})
-
-
-def _sizes(what: Scenario) -> dict[str, int]:
-    """How many are in the lists and dictionaries that a function of the test can reach: of its own test."""
-    code, cells = getattr(what, "__code__", None), getattr(what, "__closure__", None) or ()
-    found: dict[str, int] = {}
-    for name, cell in zip(getattr(code, "co_freevars", ()), cells, strict=True):
-        try:
-            value = cell.cell_contents
-        except ValueError:  # not bound yet
-            continue
-        if isinstance(value, (list, dict, set)):
-            found[name] = len(value)
-    return found

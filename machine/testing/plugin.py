@@ -44,7 +44,7 @@ _SECTIONS = pytest.StashKey["list[tuple[str, str]]"]()
 _HARNESSES = pytest.StashKey["list[Harness]"]()
 MARKERS = (
     "device(where, model=None, **options): a device model at a place ('/dev/mem@ADDRESS'), or a driver ('NAME,p=1')",
-    "for_each_fault(kind, what, limit=None, only=(), at_least=1): a test for each thing that can fail",
+    "for_each_fault(kind, what, limit=None, only=(), at_least=1, status=0): a test for each thing that can fail",
     "misbehaves(text, ...): what a driver is to do wrong: each a regular expression for a complaint of the kernel's",
     "board(name): the PC that the test's machine is, by name or by file",
 )

@@ -28,7 +28,7 @@ def test_careless(fault_run):
     assert len(fault_run) == 1 and fault_run.total == 2
     fault_run.assert_survived()
 
-@pytest.mark.for_each_fault("oom", lambda run: run("./echo"), limit=4)
+@pytest.mark.for_each_fault("oom", lambda run: run("./echo"), limit=4, status=3)
 def test_frames(fault_run):
     assert fault_run[0].verdict in ("clean error", "out of memory", "same")
 """
@@ -89,12 +89,16 @@ def test_the_same_tests_alone_and_spread(careful: Project) -> None:
         (
             '@pytest.mark.for_each_fault("oom", ["./echo"], target="i386")\ndef test_it(fault_run): pass\n',
             ("test_it.py:3: for_each_fault marker: target: such options are guest_cc's, for a command line whose "
-            "program is a C file beside the test; the marker's own are limit, only and at_least"),
+            "program is a C file beside the test; the marker's own are limit, only, at_least and status"),
         ),
         (
-            '@pytest.mark.for_each_fault("syscall:mremap", ["./wild"])\ndef test_it(fault_run): pass\n',
-            ("test_it.py:3: ./wild, syscall:mremap: 0 runs: nothing to fail; at least 1 were to be tried; its system "
-            "calls are "),
+            '@pytest.mark.for_each_fault("syscall:mremap", ["./wild"], status=139)\ndef test_it(fault_run): pass\n',
+            ("test_it.py:3: ./wild, syscall:mremap: 0 runs: nothing to fail; at least 1 were to be tried; what could "
+            "fail: "),
+        ),
+        (
+            '@pytest.mark.for_each_fault("oom", ["./echo"])\ndef test_it(fault_run): pass\n',
+            ("test_it.py:3: ./echo: ends with 3 without a failure; where that is meant: for_each_fault(..., status=3)"),
         ),
         (
             '@pytest.mark.for_each_fault("oomm", ["./echo"])\ndef test_it(fault_run): pass\n',

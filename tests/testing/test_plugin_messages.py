@@ -502,7 +502,7 @@ def test_for_each_fault_refuses(for_each_fault: Any, guest_cc: Any) -> None:
     assert str(none.value) == (
         "prog, syscall:write: 0 runs: nothing to fail; at least 1 were to be tried; its system calls are mmap, writev"
     )
-    assert "writev" in for_each_fault(lambda run: run(guest_cc(WILD)), "syscall:mremap").calls
+    assert "writev" in for_each_fault(lambda run: run(guest_cc(WILD)), "syscall:mremap", status=139).calls
     bad = FaultReport(
         "syscall:read=EINTR", "prog", [Outcome(1, "a", "same"), Outcome(2, "read", "hang", 0, "it ...")], 2
     )
@@ -530,6 +530,29 @@ def test_for_each_fault_wants_classes(for_each_fault: Any) -> None:
 # -- nopage sweep ------------------------------------------------------------------------------------------------
 
 
+def test_a_program_that_fails_without_a_failure(for_each_fault: Any, guest_cc: Any) -> None:
+    """Nothing can be compared with such a run, unless the test says that it is meant."""
+    program = guest_cc(WILD)
+    with pytest.raises(ConfigError) as caught:
+        for_each_fault([program], "oom")
+    said = plain(caught.value).splitlines()
+    assert said[0] == (
+        "program: ends with 139 without a failure; where that is meant: for_each_fault(..., status=139). It said:"
+    )
+    assert said[1].startswith("  program (pid 2): SIGSEGV (SEGV_MAPERR) at 0x10,") and said[2:] == ["  about to"]
+    with pytest.raises(ConfigError) as other:
+        for_each_fault(lambda run: run("true"), "oom", status=3)
+    assert str(other.value) == (
+        "the program: ends with 0, not with 3 without a failure; where that is meant: for_each_fault(..., status=0)"
+    )
+    with pytest.raises(AssertionError) as nothing:
+        for_each_fault([program], "sigbus", status=139).assert_survived()
+    head = "program, sigbus: 0 runs: nothing to fail; at least 1 were to be tried; what could fail: "
+    assert re.match(rf"{head}(ENOMEM \(\d+\), )?oom \(\d+\); its system calls are ", str(nothing.value)), nothing.value
+    with pytest.raises(TimeoutExpired, match=r"still running after 1\.5 seconds"):
+        for_each_fault(lambda run: run(program, "spin", timeout=1.5), "oom")
+
+
 def test_an_interrupted_sweep(
     guest_cc: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -537,7 +560,7 @@ def test_an_interrupted_sweep(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "_make_runs", interrupted)
-    words = ["--kind", "syscall:read", "--journal", str(tmp_path / "j"), "--", str(guest_cc(ECHO))]
+    words = ["--kind", "syscall:read", "--journal", str(tmp_path / "j"), "--status", "3", "--", str(guest_cc(ECHO))]
     assert command.sweep_command(words) == 130
     assert capsys.readouterr().err == (
         "nopage: interrupted: 0 of 1 runs are done; the same command goes on from there\n"

@@ -13,7 +13,7 @@ from guest.toolchain import compile
 from machine.cli import main
 from machine.sweep.summary import page
 from machine.testing.foreach import FaultReport, Outcome
-from tests.testing.programs import CAREFUL
+from tests.testing.programs import CAREFUL, HEAD
 
 MODEL = """
 from machine.testing import Reg, RegisterBlock
@@ -22,6 +22,17 @@ class Timer(RegisterBlock):
     ctrl = Reg(0x00)
     count = Reg(0x04, access="ro", reset=42)
 """
+LACKS = (
+    HEAD
+    + r"""
+int main(void)
+{
+	if (open("/dev/uio0", O_RDWR) < 0)
+		return perror("open"), fprintf(stderr, "and \033[2Jmore\n"), 1;
+	return 0;
+}
+"""
+)
 WORDS = ["sweep", "--attach", "/dev/mem@0xfe000000=model.py:Timer"]
 
 
@@ -52,6 +63,27 @@ def test_a_careless_one_does_not(here: Path, capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().out == "./careful careless, syscall:read: 1 runs: 1 wrong\n"
 
 
+def test_a_program_that_fails_by_itself(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """--attach was forgotten, for instance: no run could be worse."""
+    shutil.copy(compile(LACKS), "lacks")
+    assert main(["sweep", "--kind", "syscall:open", "--html", "s.html", "--", "./lacks"]) == 125
+    said = capfd.readouterr()
+    assert said.out == "" and said.err == (
+        "nopage: ./lacks: ends with 1 without a failure; where that is meant: --status 1. It said:\n"
+        "  open: No such file or directory\n  and \\x1b[2Jmore\n"
+    )
+    assert not Path("s.html").exists()
+    assert main(["sweep", "--kind", "syscall:open", "--status", "1", "-j", "1", "--", "./lacks"]) == 0
+    assert capfd.readouterr().out == "./lacks, syscall:open: 1 runs: 1 same\n"
+
+
+def test_nothing_to_fail(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*WORDS, "--kind", "syscall:mremap", "--", "./careful"]) == 125
+    head = "nopage: ./careful, syscall:mremap: 0 runs: nothing to fail; at least 1 were to be tried"
+    could = r"what could fail: ENOMEM \(2\), oom \(\d+\), sigbus \(2\); its system calls are [a-z0-9_, ]+"
+    assert re.fullmatch(f"{head}; {could}\n", capfd.readouterr().err)
+
+
 def test_it_goes_on_where_it_ended(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     command = [*WORDS, "-j", "2", "--kind", "oom", "--limit", "6", "--journal", "j.jsonl", "--", "./careful"]
     assert main(command) == 0
@@ -77,6 +109,7 @@ def test_it_goes_on_where_it_ended(here: Path, capfd: pytest.CaptureFixture[str]
         ([], "no program given"),
         (["--kind", "sigbuss", "--", "x"], "'sigbuss' is not oom, ENOMEM, sigbus, syscall:NAME"),
         (["--limit", "0", "--", "x"], "'0' is not a number, 1 or more"),
+        (["--status", "256", "--", "x"], "'256' is no exit status, 0 to 255"),
     ],
 )
 def test_mistakes_on_the_command_line(words: list[str], text: str, capfd: pytest.CaptureFixture[str]) -> None:

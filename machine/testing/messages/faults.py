@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from machine.testing.messages.accesses import indented
 
 
 def bad_nth(nth: object) -> str:
@@ -87,7 +89,7 @@ def no_compiler_options(names: Sequence[str]) -> str:
     """@pytest.mark.for_each_fault("oom", ["./timerctl"], target="i386")."""
     return (
         f"for_each_fault marker: {', '.join(names)}: such options are guest_cc's, for a command line whose program is "
-        "a C file beside the test; the marker's own are limit, only and at_least"
+        "a C file beside the test; the marker's own are limit, only, at_least and status"
     )
 
 
@@ -109,9 +111,19 @@ def changed_in_a_process(names: Sequence[str]) -> str:
     )
 
 
-def nothing_failed(head: str, at_least: int, calls: Sequence[str]) -> str:
-    made = f"; its system calls are {', '.join(calls)}" if calls else ""
-    return f"{head}; at least {at_least} were to be tried{made}"
+def nothing_failed(head: str, at_least: int, calls: Sequence[str], offers: Mapping[str, int]) -> str:
+    """A kind of failure that a program does not meet, or not so often."""
+    wanted = f"at least {at_least} were to be tried"
+    others = f"what could fail: {', '.join(f'{kind} ({count})' for kind, count in offers.items())}" if offers else ""
+    made = f"its system calls are {', '.join(calls)}" if calls else ""
+    return "; ".join(filter(None, (head, wanted, others, made)))
+
+
+def ends_without_failure(name: str, exit: int, status: int, told: str, option: str) -> str:
+    """The run that all others would be compared with goes wrong: --attach was forgotten, for instance."""
+    instead = f", not with {status}" if status else ""
+    said = f". It said:\n{indented(told.splitlines())}" if told else ""
+    return f"{name}: ends with {exit}{instead} without a failure; where that is meant: {option}{said}"
 
 
 def not_survived(head: str, table: str, again: str) -> str:
