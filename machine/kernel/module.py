@@ -260,9 +260,9 @@ def driver_raised(kernel: Kernel, owner: module, operation: str, failure: BaseEx
 
 
 def _call_mmap(owner: module, method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    from machine.kernel.mm.uncounted import call_mmap
+    from machine.kernel.lent import lend_to_mmap
 
-    return call_mmap(owner, method, args)
+    return lend_to_mmap(owner, method, args)
 
 
 def _left_in_state(kernel: Kernel, owner: module, operation: str, count: int, disabled: bool) -> None:

@@ -204,6 +204,7 @@ def chrdev_open(node: inode, filp: file) -> int:
     0, -ENXIO when nobody answers for the number or its driver is being unloaded, or what
     the driver says.  The driver's module stays in use until the file is released.
     """
+    from machine.kernel.lent import lent_file
     from machine.kernel.module import DRIVER_FAILED, call_driver
 
     kernel = current_kernel()
@@ -220,6 +221,8 @@ def chrdev_open(node: inode, filp: file) -> int:
     filp.f_op = device.ops
     if device.private is not None:
         filp.private_data = device.private
+    if owner is not None:
+        filp.__class__ = lent_file
     result: Any = 0
     if device.ops.open is not None:
         result = call_driver(kernel, owner, "open", device.ops.open, node, filp)

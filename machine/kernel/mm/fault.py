@@ -295,6 +295,10 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
     if words[index]:  # somebody else mapped it while the method slept
         mem.put_page(pfn)
         return VM_FAULT_MINOR
+    try:
+        prot = vma.vm_page_prot | A
+    except TypeError:
+        return _no_prot(vma, pfn)
     if write and not vma.vm_flags & VM_SHARED:
         try:
             new = copy_frame(mm, pfn)
@@ -302,11 +306,11 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
             mem.put_page(pfn)
         kernel.fault_answer += ", copied"
         kernel.fault_pfn = pfn = new
-        entry = pfn << PAGE_SHIFT | vma.vm_page_prot | RW | A | D
+        entry = pfn << PAGE_SHIFT | prot | RW | D
         mm.rss_anon += 1
         mem.mapcount[pfn] = 1
     else:
-        entry = pfn << PAGE_SHIFT | vma.vm_page_prot | A
+        entry = pfn << PAGE_SHIFT | prot
         if write:
             entry |= D
             if ops is generic_file_vm_ops:
@@ -337,6 +341,16 @@ def _no_page(vma: vm_area_struct, answer: Any) -> int:
         if isinstance(answer, Page):
             why = bad_page_of(vma.vm_mm.mem, answer)
         nonsense(ops.owner, "nopage", ops.nopage, answer, why)
+    return VM_FAULT_SIGBUS
+
+
+def _no_prot(vma: vm_area_struct, pfn: int) -> int:
+    """A driver has made `vm_page_prot` no number: the page that it gave goes back."""
+    ops = vma.vm_ops
+    assert ops is not None
+    vma.vm_mm.mem.put_page(pfn)
+    refused(vma, "nopage", ops.nopage, "left no number in vma.vm_page_prot")
+    nonsense(ops.owner, "nopage", ops.nopage, vma.vm_page_prot, "as vma.vm_page_prot, which is no number")
     return VM_FAULT_SIGBUS
 
 

@@ -9,6 +9,7 @@ from machine.hardware.paging import NX
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import ENOMEM, Errno
 from machine.kernel.fs.file import file
+from machine.kernel.lent import lend_to_open
 from machine.kernel.mm.limits import account
 from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.uncounted import told_at_close
@@ -119,7 +120,10 @@ def vma_open(vma: vm_area_struct) -> None:
     """Tell the driver that there is one more area over its object."""
     ops = vma.vm_ops
     if ops is not None and ops.open is not None:
-        call_driver(vma.vm_mm.kernel, ops.owner, "vma open", ops.open, vma)
+        if ops.owner is not None:
+            lend_to_open(vma)
+        else:
+            ops.open(vma)
 
 
 def vma_close(vma: vm_area_struct) -> None:

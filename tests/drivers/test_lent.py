@@ -1,0 +1,154 @@
+"""What a driver writes into its area and its open file is checked as C's compiler would: at the driver's line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from machine import Machine
+from tests.drivers.conftest import chardev
+
+Run = Callable[..., Any]
+Load = Callable[..., dict[str, Any]]
+
+OPEN = 'int fd = must_open("/dev/bad", O_RDWR);'
+MAP = "map(fd, 0, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED)"
+NOPAGE = """
+        def nopage(vma, address, type):
+            page = virt_to_page(page_of_device)
+            get_page(page)
+            return page
+"""
+
+
+def told(m: Machine, text: str) -> None:
+    """One oops, of the driver, with `text` and a line of the driver's in the log."""
+    (oops,) = m.kernel.oopses
+    assert text in oops.traceback and "machine/kernel" not in oops.traceback, oops.traceback
+    assert any(text in line and " at bad.py:" in line for line in m.dmesg), m.dmesg
+
+
+WRONG = [
+    ("vm_end = vma.vm_start + 4096 / 2", ".0: no whole number ('//' divides whole numbers)"),
+    ("vm_end = 'x'", "vma.vm_end = 'x': no whole number"),
+    ("vm_flags = vma.vm_flags / 1", "no whole number ('//'"),
+    ("vm_flags = None", "vma.vm_flags = None: no whole number"),
+    ("vm_page_prot = None", "vma.vm_page_prot = None: no whole number"),
+    ("vm_page_prot = -1", "vma.vm_page_prot = -1: out of range"),
+    ("vm_pgoff = vma.vm_pgoff / 2", "vma.vm_pgoff = 0.0: no whole number"),
+    ("vm_mm = None", "vma.vm_mm = None: it is the kernel's"),
+    ("vm_file = None", "vma.vm_file = None: it is the kernel's"),
+]
+
+
+@pytest.mark.parametrize("change, named", WRONG)
+def test_mmap(m: Machine, driver: Load, run_c: Run, change: str, named: str) -> None:
+    """EIO, and no area; the process and the next mapping are served.  # B1"""
+    driver(chardev(f"""{NOPAGE}
+        ops = vm_operations_struct(nopage=nopage)
+        bad_vm_ops = None
+        def mmap(filp, vma):
+            vma.vm_ops = ops
+            if not vma.vm_pgoff:
+                vma.{change}
+            return 0
+    """, "{}").replace("mmap=bad_mmap", "mmap=mmap"))  # fmt: skip
+    run_c(m, OPEN + f"""
+        ERRNO("mmap", {MAP}, EIO);
+        char *p = map(fd, PAGE, PAGE, PROT_READ, MAP_SHARED);
+        EQUAL("another", p[0], 0);
+    """)  # fmt: skip
+    told(m, named)
+    assert m.unload("bad") == []
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ("vm_start += 1", "not at a page"),
+        ("vm_end = vma.vm_start - 4096", "no area of user memory"),
+        ("vm_end = 1 << 62", "no area of user memory"),
+        ("vm_end += 0x100000", "another area is there"),
+    ],
+)
+def test_bounds_of_no_area(m: Machine, driver: Load, run_c: Run, change: str, named: str) -> None:
+    driver(chardev(f"""{NOPAGE}
+        bad_vm_ops = vm_operations_struct(nopage=nopage)
+    """).replace("    vma.vm_ops = bad", f"    vma.{change}\n    vma.vm_ops = bad"))  # fmt: skip
+    run_c(m, OPEN + f'ERRNO("mmap", {MAP}, EIO); CHECK("others", getpid() > 0);')
+    (report,) = m.kernel.reports
+    assert "mmap returned 0, with vma.vm_start = " in report and named in report and "(bad_mmap, bad.py:" in report
+    assert m.unload("bad") == []
+
+
+@pytest.mark.parametrize("change", ["vm_end = vma.vm_end / 1", "vm_flags = None"])
+def test_open(m: Machine, driver: Load, run_c: Run, change: str) -> None:
+    """In a fork: the child has its area all the same."""
+    driver(chardev(f"""{NOPAGE}
+        def open(vma):
+            vma.{change}
+        bad_vm_ops = vm_operations_struct(nopage=nopage, open=open)
+    """))  # fmt: skip
+    run_c(m, OPEN + f"""
+        volatile char *p = {MAP};
+        int status;
+        if (!fork()) _exit(p[0]);
+        wait(&status);
+        EQUAL("child", status, 0);
+    """)  # fmt: skip
+    told(m, "no whole number")
+    assert m.unload("bad") == []
+
+
+def test_open_that_moves_its_area(m: Machine, driver: Load, run_c: Run) -> None:
+    driver(chardev(f"""{NOPAGE}
+        def open(vma):
+            vma.vm_end += 4096
+        bad_vm_ops = vm_operations_struct(nopage=nopage, open=open)
+    """))  # fmt: skip
+    run_c(m, OPEN + f'volatile char *p = {MAP}; if (!fork()) _exit(p[0]); wait(0); EQUAL("unmap", p[0], 0);')
+    assert ["having moved its area to 0x" in report for report in m.kernel.reports] == [True]
+
+
+@pytest.mark.parametrize("access", ["p[0]", "(p[0] = 1)"])
+def test_protection_that_is_none_in_nopage(m: Machine, driver: Load, run_c: Run, access: str) -> None:
+    """SIGBUS, and the reference that the method took goes back.  # B9"""
+    driver(chardev(f"""{NOPAGE.replace("page = virt", "vma.vm_page_prot = None; page = virt")}
+        bad_vm_ops = vm_operations_struct(nopage=nopage)
+    """))  # fmt: skip
+    result = run_c(m, OPEN + f"volatile char *p = {MAP}; return {access};", fine=False)
+    assert result.signal == 7
+    (report,) = m.kernel.reports
+    assert "nopage returned None, as vma.vm_page_prot, which is no number (nopage, bad.py:" in report
+    assert m.unload("bad") == []
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ("f_op = None", "filp.f_op = None: no struct file_operations"),
+        ("f_op = 'x'", "filp.f_op = 'x': no struct file_operations"),
+        ("f_dentry = None", "filp.f_dentry = None: no struct dentry"),
+        ("f_flags = 'x'", "filp.f_flags = 'x': no whole number"),
+        ("f_count = 'x'", "filp.f_count = 'x': no whole number"),
+        ("f_pos = 1.5", "filp.f_pos = 1.5: no whole number"),
+    ],
+)
+def test_an_open_file(m: Machine, driver: Load, run_c: Run, change: str, named: str) -> None:
+    """EIO for the call that did it; the file can be used and closed."""
+    driver(chardev(f"""
+        bad_vm_ops = None
+        def read(filp, buf, count, f_pos):
+            filp.{change}
+            return 0
+    """, "dict(read=read)"))  # fmt: skip
+    run_c(m, OPEN + """
+        char room[4];
+        ERRNO("read", read(fd, room, 4), EIO);
+        CHECK("dup", dup(fd) > 0);
+        EQUAL("close", close(fd), 0);
+    """)  # fmt: skip
+    told(m, named)
+    assert m.unload("bad") == []
