@@ -93,7 +93,8 @@ class PageFault(Event):
     driver: str = ""
     """The driver whose operations the area has."""
     reason: str = ""
-    """What the driver said when it gave no page: ``scullp.nopage returned NOPAGE_SIGBUS (scullp.py:203)``."""
+    """What the driver, or the kernel, said when there was no page: ``scullp.nopage returned NOPAGE_SIGBUS
+    (scullp.py:203)``, ``beyond the end of the file (0 bytes)``."""
     offset: str = ""
     """Which byte of a mapped object it is: ``offset 0x1000 of /dev/scullp0``."""
 

@@ -122,7 +122,7 @@ class Kernel(BoardSide):
         self.fault_pfn: Optional[int] = None
         self.fault_signal = ""
         self.refused: tuple[Any, str] = (None, "")
-        """The area of the last fault that its driver refused, and what it said (mm/refusal.py)."""
+        """The area of the last fault that its driver, or the kernel, refused, and what it said (mm/refusal.py)."""
         self.fault_number = 0
         self.enosys: dict[str, int] = {}
         """Calls that are not implemented, by name, with how often the guest made them."""

@@ -17,11 +17,14 @@ ReadFile = Callable[[str], bytes]
 
 
 def said_of(kernel: Kernel, mm: mm_struct, address: int) -> str:
-    """``offset 0x1000 of /dev/scullp0: scullp.nopage returned NOPAGE_SIGBUS (scullp.py:203)``, or nothing."""
+    """``offset 0x1000 of /dev/scullp0: scullp.nopage returned NOPAGE_SIGBUS (scullp.py:203)``; "" where nobody refused.
+
+    Without the offset for anonymous memory.
+    """
     from machine.kernel.mm.refusal import device_offset, refusal
 
     why = refusal(kernel, mm.vma_at(address))
-    return f"{device_offset(mm, address)}: {why}" if why else ""
+    return f"{device_offset(mm, address)}: {why}".removeprefix(": ") if why else ""
 
 
 def why_line(kernel: Kernel, mm: mm_struct, event: Signal, read_file: ReadFile) -> str:

@@ -120,8 +120,8 @@ def answer_text(fault: PageFault) -> str:
 
 
 def refusal_text(fault: PageFault) -> str:
-    """What a driver said that gave no page: ``scullp.nopage returned NOPAGE_SIGBUS (scullp.py:203), offset 0x1000 of
-    /dev/scullp0``; "" otherwise."""
+    """What a driver, or the kernel, said that gave no page: ``scullp.nopage returned NOPAGE_SIGBUS (scullp.py:203),
+    offset 0x1000 of /dev/scullp0``; "" otherwise."""
     return f"{fault.reason}, {fault.offset}".removesuffix(", ") if fault.reason else ""
 
 

@@ -115,6 +115,7 @@ class userfaultfd_ctx:
                 break
             self.kernel.fault_answer = "userfaultfd"
             if self.has(FEATURE_SIGBUS) or (self.user_mode_only and not user):
+                self.kernel.refused = (vma, "nobody has provided the page (UFFD_FEATURE_SIGBUS)")
                 return VM_FAULT_SIGBUS
             task = self.kernel.current
             assert task is not None

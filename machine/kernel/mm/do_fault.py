@@ -73,6 +73,7 @@ def do_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, inde
     assert ops is not None
     if ops.fault is None:  # dummy_vm_ops of 6.1: a driver's area has no zero pages
         kernel.fault_answer = "no fault method"
+        kernel.refused = (vma, f"{ops.owner.name} has no fault method, and its mmap mapped nothing there")
         return SIGBUS
     vmf = vm_fault(vma, address, flags | (FAULT_FLAG_WRITE if write else 0))
     answer, fresh = call_for_page(mm, ops.owner, "fault", ops.fault, (vmf,))

@@ -17,14 +17,13 @@ from machine.kernel.fs.file import O_NOATIME, Ptr, file, inode, vm_operations_st
 from machine.kernel.mm.page import (
     GFP_HIGHUSER,
     GFP_ZERO,
-    NOPAGE_OOM,
-    NOPAGE_SIGBUS,
     VM_FAULT_MAJOR,
     NopageResult,
     Page,
     PG_dirty,
     PG_exec,
 )  # fmt: skip
+from machine.kernel.mm.refusal import beyond_end, not_read
 from machine.kernel.mm.vma import VM_MAYWRITE, VM_SHARED, VM_WRITE, vm_area_struct
 
 if TYPE_CHECKING:
@@ -364,7 +363,7 @@ def filemap_nopage(vma: vm_area_struct, address: int, kind: Optional[Ptr]) -> No
     mapping: address_space = filp.f_inode.i_mapping
     index = vma.vm_pgoff + ((address - vma.vm_start) >> PAGE_SHIFT)
     if index << PAGE_SHIFT >= mapping.host.i_size:
-        return NOPAGE_SIGBUS
+        return beyond_end(vma, mapping.host.i_size)
     pfn = mapping.pages.get(index)
     if pfn is None:
         if kind is not None and index << PAGE_SHIFT < mapping.backing_size:
@@ -372,7 +371,7 @@ def filemap_nopage(vma: vm_area_struct, address: int, kind: Optional[Ptr]) -> No
         try:
             pfn = mapping.find_or_read(index)
         except Errno as error:
-            return NOPAGE_OOM if error.errno == ENOMEM else NOPAGE_SIGBUS
+            return not_read(vma, error)
     mem = mapping.kernel.mem
     mem.get_page(pfn)
     return Page(mem, pfn)

@@ -1,4 +1,4 @@
-"""What a driver said when it gave no page: for the line about the signal, `--faults`, gdb and the core."""
+"""Why there was no page, as a driver or the kernel says: for the line about the signal, `--faults`, gdb, cores."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SHIFT
+from machine.kernel.abi.errno import ENOMEM, ENOSPC, Errno
+from machine.kernel.mm.page import NOPAGE_OOM, NOPAGE_SIGBUS, NopageResult
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -14,15 +16,35 @@ if TYPE_CHECKING:
 
 
 def refused(vma: vm_area_struct, operation: str, method: Any, what: str) -> None:
-    """Keep ``scullp.nopage returned NOPAGE_SIGBUS (scullp.py:203)`` in `kernel.refused`."""
+    """Keep ``scullp.nopage returned NOPAGE_SIGBUS (scullp.py:203)`` in `kernel.refused`.
+
+    The kernel's own method (`filemap_nopage`) has kept its reason there itself, and no line of its source would help.
+    """
+    kernel, owner = vma.vm_mm.kernel, vma.vm_ops.owner if vma.vm_ops is not None else None
+    if owner is None:
+        kernel.fault_answer = refusal(kernel, vma)
+        return
     code = getattr(method, "__code__", None)
     where = f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code is not None else ""
-    owner = vma.vm_ops.owner if vma.vm_ops is not None else None
-    vma.vm_mm.kernel.refused = (vma, f"{getattr(owner, 'name', '?')}.{operation} {what}{where}")
+    kernel.refused = (vma, f"{owner.name}.{operation} {what}{where}")
+
+
+def beyond_end(vma: vm_area_struct, size: int) -> NopageResult:
+    """The answer of `filemap_nopage` for an area that is longer than its file."""
+    vma.vm_mm.kernel.refused = (vma, f"beyond the end of the file ({size} byte{'' if size == 1 else 's'})")
+    return NOPAGE_SIGBUS
+
+
+def not_read(vma: vm_area_struct, error: Errno) -> NopageResult:
+    """Its answer for a page that could not be had: EIO of the host, ENOSPC of a tmpfs, ENOMEM."""
+    why = {ENOSPC: "no space is left for this page of the file", ENOMEM: "no frame is free for this page of the file"}
+    text = why.get(error.errno, "this page of the file can't be read")
+    vma.vm_mm.kernel.refused = (vma, f"{text} ({error})")
+    return NOPAGE_OOM if error.errno == ENOMEM else NOPAGE_SIGBUS
 
 
 def refusal(kernel: Kernel, vma: Optional[vm_area_struct]) -> str:
-    """What the area's driver said of the last fault that it refused; "" where the last fault was another's."""
+    """What the area's driver, or the kernel, said of the area's last fault; "" where the last refusal was another's."""
     return kernel.refused[1] if vma is not None and kernel.refused[0] is vma else ""
 
 

@@ -171,8 +171,6 @@ def _why(fault: _Fault, refused: Any, sources: Sources) -> list[str]:
         sentences.append(f"It is in the area {area_text(fault.area)}.")
     if fault.call is not None:
         sentences.append(driver_sentence(fault.call, sources))
-    elif fault.answer == "file":
-        sentences.append("The file has no page there: the mapping reaches beyond its end.")
     elif fault.answer:
         sentences.append(f"The kernel's answer was: {fault.answer}.")
     return sentences
