@@ -29,6 +29,9 @@ def said_of(kernel: Kernel, mm: mm_struct, address: int) -> str:
 
 def why_line(kernel: Kernel, mm: mm_struct, event: Signal, read_file: ReadFile) -> str:
     """Why a process dies of `event`, in one line; `mm` is its memory."""
+    if mm.not_started:
+        signal = name(event.signo)
+        return f"{event.comm} (pid {event.pid}): killed by {signal} while it was being started: {mm.not_started}"
     if layout_of(event.signo, event.si_code) != "fault" and event.si_code != 0x80:
         return f"{event.comm} (pid {event.pid}): killed by {name(event.signo)}"
     from machine.observe.faults import fatal_line

@@ -255,7 +255,6 @@ def fatal_line(
         text += f" ({where})"
     if faulted and event.address != event.rip:
         text += f", in {area_text(maps_line)}" if maps_line else ", in no area"
-        text += f", {said}" if said else ""
     elif faulted and not maps_line:
         text += ", where no code is"
-    return text
+    return f"{text}, {said}" if said else text

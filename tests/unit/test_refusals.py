@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from machine import cli
 from machine.kernel.abi.errno import EIO, ENOMEM, ENOSPC, Errno
 from machine.kernel.mm.filemap import address_space
 from machine.observe.fatal import FatalSignals
 from tests.conftest import build
+from tests.elf_files import BASE, load, program
 
 PROGRAM = r"""
 #include <fcntl.h>
@@ -112,3 +114,36 @@ def test_each_view(tmp_path: Path) -> None:
     (core,) = cores.iterdir()
     text = subprocess.run([*nopage, "core", core], capture_output=True, text=True, timeout=60, check=True).stdout
     assert f"offset 0x1000 of /tmp/s: {said}\n" in text
+
+
+STARTED = "killed by SIGSEGV while it was being started"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            program(segments=[load(), load(0x1000, BASE + 0x10000, 0x2010, 0x2800, flags=6)]),
+            f"{STARTED}: {{}} is cut off: it has 4108 bytes, its segments need 12304",
+        ),
+        (
+            program(segments=[load(), load(0, BASE + 0x10000, 0x20, 0x10)]),
+            f"{STARTED}: its memory can't be made as its headers want (EINVAL)",
+        ),
+        (
+            program()[:0x1000],
+            (
+                "SIGBUS (BUS_ADRERR), instruction 0x401000 (cut+0x401000), offset 0x1000 of {}: beyond the end of the "
+                "file (4096 bytes)"
+            ),
+        ),
+    ],
+    ids=["killed by execve", "for another reason", "at its first instruction"],
+)
+def test_a_program_that_is_cut_off(data: bytes, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Killed while it is started it has run nothing: no instruction is to blame, and the registers hold nothing."""
+    path = tmp_path / "cut"
+    path.write_bytes(data)
+    path.chmod(0o755)
+    assert cli.main(["run", str(path)]) in (135, 139)
+    assert capfd.readouterr().err == f"nopage: cut (pid 2): {said.format(path)}\n"

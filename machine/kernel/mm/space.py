@@ -113,6 +113,8 @@ class mm_struct(UserAccess):
         self.dumpable = 1
         self.thp_disable = False
         """PR_SET_THP_DISABLE: kept and shown, there are no huge pages."""
+        self.not_started = ""
+        """Why its program is killed by the execve that made this space."""
         self.membarrier = 0
         """MEMBARRIER_CMD_REGISTER_* that its process has made."""
         self._mmap_sem: Any = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from machine.events import TaskEvent
 from machine.hardware.cpu import RIP, RSP
-from machine.kernel.abi.errno import EACCES, EIO, ELIBBAD, ELOOP, ENOENT, ENOEXEC, Errno
+from machine.kernel.abi.errno import EACCES, EFAULT, EIO, ELIBBAD, ELOOP, ENOENT, ENOEXEC, Errno
 from machine.kernel.abi.layout import ABI32, ABI64
 from machine.kernel.abi.resource import RLIMIT_STACK
 from machine.kernel.abi.signal import SIGCHLD, SIGSEGV
@@ -151,15 +151,28 @@ def load_program(kernel: Kernel, task: Task, path: str | bytes, argv: list[bytes
 
 def _exec(bprm: linux_binprm) -> None:
     task = bprm.task
-    old = task.mm
+    old, elf = task.mm, None
     try:
-        _start(bprm, _prepare(bprm))
-    except Errno:
-        if task.mm is old:
+        elf = _prepare(bprm)
+        _start(bprm, elf)
+    except Errno as error:
+        if task.mm is old or elf is None:
             raise
+        cut_off = _cut_off(bprm, elf) if error.errno == EFAULT else ""  # the zeros behind a segment go nowhere
+        task.mm.not_started = cut_off or f"its memory can't be made as its headers want ({error})"
         force_sig_info(bprm.kernel, task, SIGSEGV, default=True)
     finally:
         bprm.release()
+
+
+def _cut_off(bprm: linux_binprm, elf: ElfFile) -> str:
+    """Which file is shorter than its own headers say, for the line about the signal; "" when neither is."""
+    for headers, source in ((elf, bprm.program), (bprm.interp_elf, bprm.interp_file)):
+        if headers is not None and source is not None:
+            size, needed = source.f_inode.i_size, max((s.offset + s.filesz for s in headers.loads), default=0)
+            if size < needed:
+                return f"{source.f_path} is cut off: it has {size} bytes, its segments need {needed}"
+    return ""
 
 
 def _open_program(kernel: Kernel, task: Task, path: bytes, dirfd: int, flags: int) -> tuple[file, bytes, bool]:
