@@ -85,7 +85,7 @@ class Views:
             from machine.observe.coverage import CoverageFiles
 
             try:
-                self.opened.append(CoverageFiles(machine, chosen.cov))
+                self.opened.append(CoverageFiles(machine, chosen.cov, self.output("-").say))
             except OSError as error:
                 raise ConfigError(f"--cov {error.filename}: {error.strerror}") from None
 

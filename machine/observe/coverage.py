@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct
 
 _NOT_READ = ("/dev/", "/proc/", "/sys/")
+_SAID = 5
 
 
 class SourceFile:
@@ -37,6 +38,8 @@ class Coverage:
 
     def __init__(self) -> None:
         self.files: dict[str, SourceFile] = {}
+        self.left_out: dict[str, str] = {}
+        """Program that gave no lines -> why."""
 
     def line(self, path: str, line: int, count: int) -> None:
         """Add executions of a line."""
@@ -55,18 +58,26 @@ class Coverage:
 
     def pack(self) -> dict[str, Any]:
         """Plain lists and strings, for another process."""
-        return {
+        files = {
             path: [[list(item) for item in each.lines.items()], [[n, *v] for n, v in each.functions.items()]]
             for path, each in self.files.items()
         }
+        return {"files": files, "left_out": self.left_out}
 
     def add_packed(self, packed: dict[str, Any]) -> None:
         """Add what another process has packed."""
-        for path, (lines, functions) in packed.items():
+        self.left_out.update(packed["left_out"])
+        for path, (lines, functions) in packed["files"].items():
             for line, count in lines:
                 self.line(path, line, count)
             for name, line, count in functions:
                 self.function(path, name, line, count)
+
+    def why_none(self) -> list[str]:
+        """Why there is not a single line, for the user: a text for each of the programs, a few at most."""
+        if self.files:
+            return []
+        return [f"no source lines: {why}" for why in list(self.left_out.values())[:_SAID]] or ["no source lines"]
 
     def write(self, path: str) -> None:
         """Write a file, in the format that its name says.  OSError."""
@@ -137,6 +148,8 @@ class LineCounter:
         self._counts: dict[tuple[int, int, int], int] = {}
         """(address space, address, bytes) -> executions."""
         self._places: dict[tuple[int, int, int], Optional[tuple[str, int]]] = {}
+        self._executables: set[str] = set()
+        """What the user is told about when it gives no lines; not the libraries."""
         self._start = self._end = 0
         """The block that was counted last."""
         self._next = -1
@@ -155,6 +168,8 @@ class LineCounter:
         else:
             self._counts[key] = 1
             self._places[key] = self._place(mm, address)
+            if mm.exe_file is not None:
+                self._executables.add(mm.exe_file.f_path)
 
     def _goes_on(self, faults: int, address: int, size: int) -> bool:
         """Whether this is the rest of a block that a page fault, or an access to a device's registers, has cut."""
@@ -185,12 +200,17 @@ class LineCounter:
                 mine[offset, key[2]] = mine.get((offset, key[2]), 0) + count
         self._counts.clear()
         for path, counts in blocks.items():
+            resolver, name = _Resolver(path, self._directories(path)), os.path.basename(path)
             try:
                 program = _program(self._read_file(path))
-            except OSError:
-                continue
-            if program is not None:
-                self._add(program, counts, _Resolver(path, self._directories(path)))
+            except OSError as error:
+                why = f"{name} can't be read any more: {error.strerror}"
+            else:
+                if program is not None:
+                    self._add(program, counts, resolver)
+                why = _why_none(program, resolver, name)
+            if why and path in self._executables:
+                self._coverage.left_out[path] = why
 
     def _add(self, program: _Program, counts: dict[tuple[int, int], int], resolver: _Resolver) -> None:
         hits: dict[tuple[str, int], int] = {}
@@ -235,12 +255,29 @@ class _Resolver:
             self._found[source] = self._look(source)
         return self._found[source]
 
+    def found_any(self) -> bool:
+        """Whether one of the sources that were asked for is here."""
+        return any(self._found.values())
+
     def _look(self, source: str) -> Optional[str]:
         for place in self._places:
             path = os.path.realpath(os.path.join(place, source))
             if path.startswith(place + os.sep) and os.path.isfile(path):
                 return path
         return None
+
+
+def _why_none(program: Optional[_Program], resolver: _Resolver, name: str) -> str:
+    """Why a program has given no lines; "" when it has."""
+    if program is None:
+        return f"{name} has no debugging information (compile with -g)"
+    if resolver.found_any():
+        return ""
+    sources = [source for _, function, _, source in program.functions if function == "main"]
+    source = sources[0] if sources else program.rows[0][2]
+    if os.path.isfile(source):
+        return f"the sources of {name} are outside of the current directory and of its own: {source}"
+    return f"the sources of {name} are not found from here: {source}"
 
 
 class Watched(Protocol):
@@ -253,10 +290,13 @@ class Watched(Protocol):
 
 
 class CoverageFiles:
-    """``nopage run --cov``: the coverage of one machine, written to files by `close`.  OSError: they can't be."""
+    """``nopage run --cov``: the coverage of one machine, written to files by `close`.  OSError: they can't be.
 
-    def __init__(self, machine: Watched, paths: Sequence[str]) -> None:
-        self._paths = paths
+    `say` is told why nothing is in them.
+    """
+
+    def __init__(self, machine: Watched, paths: Sequence[str], say: Callable[[str], None]) -> None:
+        self._paths, self._say = paths, say
         for path in paths:
             open(path, "w").close()
         self.coverage = Coverage()
@@ -265,6 +305,8 @@ class CoverageFiles:
     def close(self) -> None:
         """Write them.  OSError, with the name of the file, when one of them can't be; the others are."""
         self._counter.close()
+        for why in self.coverage.why_none():
+            self._say(f"nopage: {', '.join(self._paths)}: {why}")
         failed: Optional[OSError] = None
         for path in self._paths:
             try:

@@ -162,6 +162,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         where = ", ".join(config.getoption("--nopage-cov"))
         sources = len(coverage.lines.files)
         terminalreporter.write_line(f"nopage: {ran} of {lines} lines of {sources} sources{share}: {where}")
+        for why in coverage.lines.why_none():
+            terminalreporter.write_line(f"nopage: {where}: {why}")
     if coverage is not None and coverage.blocks:
         blocks, where = coverage.blocks[0], config.getoption("--nopage-drcov")
         files = len(blocks.modules)

@@ -169,3 +169,27 @@ def test_a_file_of_another_kind_is_refused(project: Project, capfd: pytest.Captu
     assert "'c.txt' does not end in .info (lcov) or .xml (Cobertura)" in capfd.readouterr().err
     result = project.run("def test_it(): pass\n", "--nopage-cov", "tests", subprocess=True)
     result.stderr.fnmatch_lines(["*--nopage-cov=tests: the name ends in .info*"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "named", "said"),
+    [
+        (["-s"], "lines.c", "lines has no debugging information (compile with -g)"),
+        ([], __file__, f"the sources of lines are outside of the current directory and of its own: {__file__}"),
+        ([], "lines.c", "the sources of lines are not found from here: lines.c"),
+    ],
+)
+def test_no_lines_at_all(
+    source: Path, flags: list[str], named: str, said: str, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, project: Project,
+) -> None:  # fmt: skip
+    """An empty file is told with its reason: by `nopage run` and by the plugin."""
+    source.write_text(f'#line 1 "{named}"\n{SOURCE}')
+    program = Path(shutil.copy(compile(source, flags=["-O0", *flags]), project.path / "lines"))
+    monkeypatch.chdir(project.path)
+    assert main(["run", "--ram", "64M", "--cov", "c.info", "--cov", "c.xml", str(program)]) == 0
+    said = f"no source lines: {said}"
+    assert capfd.readouterr().err == f"nopage: c.info, c.xml: {said}\n" and Path("c.info").read_text() == ""
+    monkeypatch.chdir(project.path)
+    result = project.run("def test_it(run):\n    assert run('./lines').exit == 0", "--nopage-cov=all.info")
+    result.stdout.fnmatch_lines([f"nopage: all.info: {said}"])
