@@ -5,15 +5,16 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any, NoReturn, Optional
+from typing import Any, NoReturn, Optional, TextIO, cast
 
 from machine import __version__
 from machine.config import MachineConfig
-from machine.errors import ConfigError, LimitReached, NopageError, NotBack, complain
+from machine.errors import ConfigError, LimitReached, NopageError, NotBack, Stdout, complain, said_of
 from machine.options import chosen_options, did_you_mean, split_command
 
 LIMIT, OWN_ERROR, USAGE_ERROR = 124, 125, 2
@@ -290,6 +291,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "new-driver": new_driver,
     "tour": tour,
 }
+STARTED_AT_ONCE = ("run", "debug", "replay")
+"""Verbs that Ctrl-C ends without more ado until there is a program to send it to (`__main__`)."""
 
 
 def version() -> str:
@@ -323,6 +326,8 @@ def dispatch(words: Sequence[str]) -> int:
         print(version())
         return 0
     if verb in VERBS:
+        if verb not in STARTED_AT_ONCE and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return VERBS[verb](rest)
     if "/" in verb or os.path.isfile(verb):
         import shlex
@@ -337,12 +342,15 @@ def dispatch(words: Sequence[str]) -> int:
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """The entry point: the exit status."""
     words = sys.argv[1:] if argv is None else argv
+    real = sys.stdout
+    sys.stdout = cast(TextIO, Stdout(real))
     try:
         if any("\0" in word for word in words):
             raise ConfigError("an argument has a NUL character in it, which no program can be given")
-        status = dispatch(words)
-        sys.stdout.flush()
-        return status
+        try:
+            return dispatch(words)
+        finally:  # after --help, too
+            sys.stdout.flush()
     except NopageError as error:
         complain(str(error))
         return LIMIT if isinstance(error, (LimitReached, NotBack)) else OWN_ERROR
@@ -351,10 +359,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             # Whoever read our output is gone: end as if SIGPIPE had done it, without Python's complaint at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return KILLED + 13
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        complain(said_of(error))
         return OWN_ERROR
     except KeyboardInterrupt:
         return KILLED + 2
+    finally:
+        sys.stdout = real
 
 
 _closed: set[int] = set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any, Optional, TextIO
 
 
 class NopageError(Exception):
@@ -106,6 +106,47 @@ def complain(text: str) -> None:
     """One message on standard error."""
     sys.stderr.write(f"nopage: {text}\n")
     sys.stderr.flush()
+
+
+def said_of(error: OSError) -> str:
+    """The message for one that nobody expected."""
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return "the current directory is gone; change to one that is there"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
+class Stdout:
+    """Standard output whose errors say that it is: those of `print` have no name.
+
+    They are ConfigError, which argparse does not swallow; a pipe whose reader is gone is BrokenPipeError still.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """As a stream's."""
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise self._named(error) from None
+
+    def flush(self) -> None:
+        """As a stream's."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise self._named(error) from None
+
+    @staticmethod
+    def _named(error: OSError) -> Exception:
+        return error if isinstance(error, BrokenPipeError) else ConfigError(f"standard output: {error.strerror}")
 
 
 def halting(why: BaseException) -> BaseException:

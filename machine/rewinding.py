@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 from machine.defaults import default_environment, ignored_signals
 from machine.errors import ConfigError
 from machine.observe.output import Output
-from machine.observe.travel.journal import Journal, load
+from machine.observe.travel.journal import NOT_WHOLE, Journal, load
 from machine.observe.travel.snapshots import Base, Snapshots, die_with_parent
 from machine.observe.travel.timeline import Differs, Timeline
 from machine.observe.travel.travel import Travel
@@ -143,8 +143,10 @@ def recorded_run(path: str, more: Sequence[str]) -> Recording:
         cwd, env, ignored = str(header["cwd"]), dict(header["env"]), tuple(map(int, header["ignored"]))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
+    except (KeyError, TypeError):
+        raise ConfigError(f"{path}: {NOT_WHOLE}") from None
     if cwd != os.getcwd():
         raise ConfigError(f"{path} was recorded in {cwd}; replay it there")
     return Recording(path, [*options, *more, *(["--", *program] if program else [])], journal, env, ignored)

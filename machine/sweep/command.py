@@ -187,8 +187,11 @@ def _finish(report: FaultReport, chosen: argparse.Namespace) -> int:
     if chosen.html is not None:
         from machine.sweep.summary import page
 
-        with open(chosen.html, "w", encoding="utf-8") as stream:
-            stream.write(page(report))
+        try:
+            with open(chosen.html, "w", encoding="utf-8") as stream:
+                stream.write(page(report))
+        except OSError as error:
+            raise ConfigError(f"--html {chosen.html}: {error.strerror}") from None
     if report.failures and not chosen.quiet:
         print(report.table(report.failures))
     print(report.head())

@@ -18,6 +18,7 @@ _LENGTH = struct.Struct("<I")
 _TICK = struct.Struct("<q")
 _SIGNAL = struct.Struct("<qqi")
 MAGIC = b"nopage recording 2\n"
+NOT_WHOLE = "no whole recording: it is damaged, or its end is missing; record it again"
 _PIECE = 1 << 20
 
 
@@ -150,12 +151,15 @@ def load(path: str) -> tuple[dict[str, Any], Journal]:
         magic = stream.readline()
         if magic != MAGIC:
             other = " of this version" if magic.startswith(MAGIC.rstrip()[:-1]) else ""
-            raise ValueError(f"{path} is no recording of nopage run --record{other}")
-        header: dict[str, Any] = json.loads(stream.readline())
+            raise ValueError(f"no recording of nopage run --record{other}")
+        try:
+            header: dict[str, Any] = json.loads(stream.readline())
+            sizes = [int(header[name]) for name in ("calls", "ticks", "signals")]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(NOT_WHOLE) from None
         rest = stream.read()
-    sizes = [int(header[name]) for name in ("calls", "ticks", "signals")]
     if len(rest) != sum(sizes):
-        raise ValueError(f"{path} is damaged")
+        raise ValueError(NOT_WHOLE)
     journal = Journal()
     journal._shared[0] = 1
     for records, size in zip((journal._calls, journal._ticks, journal._signals), sizes, strict=True):
