@@ -62,6 +62,8 @@ class file_operations:
     """(filp, count, position) -> bytes, b"" at the end; raises Errno.  Streams ignore the position."""
     write_iter: Optional[Callable[[file, bytes, int], int]] = None
     """(filp, data, position) -> bytes written; raises Errno."""
+    write_most: Optional[Callable[[file, int], int]] = None
+    """(filp, count) -> how many bytes of a write `write_iter` looks at: the others are not even read, but count."""
     read_at_once: Optional[Callable[[file, mm_struct, int, int], Optional[int]]] = None
     """(filp, mm, user address, count) -> read(2)'s result where it needs no sleep and no page fault; None, and nothing
     has changed, where it would.  The kernel's own files; called without a kernel stack."""

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Optional, Union
 from zlib import crc32
 
-from machine.kernel.abi.errno import EINVAL, EIO, ENOENT, ESRCH, Errno
+from machine.hardware.ram import PAGE_SIZE
+from machine.kernel.abi.errno import EINVAL, EIO, ENOENT, ENOMEM, ESRCH, Errno
 from machine.kernel.fs.file import (
     MKDEV,
     S_IFDIR,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 PROC_SUPER_MAGIC = 0x9FA0
 PROC_DEV = MKDEV(0, 21)
 PROC_ROOT_INO = 1
+KMALLOC_MAX_SIZE = 4 << 20
 DT_DIR, DT_REG, DT_LNK = 4, 8, 10
 
 Text = Union[str, bytes]
@@ -88,11 +90,27 @@ class _TextOperations(file_operations):
         return text[position : position + count]
 
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
+        """sysfs takes a page, and says so (fs/kernfs/file.c: kernfs_fop_write_iter)."""
         node = filp.f_inode
         assert isinstance(node, ProcFile)
+        if node.i_sb.s_magic != PROC_SUPER_MAGIC:
+            data = data[:PAGE_SIZE]
         node.store(data)
         filp.private_data = None
         return len(data)
+
+    def write_most(self, filp: file, count: int) -> int:
+        """A sysctl gets all; ENOMEM for more than kmalloc has (fs/proc/proc_sysctl.c: proc_sys_call_handler).  Other
+        files look at the beginning: `comm` at 15 bytes."""
+        node = filp.f_inode
+        assert isinstance(node, ProcFile)
+        if node.i_sb.s_magic != PROC_SUPER_MAGIC:
+            return PAGE_SIZE + 1
+        if not node.path.startswith("sys/"):
+            return PAGE_SIZE
+        if count >= KMALLOC_MAX_SIZE:
+            raise Errno(ENOMEM)
+        return count
 
     def llseek(self, filp: file, offset: int, whence: int) -> int:
         """SEEK_SET and SEEK_CUR only (fs/seq_file.c: seq_lseek)."""

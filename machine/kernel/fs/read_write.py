@@ -112,7 +112,7 @@ def _read_bytes(task: task_struct, filp: file, vectors: Vectors, position: int) 
             if not done:
                 raise Errno(EFAULT)
             return done
-        if stream or len(data) < wanted or not left:
+        if stream or len(data) < wanted or not left or task.kernel.sched.break_off():
             return done
 
 
@@ -163,6 +163,9 @@ def _write_bytes(task: task_struct, filp: file, vectors: Vectors, position: int)
     left = sum(length for _, length in vectors)
     if filp.f_inode.i_mode & S_IFMT == S_IFREG:
         left = limit_size(task, position, left)
+    write_most = filp.f_op.write_most
+    if write_most is not None and left:
+        return _write_start(task, filp, vectors, left, write_most(filp, left))
     done = 0
     while True:
         wanted = min(left, CHUNK)
@@ -181,8 +184,17 @@ def _write_bytes(task: task_struct, filp: file, vectors: Vectors, position: int)
             raise
         done += wrote
         left -= wrote
-        if wrote < wanted or not left:
+        if wrote < wanted or not left or task.kernel.sched.break_off():
             return done
+
+
+def _write_start(task: task_struct, filp: file, vectors: Vectors, count: int, most: int) -> int:
+    """A write of which only the first `most` bytes matter."""
+    data = gather(task, vectors, 0, min(count, most))
+    if not data:
+        raise Errno(EFAULT)
+    wrote = write_bytes(filp, data, filp.f_pos)
+    return wrote if wrote < len(data) else count
 
 
 def write_bytes(filp: file, data: bytes, position: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from machine.hardware.paging import D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
-from machine.kernel.abi.errno import EACCES, EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENOMEM, EPERM, Errno
+from machine.kernel.abi.errno import EACCES, EAGAIN, EBUSY, EFAULT, EINTR, EINVAL, EIO, ENOMEM, EPERM, Errno
 from machine.kernel.abi.mman import (
     MADV_COLD,
     MADV_DODUMP,
@@ -36,7 +36,7 @@ from machine.kernel.abi.mman import (
     MS_SYNC,
 )  # fmt: skip
 from machine.kernel.abi.resource import RLIMIT_MEMLOCK
-from machine.kernel.mm.mmap import populate
+from machine.kernel.mm.mmap import SOMETIMES, populate
 from machine.kernel.mm.mprotect import change_flags, change_range
 from machine.kernel.mm.space import DEVICE, PTE_PFN, TASK_SIZE, mm_struct
 from machine.kernel.mm.unmapped_area import ULONG_MAX, page_align
@@ -181,6 +181,8 @@ def _populate(mm: mm_struct, start: int, end: int, write: bool) -> int:
         if vma.vm_flags & (VM_IO | VM_PFNMAP) or not vma.vm_flags & (VM_WRITE if write else VM_READ):
             raise Errno(EINVAL)
         for page in range(max(start, vma.vm_start), min(end, vma.vm_end), PAGE_SIZE):
+            if not page & SOMETIMES and mm.kernel.sched.break_off():
+                raise Errno(EINTR)
             if not mm.kernel.faultin(mm, page, 2 if write else 0):
                 raise Errno(EFAULT)
         position = vma.vm_end
@@ -202,24 +204,32 @@ def do_mincore(mm: mm_struct, start: int, length: int, vec: int) -> int:
     done = 0
     while done < pages:
         found = _resident(mm, start + (done << PAGE_SHIFT), min(pages - done, PAGE_SIZE))
-        mm.copy_to_user(vec + done, bytes(found))
+        mm.copy_to_user(vec + done, found)
         done += len(found)
+        if mm.kernel.sched.break_off():
+            raise Errno(EINTR)
     return 0
 
 
-def _resident(mm: mm_struct, start: int, pages: int) -> list[int]:
+def _resident(mm: mm_struct, start: int, pages: int) -> bytearray:
     """The answers for up to `pages` pages, as far as the area at `start` goes (mm/mincore.c: do_mincore)."""
     vma = mm.vma_at(start)
     if vma is None:
         raise Errno(ENOMEM)
-    result = []
-    mm.settle(start, start + (pages << PAGE_SHIFT))
-    for address in range(start, min(start + (pages << PAGE_SHIFT), vma.vm_end), PAGE_SIZE):
-        resident = bool(mm.tables.get(address) & ~DEVICE)
-        if not resident and vma.vm_file is not None and vma.vm_file.f_inode.i_mapping is not None:
-            index = vma.vm_pgoff + ((address - vma.vm_start) >> PAGE_SHIFT)
-            resident = index in vma.vm_file.f_inode.i_mapping.pages
-        result.append(int(resident))
+    end = min(start + (pages << PAGE_SHIFT), vma.vm_end)
+    result = bytearray((end - start) >> PAGE_SHIFT)
+    mm.settle(start, end)
+    for va, index, number in mm.tables.runs(start, end):
+        first = (va - start) >> PAGE_SHIFT
+        result[first : first + number] = [bool(pte & ~DEVICE) for pte in mm.ram.words[index : index + number].tolist()]
+    mapping = None if vma.vm_file is None else vma.vm_file.f_inode.i_mapping
+    if mapping is not None:
+        first = vma.vm_pgoff + ((start - vma.vm_start) >> PAGE_SHIFT)
+        last = first + len(result)
+        few = len(mapping.pages) < len(result)
+        for cached in mapping.pages if few else [number for number in range(first, last) if number in mapping.pages]:
+            if first <= cached < last:
+                result[cached - first] = 1
     return result
 
 

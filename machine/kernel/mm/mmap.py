@@ -62,6 +62,8 @@ from machine.kernel.mm.vma import (
 from machine.kernel.mm.vma_ops import insert_vma, merge_around
 from machine.kernel.module import DRIVER_FAILED, call_driver
 
+SOMETIMES = (1 << 20) - 1
+"""Loops over pages look at such boundaries whether their task was killed."""
 _MAX_LFS_FILESIZE = (1 << 63) - 1
 """The longest file (include/linux/fs.h)."""
 
@@ -209,14 +211,17 @@ def populate(mm: mm_struct, start: int, end: int, ignore_errors: bool = True) ->
     """Fault in a range ahead of use, copies of private pages included (mm/gup.c: __mm_populate).
 
     An area where a page can't be had is left there; without `ignore_errors` that is the end: False.  Where pages are
-    locked as they come (MLOCK_ONFAULT), none is fetched.
+    locked as they come (MLOCK_ONFAULT), none is fetched.  A task that was killed is at the end, too.
     """
     mm.settle(start, end)
+    sched = mm.kernel.sched
     for vma in mm.areas.within(start, end):
         if vma.vm_flags & (VM_IO | VM_PFNMAP | VM_LOCKONFAULT):
             continue
         code, wanted = (PF_WRITE, P | RW) if vma.vm_flags & (VM_WRITE | VM_SHARED) == VM_WRITE else (0, P)
         for address in range(max(start, vma.vm_start), min(end, vma.vm_end), PAGE_SIZE):
+            if not address & SOMETIMES and sched.break_off():
+                return False
             pte = mm.tables.get(address)
             if pte & wanted == wanted:
                 if not pte & A:  # mapped ahead by the fault before

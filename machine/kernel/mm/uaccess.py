@@ -32,6 +32,9 @@ _WRITABLE = P | US | RW
 _SEEN = _READABLE | A
 _WRITTEN = _WRITABLE | A | D
 SCATTERED = -2
+_ZEROS = memoryview(bytes(1 << 20))
+_SOMETIMES = (2 << 20) - 1
+"""At these boundaries, which no piece goes beyond, a long copy looks whether its task was killed."""
 
 
 class UserAccess:
@@ -145,6 +148,8 @@ class UserAccess:
             return self._read_piece(address, count)
         parts = []
         while count > 0:
+            if not address & _SOMETIMES and self.kernel.sched.break_off():
+                break
             physical, piece = self._span(address, count, _READABLE | A)
             if piece:
                 parts.append(bytes(self.ram.view[physical : physical + piece]))
@@ -177,6 +182,8 @@ class UserAccess:
         count = len(data)
         view = memoryview(data)
         while done < count:
+            if not address & _SOMETIMES and count >= PAGE_SIZE and self.kernel.sched.break_off():
+                break
             if count - done > PAGE_SIZE:
                 physical, piece = self._span(address, count - done, _WRITABLE | A | D)
                 if piece:
@@ -221,8 +228,8 @@ class UserAccess:
         """Zero `count` bytes; returns how many could be zeroed."""
         done = 0
         while done < count:
-            piece = min(count - done, PAGE_SIZE)
-            wrote = self.write_some(address + done, bytes(piece))
+            piece = min(count - done, len(_ZEROS))
+            wrote = self.write_some(address + done, _ZEROS[:piece])
             done += wrote
             if wrote < piece:
                 break

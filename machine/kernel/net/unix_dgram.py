@@ -10,6 +10,7 @@ from machine.kernel.abi.errno import (
     EFAULT,
     EINVAL,
     EMSGSIZE,
+    ENOBUFS,
     ENOTCONN,
     EOPNOTSUPP,
     EPERM,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from machine.kernel.task.task import Task
 
 MAX_SKB_FRAGS = 17
+MAX_HEAD = (4 << 20) - 320
+"""What kmalloc can give for the rest of a message, less the kernel's own part (net/core/skbuff.c: __alloc_skb)."""
 
 
 class _Messages(unix_sock):
@@ -62,10 +65,12 @@ class _Messages(unix_sock):
         deadline = self.deadline(self.sk_sndtimeo, flags & MSG_DONTWAIT)
         self._wait_for_space(deadline)
         self.kernel.unix.check_attach(task, scm)
-        data = source.read(0, size)
-        other = self._receiver(task, name, deadline)
         paged = min(size - SKB_MAX_ALLOC, MAX_SKB_FRAGS * 4096) + 4095 & -4096 if size > SKB_MAX_ALLOC else 0
         paged = min(paged, size)
+        if size - paged > MAX_HEAD:
+            raise Errno(ENOBUFS)
+        data = source.read(0, size)
+        other = self._receiver(task, name, deadline)
         skb = self.make_skb(task, data, truesize(size - paged, paged), scm, other)
         self.sk_wmem += skb.truesize
         other.queue.append(skb)

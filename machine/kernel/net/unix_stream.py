@@ -112,6 +112,8 @@ class unix_stream_sock(unix_connected_sock):
                     return sent
                 raise self.broken_pipe(task, flags) if error.errno == EPIPE else error from None
             sent = min(source.length, sent + self._piece(source.length - sent))
+            if self.kernel.sched.break_off():
+                break
         return sent
 
     def _piece(self, left: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Optional
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Optional
 from machine.kernel.abi.errno import (
     EBADF,
     EFAULT,
+    EINTR,
     EINVAL,
     ERESTART_RESTARTBLOCK,
     ERESTARTNOHAND,
@@ -44,6 +46,10 @@ _POLLFD = struct.Struct("<ihh")
 POLLIN_SET = POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR
 POLLOUT_SET = POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR
 POLLEX_SET = POLLPRI
+_KINDS = POLLIN_SET, POLLOUT_SET, POLLEX_SET
+_SOMETIMES = 0xFFF
+"""After so many descriptors a long call looks whether its task was killed."""
+_NOT_EMPTY = re.compile(rb"[^\0]")
 Timespec = Callable[["Task", int], tuple[int, int]]
 
 
@@ -60,7 +66,9 @@ def poll_fds(task: Task, wanted: list[tuple[int, int]], timeout_ns: Optional[int
         queues: dict[WaitQueue, None] = {}
         results = []
         ready = False
-        for fd, events in wanted:
+        for number, (fd, events) in enumerate(wanted, 1):
+            if not number & _SOMETIMES and kernel.sched.break_off():
+                raise Errno(EINTR)
             if fd < 0:
                 results.append(0)
                 continue
@@ -100,6 +108,8 @@ def _do_poll(task: Task, fds: int, count: int, timeout_ns: Optional[int]) -> int
     entries = list(_POLLFD.iter_unpack(raw))
     results = poll_fds(task, [(fd, events & 0xFFFF) for fd, events, _ in entries], timeout_ns)
     for index, bits in enumerate(results):
+        if index & _SOMETIMES == _SOMETIMES and task.kernel.sched.break_off():
+            raise Errno(EINTR)
         if task.mm.write_some(fds + index * _POLLFD.size + 6, (bits & 0xFFFF).to_bytes(2, "little")) != 2:
             raise Errno(EFAULT)
     return sum(1 for bits in results if bits)
@@ -213,18 +223,16 @@ def sys_ppoll_time64(task: Task, fds: int, count: int, tmo: int, sigmask: int, s
 # -- select ----------------------------------------------------------------------------------------
 
 
-def _get_set(task: Task, address: int, count: int) -> int:
-    """An fd_set as a number; whole words of the ABI are read."""
-    if not address:
-        return 0
+def _get_set(task: Task, address: int, count: int) -> bytearray:
+    """An fd_set; whole words of the ABI are read, and the bits from `count` on are 0."""
     size = (count + task.abi.bits - 1) // task.abi.bits * task.abi.word
-    return int.from_bytes(task.mm.copy_from_user(address, size), "little") & (1 << count) - 1
-
-
-def _put_set(task: Task, address: int, count: int, bits: int) -> None:
-    if address:
-        size = (count + task.abi.bits - 1) // task.abi.bits * task.abi.word
-        task.mm.copy_to_user(address, bits.to_bytes(size, "little"))
+    if not address:
+        return bytearray(size)
+    found = bytearray(task.mm.copy_from_user(address, size))
+    found[(count + 7) // 8 :] = bytes(size - (count + 7) // 8)
+    if count & 7:
+        found[count // 8] &= (1 << (count & 7)) - 1
+    return found
 
 
 def _max_fds(task: Task) -> int:
@@ -242,26 +250,35 @@ def _core_select(task: Task, count: int, sets: tuple[int, int, int], timeout_ns:
         raise Errno(EINVAL)
     count = min(count, _max_fds(task))
     masks = [_get_set(task, address, count) for address in sets]
+    wanted = _wanted(task, masks)
+    results = poll_fds(task, wanted, timeout_ns)
+    answers, total = [bytearray(len(masks[0])) for _ in sets], 0
+    for (fd, _events), bits in zip(wanted, results, strict=True):
+        place, bit = fd >> 3, 1 << (fd & 7)
+        for mask, answer, kind in zip(masks, answers, _KINDS, strict=True):
+            if mask[place] & bit and bits & kind:
+                answer[place] |= bit
+                total += 1
+    for address, answer in zip(sets, answers, strict=True):
+        if address:
+            task.mm.copy_to_user(address, answer)
+    return total
+
+
+def _wanted(task: Task, masks: list[bytearray]) -> list[tuple[int, int]]:
+    """(descriptor, events) for each bit that is set in one of the three sets, lowest first; EBADF."""
+    places = sorted({found.start() for mask in masks for found in _NOT_EMPTY.finditer(mask)})
     wanted = []
-    for fd in range(count):
+    for fd in [fd for place in places for fd in range(place * 8, place * 8 + 8)]:
         events = 0
-        for mask, kind in zip(masks, (POLLIN_SET, POLLOUT_SET, POLLEX_SET), strict=True):
-            if mask >> fd & 1:
+        for mask, kind in zip(masks, _KINDS, strict=True):
+            if mask[fd >> 3] >> (fd & 7) & 1:
                 events |= kind
         if events:
             if fd not in task.files.fds:
                 raise Errno(EBADF)
             wanted.append((fd, events))
-    results = poll_fds(task, wanted, timeout_ns)
-    answers, total = [0, 0, 0], 0
-    for (fd, _events), bits in zip(wanted, results, strict=True):
-        for index, kind in enumerate((POLLIN_SET, POLLOUT_SET, POLLEX_SET)):
-            if masks[index] >> fd & 1 and bits & kind:
-                answers[index] |= 1 << fd
-                total += 1
-    for address, answer in zip(sets, answers, strict=True):
-        _put_set(task, address, count, answer)
-    return total
+    return wanted
 
 
 def _select(task: Task, count: int, sets: tuple[int, int, int], tvp: int) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, Errno
-from machine.kernel.fs.read_write import Vectors, gather
+from machine.kernel.fs.read_write import CHUNK, Vectors, gather, scatter
 from machine.kernel.mm.vma import VM_IO, VM_PFNMAP
 from machine.kernel.syscalls.table import syscall
 
@@ -21,44 +22,55 @@ UIO_MAXIOV = 1024
 def sys_process_vm_readv(task: Task, pid: int, local: int, count: int, remote: int, remotes: int, flags: int) -> int:
     """The bytes copied, fewer where the other's memory ends; EFAULT when there is nothing at its first byte."""
     vectors, others, mm = _arguments(task, pid, local, count, remote, remotes, flags)
-    room = sum(length for _, length in vectors)
-    data = bytearray()
-    for base, length in others:
-        wanted = min(length, room - len(data))
-        got = _pieces(mm, base, wanted)
-        data += got
-        if len(got) < wanted:
-            break
-    if room and not data and any(length for _, length in others):
-        raise Errno(EFAULT)
-    done = 0
-    for base, length in vectors:
-        piece = bytes(data[done : done + length])
-        wrote = task.mm.write_some(base, piece)
-        done += wrote
-        if wrote < len(piece):
-            break
-    if data and not done:
-        raise Errno(EFAULT)
-    return done
+
+    def move(done: int, size: int) -> int:
+        data = b"".join(_pieces(mm, base, length) for base, length in _window(others, done, size))
+        return scatter(task, vectors, done, data) if data else 0
+
+    return _in_pieces(task, vectors, others, move)
 
 
 @syscall("process_vm_writev", "pid ptr ulong ptr ulong ulong")
 def sys_process_vm_writev(task: Task, pid: int, local: int, count: int, remote: int, remotes: int, flags: int) -> int:
     """The bytes copied; EFAULT when nothing could be."""
     vectors, others, mm = _arguments(task, pid, local, count, remote, remotes, flags)
+
+    def move(done: int, size: int) -> int:
+        data, wrote = gather(task, vectors, done, size), 0
+        for base, length in _window(others, done, len(data)):
+            put = _put(mm, base, data[wrote : wrote + length])
+            wrote += put
+            if put < length:
+                break
+        return wrote
+
+    return _in_pieces(task, vectors, others, move)
+
+
+def _in_pieces(task: Task, vectors: Vectors, others: Vectors, move: Callable[[int, int], int]) -> int:
+    """`move(done, size)` until all is, or a piece is short, or the task was killed; EFAULT when nothing was moved."""
     wanted = min(sum(length for _, length in vectors), sum(length for _, length in others))
-    data = gather(task, vectors, 0, wanted)
     done = 0
-    for base, length in others:
-        piece = data[done : done + length]
-        wrote = _put(mm, base, piece)
-        done += wrote
-        if wrote < len(piece):
+    while done < wanted:
+        size = min(CHUNK, wanted - done)
+        moved = move(done, size)
+        done += moved
+        if moved < size or task.kernel.sched.break_off():
             break
     if wanted and not done:
         raise Errno(EFAULT)
     return done
+
+
+def _window(vectors: Vectors, skip: int, count: int) -> Vectors:
+    """The parts of the vectors that hold `count` bytes from the `skip`th on."""
+    found = []
+    for base, length in vectors:
+        if skip < length and count:
+            found.append((base + skip, min(length - skip, count)))
+            count -= found[-1][1]
+        skip = max(0, skip - length)
+    return found
 
 
 def _arguments(

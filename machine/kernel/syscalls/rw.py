@@ -233,7 +233,7 @@ def _splice(task: Task, source: file, target: file, position: int, count: int, t
         done += wrote
         if to is None:
             target.f_pos += wrote
-        if not data or wrote < len(data) or is_stream(source):
+        if not data or wrote < len(data) or is_stream(source) or task.kernel.sched.break_off():
             break
     if task.kernel.fsnotify_watches and done:
         fsnotify(source.f_dentry, IN_ACCESS)

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Optional
 
 from machine.hardware.ram import PAGE_SIZE
-from machine.kernel.abi.errno import E2BIG, EACCES, EFAULT, ELOOP, ENAMETOOLONG, Errno
+from machine.kernel.abi.errno import E2BIG, EACCES, EFAULT, EINTR, ELOOP, ENAMETOOLONG, Errno
 from machine.kernel.abi.resource import RLIMIT_STACK, STACK_LIMIT
 from machine.kernel.fs.file import O_RDONLY, S_IFLNK, S_IFMT, S_IFREG
 from machine.kernel.fs.file import file as open_file
@@ -134,37 +134,68 @@ def close_exec(opened: file) -> None:
 # -- the arguments ---------------------------------------------------------------------------------------
 
 
-def read_strings(task: Task, address: int) -> list[bytes]:
-    """The strings of a NULL-terminated array in user memory, argv or envp (count, copy_strings).
+def read_strings(task: Task, argv: int, envp: int) -> tuple[list[bytes], list[bytes]]:
+    """The strings of argv and envp, NULL-terminated arrays in user memory (do_execveat_common).
 
-    NULL for the array itself counts as empty.  EFAULT; E2BIG for one string above 128 KiB or more
-    than could ever fit.
+    NULL for an array itself counts as empty.  EFAULT; E2BIG for one string above 128 KiB, or when pointers and strings
+    are more than `argument_limit`: the pointers first, then envp and argv, each from its end.
     """
-    if not address:
-        return []
-    mm, abi = task.mm, task.abi
+    arrays = _pointers(task, argv), _pointers(task, envp)
+    left = argument_limit(task) - 8 * (max(len(arrays[0]), 1) + len(arrays[1]))
+    if left <= 0:
+        raise Errno(E2BIG)
+    environment, left = _copy_strings(task, arrays[1], left)
+    return _copy_strings(task, arrays[0], left)[0], environment
+
+
+def _pointers(task: Task, address: int) -> list[int]:
+    """The pointers of an array up to its NULL, which may be far away; of more than any limit only the first (count)."""
+    mm, word = task.mm, task.abi.word
+    found: list[int] = []
+    while address:
+        room = (-address & PAGE_SIZE - 1) // word * word or word
+        data = mm.read_some(address, room)
+        if len(data) < room:
+            raise Errno(EFAULT)
+        pointers = memoryview(data).cast("Q" if word == 8 else "I").tolist()
+        if 0 in pointers:
+            return found + pointers[: pointers.index(0)]
+        if len(found) < STACK_LIMIT // 8:
+            found += pointers
+        address += room
+        if task.kernel.sched.break_off():
+            raise Errno(EINTR)
+    return found
+
+
+def _copy_strings(task: Task, pointers: list[int], left: int) -> tuple[list[bytes], int]:
+    """The strings, and how many of `left` bytes are left then (copy_strings)."""
+    mm = task.mm
     strings: list[bytes] = []
-    total = 0
-    while True:
-        pointer = abi.get_word(mm, address)
-        if not pointer:
-            return strings
+    for pointer in reversed(pointers):
         try:
             string = mm.read_string(pointer, MAX_ARG_STRLEN)
         except Errno as error:
             raise Errno(E2BIG if error.errno == ENAMETOOLONG else EFAULT) from None
-        total += len(string) + 1 + abi.word
-        if total > STACK_LIMIT:
+        left -= len(string) + 1
+        if left < 0:
             raise Errno(E2BIG)
         strings.append(string)
-        address += abi.word
+        if not len(strings) & 0x3FF and task.kernel.sched.break_off():
+            raise Errno(EINTR)
+    strings.reverse()
+    return strings, left
+
+
+def argument_limit(task: Task) -> int:
+    """Bytes for arguments, environment and their pointers: a quarter of the stack limit, at most 6 MiB, at least
+    128 KiB (bprm_stack_limits)."""
+    return max(min(STACK_LIMIT // 4 * 3, task.signal.rlimits[RLIMIT_STACK][0] // 4), ARG_MAX)
 
 
 def check_limits(bprm: linux_binprm) -> None:
-    """E2BIG: strings and pointers take more than a quarter of the stack limit, at most 6 MiB, at least
-    128 KiB (bprm_stack_limits)."""
-    soft = bprm.task.signal.rlimits[RLIMIT_STACK][0]
-    limit = max(min(STACK_LIMIT // 4 * 3, soft // 4), ARG_MAX)
+    """E2BIG: strings and pointers take more than `argument_limit`."""
+    limit = argument_limit(bprm.task)
     pointers = (len(bprm.argv) + len(bprm.envp)) * 8
     if any(len(s) >= MAX_ARG_STRLEN for s in (*bprm.argv, *bprm.envp)):
         raise Errno(E2BIG)

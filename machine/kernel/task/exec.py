@@ -129,7 +129,7 @@ def do_execve(
     pid = task.pid
     program, filename, fd_path = _open_program(kernel, task, path, dirfd, flags)
     try:
-        strings = read_strings(task, argv), read_strings(task, envp)
+        strings = read_strings(task, argv, envp)
     except Errno:
         close_exec(program)
         raise

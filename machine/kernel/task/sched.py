@@ -24,7 +24,7 @@ from machine.kernel.mm.page import NOBODY_ASKS
 from machine.kernel.task.held import Held
 from machine.kernel.task.hostwait import HostWait
 from machine.kernel.task.rseq import rseq_abort
-from machine.kernel.task.signal import force_sig, signal_pending
+from machine.kernel.task.signal import fatal_signal_pending, force_sig, signal_pending
 from machine.kernel.task.task import (
     EXIT_DEAD,
     EXIT_ZOMBIE,
@@ -389,6 +389,24 @@ class Scheduler:
             assert task is not None
             self._enqueue(task)
             self._switch_out()
+
+    def break_off(self) -> bool:
+        """In a loop of a system call that may be long, now and then: have what waits from outside done, and say whether
+        the current task was killed, so that the loop ends (cond_resched, fatal_signal_pending).
+
+        No other task runs meanwhile, but no lock is held over it either.
+        """
+        task = self.current
+        if task is None:
+            return False
+        if self._async:
+            irq = self.kernel.irq
+            atomic = irq.preempt_count or irq.disabled or task.state != TASK_RUNNING
+            if not atomic and task.work and getcurrent() is task.kstack:
+                task.on_rq = True
+                self.runqueue.appendleft(task)
+                self._switch_out()
+        return task.sigpending and fatal_signal_pending(task)
 
     def wait(self, queue: WaitQueue, timeout_ns: Optional[int] = None, interruptible: bool = True) -> bool:
         """Sleep on `queue`: False at the timeout, True when there is something to look at.

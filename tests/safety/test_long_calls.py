@@ -1,0 +1,51 @@
+"""One system call that costs its program nothing and the machine much: --timeout ends it, and its memory is bounded."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.safety.test_bounds import TOP, nopage, program
+
+SECONDS = 2
+SOON = 8
+"""Seconds after --timeout, of which the start of nopage and the machine that runs the tests need most."""
+
+
+@pytest.mark.parametrize("kind", ["mincore", "comm", "sysctl", "datagram", "select"])
+def test_they_are_short(kind: str) -> None:
+    """Calls that Linux answers without looking at each page, byte or descriptor: the answer is the host's."""
+    host = subprocess.run([program("long_calls"), kind], capture_output=True, timeout=60, check=False)
+    assert re.fullmatch(rb"%s: (0, errno 0|-1, errno \d+)\n" % kind.encode(), host.stdout), host
+    done = nopage("--timeout", "60", program("long_calls"), kind)
+    assert (done.returncode, done.stdout) == (0, host.stdout), done
+
+
+@pytest.mark.parametrize(
+    "kind", ["populate", "madvise", "mlock", "exec", "stream", "poll", "read_vm", "random", "files", "write"]
+)
+def test_they_are_broken_off(kind: str) -> None:
+    """Soon after the time is up, not when the call is over; and what the program was in is still said."""
+    begin = time.monotonic()
+    done = nopage("--timeout", str(SECONDS), "--ram", "128M", "--max-memory", "600M", program("long_calls"), kind)
+    took = time.monotonic() - begin
+    assert done.returncode in ((124, 137) if kind == "stream" else (124,)), done
+    assert done.returncode == 137 or b": still running after 2 seconds; killed\n" in done.stderr
+    assert took < SECONDS + SOON, took
+
+
+def test_a_signal_ends_one() -> None:
+    """SIGTERM that comes to nopage itself: its program dies in the middle of the call."""
+    command = [sys.executable, "-m", "machine", "run", "-v", "--timeout", "100", program("long_calls"), "populate"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(TOP)}) as child:
+        time.sleep(4)
+        begin = time.monotonic()
+        child.send_signal(signal.SIGTERM)
+        assert child.wait() == 128 + signal.SIGTERM
+        assert time.monotonic() - begin < SOON
