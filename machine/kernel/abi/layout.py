@@ -189,22 +189,28 @@ class Abi:
         return seconds, us
 
     # memory and files ----------------------------------------------------------------------
-    def read_iovec(self, mm: mm_struct, addr: int, count: int) -> list[tuple[int, int]]:
-        """(base, length) of each vector (lib/iov_iter.c: iovec_from_user, import_iovec).
+    def iovec_from_user(self, mm: mm_struct, addr: int, count: int) -> list[tuple[int, int]]:
+        """(base, length) of each vector, whose memory may be another process's (lib/iov_iter.c).
 
-        EINVAL when count is not 0..1024 or a length is negative; EFAULT for the array or a base
-        outside user space.  The lengths' sum is cut to MAX_RW_COUNT.
+        EINVAL when count is not 0..1024 or a length is negative; EFAULT for the array.
         """
         if not 0 <= count <= UIO_MAXIOV:
             raise Errno(EINVAL)
         if count == 0:
             return []
+        vectors: list[tuple[int, int]] = list(self.iovec.iter_unpack(mm.copy_from_user(addr, count * self.iovec.size)))
+        if any(length & self.sign for _, length in vectors):
+            raise Errno(EINVAL)
+        return vectors
+
+    def read_iovec(self, mm: mm_struct, addr: int, count: int) -> list[tuple[int, int]]:
+        """(base, length) of each vector, of this process (lib/iov_iter.c: import_iovec).
+
+        As `iovec_from_user`; EFAULT, too, for a base outside user space.  The lengths' sum is cut to MAX_RW_COUNT.
+        """
         vectors: list[tuple[int, int]] = []
         left = MAX_RW_COUNT
-        raw = list(self.iovec.iter_unpack(mm.copy_from_user(addr, count * self.iovec.size)))
-        if any(length & self.sign for _, length in raw):
-            raise Errno(EINVAL)
-        for base, length in raw:
+        for base, length in self.iovec_from_user(mm, addr, count):
             if base + length > self.task_size:
                 raise Errno(EFAULT)
             length = min(length, left)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class PidfdOperations(file_operations):
-    """Readable when the process has ended; there is nothing to read."""
+    """Readable when the process has ended; there is nothing to read, and no position."""
+
+    stream = True
 
     def poll(self, filp: file, table: Optional[poll_table]) -> int:
         signal = filp.private_data.signal

@@ -269,10 +269,11 @@ def one_vector(task: task_struct, address: int, count: int) -> Vectors:
 
 
 def check_position(filp: file, position: int) -> None:
-    """For pread and pwrite: EINVAL for a negative position, ESPIPE for a stream."""
+    """For pread and pwrite: EINVAL for a negative position, ESPIPE for a stream.  That lseek(2) succeeds on it changes
+    nothing: an anonymous inode's file never gets FMODE_PREAD (fs/file_table.c: alloc_file)."""
     if position < 0:
         raise Errno(EINVAL)
-    if is_stream(filp) and not operations_seek(filp):
+    if is_stream(filp):
         raise Errno(ESPIPE)
 
 

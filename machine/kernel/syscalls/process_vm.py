@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct
     from machine.kernel.task.task import Task
 
-UIO_MAXIOV = 1024
-
 
 @syscall("process_vm_readv", "pid ptr ulong ptr ulong ulong")
 def sys_process_vm_readv(task: Task, pid: int, local: int, count: int, remote: int, remotes: int, flags: int) -> int:
@@ -76,14 +74,15 @@ def _window(vectors: Vectors, skip: int, count: int) -> Vectors:
 def _arguments(
     task: Task, pid: int, local: int, count: int, remote: int, remotes: int, flags: int
 ) -> tuple[Vectors, Vectors, mm_struct]:
-    """EINVAL: flags, too many vectors; ESRCH: no such process, or one without memory; EPERM: not ours to look at."""
+    """EINVAL: flags, too many vectors, a negative length; ESRCH: no such process, or one without memory; EPERM: not
+    ours to look at.  Where nothing is to be copied nobody looks for the process (process_vm_rw, process_vm_rw_core)."""
     if flags:
         raise Errno(EINVAL)
     vectors = task.abi.read_iovec(task.mm, local, count)
-    if remotes > UIO_MAXIOV:
-        raise Errno(EINVAL)
-    others = list(task.abi.iovec.iter_unpack(task.mm.copy_from_user(remote, remotes * task.abi.iovec.size)))
     if not any(length for _, length in vectors):
+        return [], [], task.mm
+    others = task.abi.iovec_from_user(task.mm, remote, remotes)
+    if not any(length for _, length in others):
         return [], [], task.mm
     other = task.kernel.tasks.get(pid)
     mm = getattr(other, "mm", None)

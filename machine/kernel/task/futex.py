@@ -52,7 +52,9 @@ class futex_q:
 
 
 def get_futex_key(kernel: Kernel, mm: mm_struct, address: int, private: bool) -> Any:
-    """What tells this futex from all others.  EINVAL unless aligned, EFAULT where there is no memory."""
+    """What tells this futex from all others.  EINVAL unless aligned, EFAULT where there is no memory, and, without
+    FUTEX_PRIVATE_FLAG, on a private page that is no file's in an area that can't be written: such a word never changes
+    (kernel/futex/core.c: get_futex_key, where the page was got for reading only)."""
     if address & 3:
         raise Errno(EINVAL)
     if address + 4 > mm.task_size:

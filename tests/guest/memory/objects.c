@@ -137,6 +137,12 @@ static void other_process(void)
 	ERRNO("a process that is not", vm_call(SYS_process_vm_readv, 99999999, buffer, 10, p, 10), ESRCH);
 	ERRNO("unknown flags", syscall(SYS_process_vm_readv, pid, NULL, 0L, NULL, 0L, 1L), EINVAL);
 	EQUAL("nothing", vm_call(SYS_process_vm_readv, pid, buffer, 0, p, 10), 0);
+	EQUAL("nothing, of a process that is not", vm_call(SYS_process_vm_readv, 99999999, buffer, 10, p, 0), 0);
+	ERRNO("a negative length there", vm_call(SYS_process_vm_readv, pid, buffer, 10, p, -1), EINVAL);
+	ERRNO("...for writing", vm_call(SYS_process_vm_writev, pid, buffer, 10, p, -1), EINVAL);
+	ERRNO("a negative length here", vm_call(SYS_process_vm_readv, pid, buffer, -1, p, 10), EINVAL);
+	EQUAL("nothing here, nobody looks there",
+	      syscall(SYS_process_vm_readv, pid, &(struct iovec){buffer, 0}, 1L, (void *)64, 1L, 0L), 0);
 	if (write(pipes[1], "x", 1) != 1)
 		_exit(2);
 	waitpid(pid, &status, 0);
