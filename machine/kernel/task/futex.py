@@ -20,8 +20,9 @@ from machine.kernel.abi.errno import (
     ETIMEDOUT,
     Errno,
 )
+from machine.kernel.mm.page import PG_reserved
 from machine.kernel.mm.space import PTE_PFN
-from machine.kernel.mm.vma import VM_SHARED
+from machine.kernel.mm.vma import VM_SHARED, VM_WRITE
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -65,9 +66,14 @@ def get_futex_key(kernel: Kernel, mm: mm_struct, address: int, private: bool) ->
     vma = mm.vma_at(address)
     if vma is None:
         raise Errno(EFAULT)
+    pfn = (mm.tables.get(address) & PTE_PFN) >> PAGE_SHIFT
     if not vma.vm_flags & VM_SHARED:
-        return mm, address, False
-    return (mm.tables.get(address) & PTE_PFN) >> PAGE_SHIFT, address & (PAGE_SIZE - 1)
+        if vma.vm_flags & VM_WRITE:
+            return mm, address, False
+        mem = kernel.mem
+        if not mem.pfn_valid(pfn) or mem.flags[pfn] & PG_reserved or mem.owner_of(pfn) == "anonymous":
+            raise Errno(EFAULT)
+    return pfn, address & (PAGE_SIZE - 1)
 
 
 def futex_wait(

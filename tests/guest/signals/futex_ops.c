@@ -68,6 +68,16 @@ int main(void)
     printf("unmapped %ld\n", futex((void *)64, FUTEX_WAIT, 0, 0, 0, 0));
     printf("unknown %ld\n", futex(&word, 63, 0, 0, 0, 0));
     printf("wake nobody %ld\n", futex(&word, FUTEX_WAKE, 10, 0, 0, 0));
+    int *fixed = mmap(0, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *text = (int *)((long)main & -4096L);
+    printf("never written: wake %ld wait %ld\n", futex(fixed, FUTEX_WAKE, 1, 0, 0, 0), futex(fixed, FUTEX_WAIT, 1, 0, 0, 0));
+    printf("...private %ld\n", futex(fixed, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0));
+    mprotect(fixed, 4096, PROT_READ | PROT_WRITE);
+    fixed[0] = 7;
+    printf("writable %ld\n", futex(fixed, FUTEX_WAKE, 1, 0, 0, 0));
+    mprotect(fixed, 4096, PROT_READ);
+    printf("written and closed: wake %ld wait %ld\n", futex(fixed, FUTEX_WAKE, 1, 0, 0, 0), futex(fixed, FUTEX_WAIT, 1, 0, 0, 0));
+    printf("to requeue there %ld\n", futex(&word, FUTEX_REQUEUE, 1, 0, fixed, 0));
+    printf("a file's page %ld\n", futex(text, FUTEX_WAKE, 1, 0, 0, 0));
     printf("requeue negative %ld\n", futex(&word, FUTEX_REQUEUE, -1, 0, &other, 0));
 
     for (long i = 0; i < 5; i++) pthread_create(&t[i], 0, waiter, (void *)(1L << i));
