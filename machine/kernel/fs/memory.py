@@ -218,7 +218,7 @@ class memory_file(memory_inode):
             self.free_reserved()
 
     def getattr(self) -> None:
-        self.i_blocks = len(self.i_mapping.pages) * (PAGE_SIZE // 512)
+        self.i_blocks = (len(self.i_mapping.pages) + len(self.i_mapping.fallocated)) * (PAGE_SIZE // 512)
 
     def prepare_write(self) -> None:
         """The data are about to change."""
@@ -244,7 +244,7 @@ class memory_file(memory_inode):
         """Mode 0 and KEEP_SIZE allocate, PUNCH_HOLE zeroes (mm/shmem.c: shmem_fallocate)."""
         end = offset + length
         keep, punch = mode & 1, mode & 2
-        check_seals(self, self.i_size if keep else end, write=bool(punch))
+        check_seals(self, self.i_size if punch else end, write=bool(punch))
         self.prepare_write()
         mapping = self.i_mapping
         if punch:
@@ -254,10 +254,20 @@ class memory_file(memory_inode):
             if last - first > self.i_sb.max_pages:
                 raise Errno(ENOSPC)
             for index in range(first, last):
-                mapping.find_or_read(index)
+                self._reserve(index)
             if not keep and end > self.i_size:
                 mapping.truncate(end)
         self.modified()
+
+    def _reserve(self, index: int) -> None:
+        """A page that is taken, and a hole until it is used (the folio is not uptodate, says shmem_fallocate)."""
+        mapping = self.i_mapping
+        if index in mapping.pages or index in mapping.fallocated:
+            return
+        pfn = mapping.find_or_read(index)
+        if index << PAGE_SHIFT >= mapping.backing_size:
+            mapping.fallocated[index] = pfn
+            del mapping.pages[index]
 
     def _punch(self, offset: int, end: int) -> None:
         """Whole pages go, parts of pages are zeroed; the size stays, wherever the hole is."""

@@ -119,7 +119,7 @@ class Vfs:
 
     def page_cache_frames(self) -> int:
         """Frames of the page cache (`Cached` of /proc/meminfo)."""
-        return sum(len(node.i_mapping.pages) for node in self.files())
+        return sum(len(node.i_mapping.pages) + len(node.i_mapping.fallocated) for node in self.files())
 
     def shrink(self, wanted: int) -> int:
         """Memory is short: drop clean pages of host files; how many frames became free."""

@@ -138,7 +138,7 @@ class userfaultfd_ctx:
             return 0 if vma.vm_flags & VM_UFFD_MISSING else None
         mapping: Any = vma.vm_file.f_inode.i_mapping
         index = vma.vm_pgoff + ((page - vma.vm_start) >> PAGE_SHIFT)
-        if index in mapping.pages:
+        if index in mapping.pages or index in mapping.fallocated:
             return FLAG_MINOR if vma.vm_flags & VM_UFFD_MINOR else None
         inside = index << PAGE_SHIFT < mapping.host.i_size
         return 0 if inside and vma.vm_flags & VM_UFFD_MISSING else None

@@ -96,7 +96,7 @@ def _fill_shared(ctx: userfaultfd_ctx, vma: vm_area_struct, page: int, data: Opt
     """A new page of the file (shmem_mfill_atomic_pte)."""
     _free_entry(ctx, page)
     mapping, index = _cache_index(vma, page)
-    if index in mapping.pages:
+    if index in mapping.pages or index in mapping.fallocated:
         raise Errno(EEXIST)
     pfn = mapping.new_page(index)
     if data is not None:
@@ -123,6 +123,8 @@ def proceed(ctx: userfaultfd_ctx, start: int, length: int) -> int:
         _free_entry(ctx, start + done)
         mapping, index = _cache_index(vma, start + done)
         pfn = mapping.pages.get(index)
+        if pfn is None and index in mapping.fallocated:
+            pfn = mapping.new_page(index)
         if pfn is None:
             raise Errno(EFAULT)
         _map_shared(ctx, vma, start + done, pfn)

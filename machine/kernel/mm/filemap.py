@@ -63,7 +63,8 @@ class Accounting(Protocol):
 class address_space:
     """`struct address_space`: the cached pages of the file `host`."""
 
-    __slots__ = ("account", "backing", "backing_size", "dirty", "host", "i_mmap", "kernel", "pages", "write_through")
+    __slots__ = ("account", "backing", "backing_size", "dirty", "fallocated", "host", "i_mmap", "kernel", "pages",
+                 "write_through")  # fmt: skip
 
     def __init__(
         self,
@@ -83,6 +84,8 @@ class address_space:
         """Whether writes go to the backing (a ``:rw`` bind) and not into the layer."""
         self.pages: dict[int, int] = {}
         """Page index -> frame; the cache holds one reference to each."""
+        self.fallocated: dict[int, int] = {}
+        """The same of pages that fallocate(2) took and nobody has used: holes yet.  `new_page` uses them first."""
         self.dirty: set[int] = set()
         """Pages that exist in memory alone: charged, and never dropped."""
         self.i_mmap: dict[vm_area_struct, None] = {}
@@ -131,15 +134,14 @@ class address_space:
         kernel = self.kernel
         data = self.backing.pread(min(PAGE_SIZE, self.backing_size - start), start)
         pfn = kernel.mem.alloc_pages(GFP_HIGHUSER, 0, OWNER)
-        frame = kernel.ram.frame(pfn)
-        frame[: len(data)] = data
-        if len(data) < PAGE_SIZE:
-            frame[len(data) :] = bytes(PAGE_SIZE - len(data))
+        kernel.ram.frame(pfn)[:] = data.ljust(PAGE_SIZE, b"\0")
         self.pages[index] = pfn
         return pfn
 
     def new_page(self, index: int) -> int:
         """A page of zeros that only memory has."""
+        if index in self.fallocated:
+            return self.pages.setdefault(index, self.fallocated.pop(index))
         charged = self.account is not None and not self.write_through
         if charged:
             self.account.charge(1)  # type: ignore[union-attr]
@@ -279,7 +281,7 @@ class address_space:
         first = (length + _OFFSET) >> PAGE_SHIFT
         if self.i_mmap:
             self.kernel.unmap_mapping_range(self, first, 1 << 51)
-        self._drop([index for index in self.pages if index >= first])
+        self._drop([index for index in (*self.pages, *self.fallocated) if index >= first])
         self.backing_size = min(self.backing_size, length)
         offset = length & _OFFSET
         if offset:
@@ -293,14 +295,13 @@ class address_space:
             from machine.kernel.mm.munmap import unmap_mapping_range
 
             unmap_mapping_range(self.kernel, self, first, last - 1, even_cows=False)
-        self._drop([index for index in self.pages if first <= index < last])
+        self._drop([index for index in (*self.pages, *self.fallocated) if first <= index < last])
         for index in range(first, min(last, (self.backing_size + _OFFSET) >> PAGE_SHIFT)):
             self.new_page(index)
 
     def _drop(self, indexes: list[int]) -> None:
-        mem = self.kernel.mem
         for index in indexes:
-            mem.put_page(self.pages.pop(index))
+            self.kernel.mem.put_page((self.pages if index in self.pages else self.fallocated).pop(index))
             if index in self.dirty:
                 self.dirty.discard(index)
                 if self.account is not None:
@@ -348,7 +349,7 @@ class address_space:
 
     def release(self) -> None:
         """The file is gone: free every page."""
-        self._drop(list(self.pages))
+        self._drop([*self.pages, *self.fallocated])
 
 
 # -- mappings of regular files ---------------------------------------------------------------------

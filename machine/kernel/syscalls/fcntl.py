@@ -134,7 +134,7 @@ def _rw_hint(task: Task, filp: file, cmd: int, address: int) -> int:
 
 
 def _seals(filp: file, cmd: int, arg: int) -> int:
-    """Seals of a memfd, EPERM when sealing is over, EBUSY while it is mapped writable (mm/memfd.c).
+    """Seals of a memfd, EPERM when sealing is over, EBUSY while it is mapped writable (mm/memfd.c: memfd_add_seals).
 
     A file of tmpfs that is no memfd is sealed against seals from its birth; other file systems have none: EINVAL.
     """
@@ -146,10 +146,12 @@ def _seals(filp: file, cmd: int, arg: int) -> int:
         seals = F_SEAL_SEAL
     if cmd == F_GET_SEALS:
         return int(seals)
-    if not filp.f_mode & FMODE_WRITE or seals & F_SEAL_SEAL:
+    if not filp.f_mode & FMODE_WRITE:
         raise Errno(EPERM)
     if arg & ~F_ALL_SEALS:
         raise Errno(EINVAL)
+    if seals & F_SEAL_SEAL:
+        raise Errno(EPERM)
     if arg & F_SEAL_EXEC and node.i_mode & 0o111:  # what can't be made executable later must not change either
         arg |= F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
     if arg & F_SEAL_WRITE and not seals & F_SEAL_WRITE:

@@ -62,6 +62,58 @@ static void memfd(void)
 	ERRNO("...for reading", mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0), 0);
 }
 
+/* What forbids growth forbids pages beyond the end as well; unknown seals are refused first. */
+static void seals(void)
+{
+	int fd = syscall(SYS_memfd_create, "sealed", 2), closed = syscall(SYS_memfd_create, "closed", 0);
+
+	ERRNO("ftruncate", ftruncate(fd, 4 * PAGE), 0);
+	ERRNO("F_SEAL_GROW", fcntl(fd, F_ADD_SEALS, F_SEAL_GROW), 0);
+	ERRNO("fallocate inside", fallocate(fd, 0, 0, 4 * PAGE), 0);
+	ERRNO("fallocate beyond the end", fallocate(fd, 0, 0, 8 * PAGE), EPERM);
+	ERRNO("...that leaves the size", fallocate(fd, FALLOC_FL_KEEP_SIZE, 4 * PAGE, PAGE), EPERM);
+	ERRNO("a hole beyond the end",
+	      fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 8 * PAGE), 0);
+	ERRNO("F_SEAL_SEAL", fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL), 0);
+	ERRNO("no more seals", fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), EPERM);
+	ERRNO("an unknown seal", fcntl(fd, F_ADD_SEALS, 0x100), EINVAL);
+	ERRNO("...of a file without seals", fcntl(closed, F_ADD_SEALS, 0x100), EINVAL);
+}
+
+/* Pages that fallocate took are holes until somebody writes or maps them. */
+static void fallocated(void)
+{
+	int fd = syscall(SYS_memfd_create, "allocated", 0);
+	unsigned char resident[8] = "";
+	char buffer[10];
+	struct stat st;
+	char *p;
+
+	ERRNO("ftruncate", ftruncate(fd, 4 * PAGE), 0);
+	EQUAL("a page with data", pwrite(fd, "x", 1, 0), 1);
+	ERRNO("fallocate", fallocate(fd, 0, 0, 6 * PAGE), 0);
+	EQUAL("six pages are taken", fstat(fd, &st) ? -1 : st.st_blocks, 48);
+	EQUAL("a hole behind the data", lseek(fd, 0, SEEK_HOLE), PAGE);
+	ERRNO("no data there", lseek(fd, PAGE, SEEK_DATA), ENXIO);
+	EQUAL("reading", pread(fd, buffer, 10, 2 * PAGE), 10);
+	CHECK("...gives zeros", all_are(buffer, 0, 10));
+	ERRNO("...and no data", lseek(fd, PAGE, SEEK_DATA), ENXIO);
+	EQUAL("writing", pwrite(fd, "y", 1, 2 * PAGE + 5), 1);
+	EQUAL("...makes data", lseek(fd, PAGE, SEEK_DATA), 2 * PAGE);
+	p = mmap(NULL, 6 * PAGE, RW, MAP_SHARED, fd, 0);
+	mincore(p, 6 * PAGE, resident);
+	EQUAL("in core", resident[0] | resident[1] << 1 | resident[2] << 2 | resident[3] << 3, 5);
+	CHECK("a touch", p[4 * PAGE] == 0 && p[2 * PAGE + 5] == 'y');
+	EQUAL("...makes data, too", lseek(fd, 3 * PAGE, SEEK_DATA), 4 * PAGE);
+	EQUAL("still six pages", fstat(fd, &st) ? -1 : st.st_blocks, 48);
+	ERRNO("a hole", fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, PAGE, 2 * PAGE), 0);
+	EQUAL("four pages", fstat(fd, &st) ? -1 : st.st_blocks, 32);
+	ERRNO("shorter", ftruncate(fd, 4 * PAGE), 0);
+	EQUAL("two pages", fstat(fd, &st) ? -1 : st.st_blocks, 16);
+	munmap(p, 6 * PAGE);
+	close(fd);
+}
+
 static void dev_shm(void)
 {
 	char name[100];
@@ -154,6 +206,8 @@ int main(void)
 	catch_faults();
 	dev_zero();
 	memfd();
+	seals();
+	fallocated();
 	dev_shm();
 	proc_mem();
 	other_process();
