@@ -88,6 +88,8 @@ class Session:
                         self.debugging.close()
                     for number, handler in before.items():
                         signal.signal(number, handler)
+                    if before.get(signal.SIGINT) is signal.SIG_DFL:  # the views still have to close their files
+                        signal.signal(signal.SIGINT, signal.default_int_handler)
                     if self.page is not None:
                         self.page.linger()
                     self.views.close(*filter(None, (self.travelling,)))
