@@ -139,8 +139,9 @@ class Context:
         options = machine.options
         record = machine.kernel.bus.record[: index + 1]
         nr = sum(a.device == access.device and a.register == access.register for a in record)
-        for where, model, arguments in options.get("attached", []):
-            if not words_for(where, model, arguments):
+        for each in options.get("attached", []):
+            where, model = each[:2]
+            if not words_for(*each):
                 return messages.no_replay(where, model, access.device, access.register, nr)
         words = [*_nopage(), "run"] + (["--deterministic"] if options["deterministic"] else [])
         if options["board"] is not None:

@@ -135,7 +135,7 @@ def attach(machine: Machine, where: str, model: Any, arguments: Mapping[str, Any
     """Put a model where the word says; the block (of several BARs: the card).  ConfigError, RegisterError."""
     __tracebackhide__ = True
     made = _attach(machine, where, model, arguments)
-    machine.options.setdefault("attached", []).append((where, model, dict(arguments)))
+    machine.options.setdefault("attached", []).append((where, model, dict(arguments), ""))
     return made
 
 
@@ -240,11 +240,13 @@ def attach_words(machine: Machine, spec: str) -> Any:
     if name not in models:
         raise ConfigError(messages.no_such_class(spec, path, name, [key for key in models if key != "RegisterBlock"]))
     try:
-        return machine.attach(where, names[name], **values)
+        made = machine.attach(where, names[name], **values)
     except ConfigError:
         raise
     except Exception as error:
         raise _in_the_file(spec, path, error) from error
+    machine.options["attached"][-1] = (where, names[name], values, spec)  # of no module: nobody else finds its file
+    return made
 
 
 def _in_the_file(spec: str, path: str, failure: Exception) -> ConfigError:
@@ -258,10 +260,12 @@ def _in_the_file(spec: str, path: str, failure: Exception) -> ConfigError:
     return ConfigError(messages.models_raised(spec, where, failure))
 
 
-def words_for(where: str, model: Any, arguments: Mapping[str, Any]) -> str:
-    """The same, for a model that a test has attached; "" for one that can't be named so."""
+def words_for(where: str, model: Any, arguments: Mapping[str, Any], spec: str) -> str:
+    """The same, for a model that a test has attached; "" for one that can't be named so.  `spec`: it was named so."""
     import inspect
 
+    if spec:
+        return spec
     if not isinstance(model, type) or "." in model.__qualname__:
         return ""
     try:

@@ -6,11 +6,12 @@ import atexit
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import socket
 import tempfile
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,18 @@ class Job:
             ram=self.ram, board=self.board, drivers=list(self.devices), words=attach, binds=binds, timeout=self.timeout
         )
 
+    def as_here(self, text: str) -> str:
+        """`text` with the files under the names that the user has for them: their copies go with the process."""
+        directory = str(self._unpacked())
+        for path in self.files:
+            bind = shlex.quote(f"{directory}{path}:{path}")
+            text = text.replace(f"--bind {bind} ", "")  # of a replay: what is under its own name is there
+        for path in self.files:
+            own = os.path.relpath(path, self.cwd)
+            for copies in (directory, os.path.relpath(directory)):
+                text = text.replace(f"{copies}{path}", path if own.startswith("..") else own)
+        return text
+
     def _unpacked(self) -> Path:
         """A directory with the files, made by the first run in this process."""
         key = self.fingerprint()
@@ -121,8 +134,11 @@ def make_run(job: Job, n: int, clean: Outcome | None) -> tuple[Outcome, int]:
         raise ConfigError(messages.other_nopage(_here(), build(), job.nopage))
     with _ONE_AT_A_TIME:
         try:
-            return run_one(job.plan(), job.scenario, Kind(job.kind), n, clean)
-        except NopageError as error:  # with one argument: others can't be sent
+            outcome, total = run_one(job.plan(), job.scenario, Kind(job.kind), n, clean)
+        except NopageError as error:
+            text = job.as_here(str(error))
             if clean is None:
+                error.args = (text, *error.args[1:])
                 raise
-            raise ConfigError(messages.not_here(_here(), str(error))) from None
+            raise ConfigError(messages.not_here(_here(), text)) from None  # with one argument: others can't be sent
+        return replace(outcome, what=job.as_here(outcome.what), detail=job.as_here(outcome.detail)), total

@@ -236,7 +236,7 @@ class Harness:
             self.given[messages.an_interrupt(event.irq, event.handlers)] = None
 
     def _lacking(self) -> list[str]:
-        injections = [each.text for closer in self.closers for each in getattr(closer, "all", ())]
+        injections = [each.text for closer in self.closers for each in getattr(closer, "all", ()) if each.last]
         fed = any(each.stdin.fed for each in self.programs)
         pokes = [f"{name} as the test set it" for name in self.poked]
         return [*(["standard input"] if fed else []), *self.given, *injections, *pokes]

@@ -11,6 +11,7 @@ import pytest
 
 from guest.toolchain import compile
 from machine.cli import main
+from machine.sweep.job import Job
 from machine.sweep.summary import page
 from machine.testing.foreach import FaultReport, Outcome
 from tests.testing.programs import CAREFUL, HEAD
@@ -75,6 +76,57 @@ def test_a_program_that_fails_by_itself(here: Path, capfd: pytest.CaptureFixture
     assert not Path("s.html").exists()
     assert main(["sweep", "--kind", "syscall:open", "--status", "1", "-j", "1", "--", "./lacks"]) == 0
     assert capfd.readouterr().out == "./lacks, syscall:open: 1 runs: 1 same\n"
+
+
+RAISES = (
+    MODEL
+    + """
+    @ctrl.on_write
+    def switched(self, value):
+        raise ValueError("hook")
+"""
+)
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_a_model_that_raises(
+    here: Path, below: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs from a copy, and is told under the name that the user knows, with a command that takes him there."""
+    Path("model.py").write_text(RAISES)
+    if below:
+        monkeypatch.chdir("/")
+    path = f"{str(here)[1:]}/model.py" if below else "model.py"
+    assert main(["sweep", "--attach", f"/dev/mem@0xfe000000={path}:Timer", "--", f"{here}/careful"]) == 125
+    said = capfd.readouterr().err
+    assert said.startswith(
+        f"nopage: {path}:10: Timer ('timer') raised ValueError in a write of 0x1 to ctrl: hook\n"
+        f'  {path}:10 in switched: raise ValueError("hook")\n  the program got SIGBUS\n'
+    ), said
+    options = f"--deterministic --attach /dev/mem@0xfe000000={path}:Timer --break-on register:timer.ctrl,nr=1"
+    assert said.splitlines()[-1].partition(" run ")[2] == f"{options} -- {here}/careful"
+    assert "nopage-sweep-" not in said
+
+
+def test_nopage_run_names_its_own_attach(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("model.py").write_text(RAISES)
+    attach = ["--attach", "/dev/mem@0xfe000000=model.py:Timer"]
+    assert main(["run", "--deterministic", *attach, "--", "./careful"]) == 125
+    said = capfd.readouterr().err
+    assert "no command:" not in said and f" run --deterministic {' '.join(attach)} --break-on" in said, said
+
+
+def test_copies_have_their_own_names(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(["./careful"], "oom", 64 << 20, 10.0)
+    for name in ("careful", "model.py", "/usr/lib/os-release"):
+        job.carry(name)
+    copies = next(copy for copy, path, _ in job.plan().binds if path == f"{here}/model.py")[: -len(f"{here}/model.py")]
+    monkeypatch.chdir("/tmp")
+    for shown in (copies, copies.removeprefix("/tmp/")):
+        assert job.as_here(f"at {shown}{here}/model.py:3 of {shown}/usr/lib/os-release.") == (
+            "at model.py:3 of /usr/lib/os-release."
+        )
+    assert job.as_here(f"run --bind {copies}{here}/careful:{here}/careful x") == "run x"
 
 
 def test_nothing_to_fail(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
