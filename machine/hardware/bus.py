@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.events import Events, RegisterAccess
+from machine.hardware.blame import passes
 from machine.hardware.ports import Ports
 from machine.hardware.ram import PAGE_SIZE, PHYSICAL_END, Ram
 from machine.records import NamedTuple
@@ -230,7 +231,9 @@ class Bus:
         self.inside += 1
         try:
             value, touches = where.block.read(offset, width)
-        except (Exception, Lockup) as failure:
+        except BaseException as failure:
+            if passes(failure):
+                raise
             value = (1 << 8 * width) - 1
             touches = self._failed(where.block, failure, offset, width, None, pid)
         finally:
@@ -260,7 +263,9 @@ class Bus:
         self.inside += 1
         try:
             touches = where.block.write(offset, width, value)
-        except (Exception, Lockup) as failure:
+        except BaseException as failure:
+            if passes(failure):
+                raise
             touches = self._failed(where.block, failure, offset, width, value, pid)
         finally:
             self.inside -= 1
@@ -297,7 +302,9 @@ class Bus:
         before, self.led_by = self.led_by, getattr(callback, "led_by", -1)
         try:
             callback()
-        except (Exception, Lockup) as failure:
+        except BaseException as failure:
+            if passes(failure):
+                raise
             block = getattr(callback, "block", None) or getattr(callback, "__self__", None)
             self.fail(ModelFailure(failure, block, self.what_is_called(callback), False, self.led_by))
         finally:

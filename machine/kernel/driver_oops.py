@@ -8,6 +8,7 @@ from traceback import FrameSummary
 from typing import TYPE_CHECKING, Any
 
 from machine.events import Oops
+from machine.hardware.blame import said
 from machine.hardware.cpu import RIP
 from machine.kernel.context import interrupt_context
 
@@ -62,7 +63,7 @@ def driver_oops(
         owner.oopsed.add(key)
         line = f"{os.path.basename(where.filename)}:{where.lineno} in {where.name}"
         hint = f" ({hint})" if hint else ""
-        kernel.printk(f"BUG: {owner.name}: {type(failure).__name__}: {failure}{hint} at {line} ({operation})", 1)
+        kernel.printk(f"BUG: {owner.name}: {type(failure).__name__}: {said(failure)}{hint} at {line} ({operation})", 1)
         if context:
             ran = f", while {task.comm} (pid: {task.pid}) ran" if task is not None and task.mm is not None else ""
             kernel.printk(f"{context[0].upper()}{context[1:]}{ran}", 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.events import Events, Oops, Report
+from machine.hardware.blame import said
 from machine.hardware.bus import Bus
 from machine.hardware.cpu import RIP, Cpu
 from machine.hardware.paging import RW, A, D, P, PageTables
@@ -331,7 +332,7 @@ class Kernel(BoardSide):
             self.clock.monotonic_ns(),
         )  # fmt: skip
         self.oopses.append(record)
-        self.printk(f"Oops: {type(failure).__name__}: {failure} in {place or 'the kernel'}", 0)
+        self.printk(f"Oops: {type(failure).__name__}: {said(failure)} in {place or 'the kernel'}", 0)
         if self.events.oops is not None:
             self.events.oops(record)
         if task is not None:

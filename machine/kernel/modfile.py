@@ -17,6 +17,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
+from machine.hardware.blame import passes, said
 from machine.hardware.bus import Lockup
 from machine.kernel.abi.errno import EINVAL, EIO, ENOENT, ENOEXEC
 from machine.kernel.current import set_current_kernel
@@ -136,13 +137,15 @@ def _execute(new: module, to_code: Callable[[module], CodeType]) -> None:
         refuse(f"{new.path}{line}: {type(failure).__name__}: {failure.msg}{where}", ENOEXEC)
     except Lockup as failure:
         refuse(failure.text, EIO)
-    except (Exception, SystemExit) as failure:
+    except BaseException as failure:
+        if passes(failure):
+            raise
         import traceback
 
         _refuse_missing(new, failure)
         frames = [f for f in traceback.extract_tb(failure.__traceback__) if f.filename == str(new.path)]
         line = f" (line {frames[-1].lineno})" if frames else ""
-        refuse(f"{new.path}{line}: {type(failure).__name__}: {failure}", ENOEXEC)
+        refuse(f"{new.path}{line}: {type(failure).__name__}: {said(failure)}", ENOEXEC)
 
 
 def _refuse_missing(new: module, failure: BaseException) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.events import DriverCall, DriverEnter
-from machine.hardware.bus import Lockup
+from machine.hardware.blame import passes
 from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.mm.page import NONE_YET, Page
 
@@ -165,7 +165,9 @@ def call_driver(
     try:
         called = function if kernel.driver_probe is None else kernel.driver_probe(owner, operation, function)
         result = called(*args) if operation != "mmap" else _call_mmap(owner, called, args)
-    except (Exception, SystemExit, macro_return, Lockup) as failure:
+    except BaseException as failure:
+        if passes(failure):
+            raise
         result = driver_raised(kernel, owner, operation, failure, function, args)
     task = kernel.current
     if irq.preempt_count != count or irq.disabled != disabled or (task is not None and task.state and not count):
@@ -203,7 +205,9 @@ def call_for_page(
             answer = called(vma, address, kind)
         else:
             answer = called(*args)
-    except (Exception, SystemExit, macro_return, Lockup) as failure:
+    except BaseException as failure:
+        if passes(failure):
+            raise
         answer = driver_raised(kernel, owner, operation, failure, method, args)
     finally:
         mem.asking -= 1

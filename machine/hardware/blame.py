@@ -1,0 +1,26 @@
+"""What comes out of a user's code, a device model's or a driver's: whether it is the user's doing, and its text."""
+
+from __future__ import annotations
+
+from greenlet import GreenletExit
+
+
+class Passing(BaseException):
+    """Of the machine's own, on its way through the user's code: nobody there is at fault."""
+
+
+PASSING: list[type[BaseException]] = [KeyboardInterrupt, GreenletExit, Passing]
+"""What is let through; under pytest what `pytest.fail` and `pytest.skip` raise, too (testing/plugin.py)."""
+
+
+def passes(failure: BaseException) -> bool:
+    """Whether it is no mistake of the code that it comes out of: `sys.exit()` is one, it would end nopage silently."""
+    return isinstance(failure, tuple(PASSING))
+
+
+def said(failure: BaseException) -> str:
+    """`str(failure)`, also of an exception whose `__str__` raises."""
+    try:
+        return str(failure)
+    except Exception as another:
+        return f"<its __str__ raised {type(another).__name__}>"
