@@ -11,7 +11,7 @@ from typing import Optional
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.current import current_kernel
 from machine.kernel.include.io import virt_to_bus
-from machine.kernel.include.pages import NULL, BUG_report, free_pages, get_free_pages
+from machine.kernel.include.pages import NULL, BUG_report, free_pages, get_free_pages, is_size
 from machine.kernel.mm.page import GFP_ATOMIC, GFP_DMA, Page
 from machine.kernel.mm.vmalloc import PAGE_OFFSET
 from machine.kernel.module import calling_line, calling_module
@@ -40,7 +40,7 @@ def dma_alloc_coherent(dev: Optional[pci_dev], size: int, dma_handle: list[int],
 
 
 def _alloc(dev: Optional[pci_dev], size: int, dma_handle: list[int], flag: int) -> int:
-    if size <= 0:
+    if not is_size(size, "dma_alloc_coherent") or not size:
         return NULL
     for gfp in (flag, flag | GFP_DMA):
         address = get_free_pages(gfp, _order(size))

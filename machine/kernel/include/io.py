@@ -14,7 +14,7 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EBUSY, Errno
 from machine.kernel.context import might_sleep
 from machine.kernel.current import current_kernel
-from machine.kernel.include.pages import NULL, BUG_report
+from machine.kernel.include.pages import NULL, BUG_report, is_size
 from machine.kernel.include.string import Data, as_data, memcpy
 from machine.kernel.mm import ioremap as mm_ioremap
 from machine.kernel.mm.page import PG_exec
@@ -27,6 +27,8 @@ from machine.kernel.module import calling_line, calling_module
 def _ioremap(offset: int, size: int, what: str) -> int:
     kernel = current_kernel()
     if not might_sleep(kernel, what):
+        return NULL
+    if not is_size(offset, what, "offset = ") or not is_size(size, what, "size = "):
         return NULL
     try:
         return mm_ioremap.ioremap(kernel, offset, size, calling_module(3), calling_line(3))

@@ -35,6 +35,18 @@ def BUG_report(text: str) -> None:
     kernel.driver_bug(calling_module(2), f"{text} ({line})" if line else text)
 
 
+def is_size(size: Any, what: str, name: str = "") -> bool:
+    """Whether `size`, an argument of `what`, is one, 0 included; else it is reported.  In C a negative one is huge."""
+    if isinstance(size, int):
+        if size >= 0:
+            return True
+        BUG_report(f"{what}({name}{size}): too large: a negative number is {size & (1 << 64) - 1:#x} in C")
+    else:
+        hint = " ('//' divides whole numbers)" if isinstance(size, float) else ""
+        BUG_report(f"{what}({name}{size!r}): no whole number{hint}")
+    return False
+
+
 def PAGE_ALIGN(address: int) -> int:
     """`address` rounded up to a page."""
     return (address + PAGE_SIZE - 1) & PAGE_MASK
@@ -214,7 +226,7 @@ def _get_pages(gfp_mask: int, order: int) -> int:
     owner = calling_module(3)
     if gfp_mask & GFP_WAIT:
         might_sleep(kernel, "get_free_pages(GFP_KERNEL)")  # reported; there are pages all the same
-    if not 0 <= order <= _max_order():
+    if not is_size(order, "get_free_pages", "order = ") or order > _max_order():
         return NULL
     try:
         pfn = kernel.mem.alloc_pages(gfp_mask, order, owner if owner is not None else "kernel")
@@ -304,6 +316,8 @@ def kmalloc(size: int, flags: int) -> int:
     kernel = current_kernel()
     if flags & GFP_WAIT:
         might_sleep(kernel, "kmalloc(GFP_KERNEL)")
+    if not is_size(size, "kmalloc"):
+        return NULL
     if size > MAX_SIZE:
         kernel.printk(f"kmalloc: Size ({size}) too large", 4)
         return NULL
@@ -316,6 +330,8 @@ def kzalloc(size: int, flags: int) -> int:
     kernel = current_kernel()
     if flags & GFP_WAIT:
         might_sleep(kernel, "kzalloc(GFP_KERNEL)")
+    if not is_size(size, "kzalloc"):
+        return NULL
     if size > MAX_SIZE:
         kernel.printk(f"kmalloc: Size ({size}) too large", 4)
         return NULL

@@ -8,7 +8,7 @@ from typing import Any, Optional, Union
 from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.context import might_sleep
 from machine.kernel.current import current_kernel
-from machine.kernel.include.pages import NULL, BUG_report, _foreign
+from machine.kernel.include.pages import NULL, BUG_report, _foreign, is_size
 from machine.kernel.include.string import Data, as_data
 from machine.kernel.mm.page import GFP_WAIT, GFP_ZERO
 from machine.kernel.mm.slab import MAX_SIZE, Object
@@ -26,11 +26,17 @@ def _alloc(size: int, flags: int, what: str, name: str = "kmalloc") -> int:
     kernel = current_kernel()
     if flags & GFP_WAIT:
         might_sleep(kernel, f"{what}(GFP_KERNEL)")
+    if not is_size(size, what):
+        return NULL
     if size > MAX_SIZE:
         kernel.printk(f"{what}: Size ({size}) too large", 4)
         return NULL
     physical = kernel.slab.alloc(size, flags, calling_module(3), calling_line(3), name)
     return NULL if physical < 0 else PAGE_OFFSET + physical
+
+
+def _are_sizes(n: int, size: int, what: str) -> bool:
+    return is_size(n, what) and is_size(size, what)
 
 
 def _object(address: int) -> Optional[Object]:
@@ -42,12 +48,12 @@ def _object(address: int) -> Optional[Object]:
 
 def kmalloc_array(n: int, size: int, flags: int) -> int:
     """`kmalloc` of `n` elements of `size` bytes; NULL also where the product is no size.  Since 3.4."""
-    return _alloc(n * size, flags, "kmalloc_array") if n >= 0 and size >= 0 else NULL
+    return _alloc(n * size, flags, "kmalloc_array") if _are_sizes(n, size, "kmalloc_array") else NULL
 
 
 def kcalloc(n: int, size: int, flags: int) -> int:
     """`kmalloc_array`, filled with zeros."""
-    return _alloc(n * size, flags | GFP_ZERO, "kcalloc") if n >= 0 and size >= 0 else NULL
+    return _alloc(n * size, flags | GFP_ZERO, "kcalloc") if _are_sizes(n, size, "kcalloc") else NULL
 
 
 def ksize(address: int) -> int:
@@ -73,6 +79,8 @@ def krealloc(address: int, size: int, flags: int) -> int:
         return NULL
     if not address:
         return _alloc(size, flags, "krealloc")
+    if not is_size(size, "krealloc"):
+        return NULL
     found = _object(address)
     if found is None:
         BUG_report(f"krealloc({address:#x}): {_foreign(address)}, not what kmalloc gave")

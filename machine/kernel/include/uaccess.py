@@ -15,7 +15,7 @@ from typing import Optional, Union
 from machine.kernel.abi.errno import EFAULT
 from machine.kernel.context import might_sleep
 from machine.kernel.current import current_kernel
-from machine.kernel.include.pages import BUG_report
+from machine.kernel.include.pages import BUG_report, is_size
 from machine.kernel.include.string import Data, as_data, memcpy, scattered_memory
 from machine.kernel.include.structs import struct
 from machine.kernel.mm.space import mm_struct
@@ -70,6 +70,8 @@ def verify_area(type: int, address: int, size: int) -> int:
 def copy_to_user(to: int, from_: Buffer, n: int) -> int:
     """Copy `n` bytes to user address `to`.  Returns how many were NOT copied: 0 is success."""
     mm = _mm()
+    if not is_size(n, "copy_to_user", "n = "):
+        return n or 1
     if mm is None or not _in_range(mm, to, n):
         return n
     return __copy_to_user(to, from_, n)
@@ -90,6 +92,8 @@ def __copy_to_user(to: int, from_: Buffer, n: int) -> int:
 def copy_from_user(to: Target, from_: int, n: int) -> int:
     """Copy `n` bytes from user address `from_`.  Returns how many were NOT copied; the rest of `to` is zeroed."""
     mm = _mm()
+    if not is_size(n, "copy_from_user", "n = "):
+        return n or 1
     if mm is None or not _in_range(mm, from_, n):
         _store(to, b"", n)
         return n
@@ -121,6 +125,8 @@ def _store(to: Target, data: bytes, n: int) -> None:
 def clear_user(to: int, n: int) -> int:
     """Zero `n` bytes at user address `to`.  Returns how many were NOT zeroed."""
     mm = _mm()
+    if not is_size(n, "clear_user", "n = "):
+        return n or 1
     if mm is None or not _in_range(mm, to, n):
         return n
     return __clear_user(to, n)
@@ -184,7 +190,7 @@ def strncpy_from_user(dst: Union[bytearray, memoryview], src: int, count: int) -
     Returns its length without the NUL, `count` when there is no NUL in them, or -EFAULT.
     """
     mm = _mm()
-    if mm is None or not _in_range(mm, src, 1):
+    if mm is None or not is_size(count, "strncpy_from_user", "count = ") or not _in_range(mm, src, 1):
         return -EFAULT
     text, found = _string(mm, src, count)
     if text is None:
@@ -199,7 +205,7 @@ def strncpy_from_user(dst: Union[bytearray, memoryview], src: int, count: int) -
 def strnlen_user(s: int, n: int) -> int:
     """Length with its NUL of the string at user address `s`; more than `n` when it is longer; 0 on a fault."""
     mm = _mm()
-    if mm is None or not _in_range(mm, s, 1):
+    if mm is None or not is_size(n, "strnlen_user", "n = ") or not _in_range(mm, s, 1):
         return 0
     text, found = _string(mm, s, n)
     if text is None:

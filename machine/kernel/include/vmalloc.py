@@ -9,7 +9,7 @@ from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import Errno
 from machine.kernel.context import IN_INTERRUPT, might_sleep
 from machine.kernel.current import current_kernel
-from machine.kernel.include.pages import NULL, BUG_report
+from machine.kernel.include.pages import NULL, BUG_report, is_size
 from machine.kernel.mm.page import GFP_HIGHUSER, GFP_KERNEL, GFP_ZERO, Page
 from machine.kernel.mm.vmalloc import VM_ALLOC, VM_IOREMAP, VM_USERMAP, kind_of
 from machine.kernel.module import calling_line, calling_module
@@ -17,7 +17,7 @@ from machine.kernel.module import calling_line, calling_module
 
 def _vmalloc(size: int, gfp: int, flags: int, what: str) -> int:
     kernel = current_kernel()
-    if not might_sleep(kernel, what):
+    if not might_sleep(kernel, what) or not is_size(size, what):
         return NULL
     try:
         return kernel.vmalloc.alloc(size, gfp, calling_module(3), calling_line(3), flags).addr
