@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from traceback import FrameSummary
+from traceback import FrameSummary, StackSummary
 from typing import TYPE_CHECKING, Any
 
 from machine.events import Oops
@@ -45,17 +45,15 @@ def driver_oops(
     where = own[-1] if own else frames[-1]
     if isinstance(failure, NameError):
         from machine.kernel.include.missing import hint_for
-    head = "Traceback (most recent call last):\n" if own else ""
     hint = hint_for(failure) if isinstance(failure, NameError) else None
-    what = traceback.format_exception_only(type(failure), failure)
-    text = head + "".join(traceback.format_list(own)) + "".join(what) + (f"({hint})\n" if hint else "")
+    text = _traceback(failure, own, str(owner.path)) + (f"({hint})\n" if hint else "")
     task = kernel.current
     context = interrupt_context(kernel.irq)
     if not context and task is not None and task.mm is None:
         context = f"in the kernel thread {task.comm}"
     record = Oops(
         0 if task is None else task.pid, "" if task is None else task.comm, f"{owner.name}.{operation}", text,
-        kernel.cpu.regs[RIP], True, kernel.clock.monotonic_ns(), context,
+        kernel.cpu.regs[RIP], True, kernel.clock.monotonic_ns(), context or ("" if task else "in no process"),
     )  # fmt: skip
     kernel.oopses.append(record)
     key = (where.filename, where.lineno or 0)
@@ -71,6 +69,31 @@ def driver_oops(
             kernel.printk(f"Process {task.comm} (pid: {task.pid})", 1)
     if kernel.events.oops is not None:
         kernel.events.oops(record)
+
+
+def _traceback(failure: BaseException, own: list[FrameSummary], path: str) -> str:
+    """Python's text with the driver's frames only, of its causes and of a group's members, too."""
+    told = traceback.TracebackException(type(failure), failure, failure.__traceback__)
+    _only_own(told, path)
+    told.stack = _stack(own)
+    return "".join(told.format())
+
+
+def _only_own(told: traceback.TracebackException, path: str) -> bool:
+    """Leave the frames of a driver's file; whether there are any.  What somebody else was handling is no context."""
+    own = [frame for frame in told.stack if frame.filename == path]
+    told.stack = _stack(own)
+    for each in (told.__cause__, *(getattr(told, "exceptions", None) or ())):
+        if each is not None:
+            _only_own(each, path)
+    if told.__context__ is not None and not _only_own(told.__context__, path):
+        told.__context__ = None
+    return bool(own)
+
+
+def _stack(frames: list[FrameSummary]) -> Any:
+    """None where there is none: then no "Traceback" stands before the exception."""
+    return StackSummary.from_list(frames) if frames else None
 
 
 def _wrong_call(

@@ -97,7 +97,7 @@ def _check_init(kernel: Kernel, new: module, result: Any) -> None:
     if result is DRIVER_FAILED:
         if kernel.halted is not None:
             refuse(f"{new.name}: the debugger was left in its init function", EIO)
-        refuse(f"{new.name}: its init function raised\n{kernel.oopses[-1].traceback}", EIO)
+        refuse(f"{new.name}: its init function raised\n{kernel.oopses[-1].traceback.rstrip()}", EIO)
     if result is None:
         return
     if not isinstance(result, int):
