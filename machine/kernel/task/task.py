@@ -23,7 +23,7 @@ class TaskExit(Passing):
     """Unwinds the kernel stack of a task that is gone (do_exit never returns)."""
 
 
-class Overrun(BaseException):
+class Overrun(Passing):
     """Something of ours was broken off in the middle: it takes far longer than it may (task/watchdog.py)."""
 
     place = ""
