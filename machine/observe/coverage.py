@@ -113,7 +113,7 @@ def _program(data: bytes) -> Optional[_Program]:
     if key not in _programs:
         try:
             _programs[key] = _read_program(data)
-        except Exception:  # no ELF file, or debugging information of a kind that pyelftools can't read
+        except Exception:  # no ELF file, or debugging information of a kind that `units` can't read
             _programs[key] = None
     return _programs[key]
 

@@ -40,7 +40,7 @@ from machine.kernel.abi.signal import describe, layout_of
 from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL
 from machine.observe.disasm import disassemble
 from machine.observe.filter import Filters
-from machine.observe.output import Output
+from machine.observe.output import Output, shortened
 from machine.observe.symbols import Mapping, ReadFile, Symbols
 
 _BITS = ((P, "P"), (RW, "RW"), (US, "US"), (PWT, "PWT"), (PCD, "PCD"), (A, "A"), (D, "D"), (PS, "PS"), (G, "G"),
@@ -85,7 +85,7 @@ def error_text(error_code: int) -> str:
 def area_text(maps_line: str) -> str:
     """A line of /proc/PID/maps without device and inode: ``START-END r--p OFFSET PATH``."""
     parts = maps_line.split(None, 5)
-    return " ".join(parts[:3] + parts[5:]).rstrip()
+    return " ".join(parts[:3] + [shortened(part) for part in parts[5:]]).rstrip()
 
 
 def walk_lines(before: list[tuple[int, int]], after: list[tuple[int, int]]) -> list[tuple[str, str]]:

@@ -11,6 +11,8 @@ from typing import Any, Optional, TextIO
 _CONTROL = "[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udc9f]"
 _CONTROL_OR_COLOUR = "\x1b\\[[0-9]+m|" + _CONTROL
 _PLAIN = bytes(range(0x20, 0x7F)) + b"\n"
+SHOWN = 256
+"""Characters of a name in a line."""
 
 
 def _escaped(found: re.Match[str]) -> str:
@@ -21,6 +23,11 @@ def _escaped(found: re.Match[str]) -> str:
 def one_line(text: str) -> str:
     """`text` with control characters as ``\\x1b``, newlines too: what the guest calls itself is no line of ours."""
     return text if text.isprintable() else re.sub(_CONTROL, _escaped, text).replace("\n", "\\x0a")
+
+
+def shortened(name: str) -> str:
+    """A name of the guest's for a line of ours: of a long one the two ends, for it may have megabytes."""
+    return name if len(name) <= SHOWN else f"{name[: SHOWN // 2]}...{name[-SHOWN // 2 :]}"
 
 
 def close_all_the_same(file: Any) -> str:

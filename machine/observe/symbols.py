@@ -6,12 +6,17 @@ debugging information, or none that can be read.
 
 from __future__ import annotations
 
-import io
-import posixpath
 import struct
 from bisect import bisect_right
-from collections.abc import Callable
-from typing import Any, NamedTuple, Optional
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from typing import NamedTuple, Optional
+
+from machine.observe.elffile import LINES_WORK, SHF_EXECINSTR, ElfFile, Section, TooMuch, Work, text_at
+from machine.observe.lineprogram import DW_FORM_LINE_STRP, LineProgram, Row
+from machine.observe.output import shortened
+from machine.observe.units import Unit, Units
 
 ReadFile = Callable[[str], bytes]
 Mapping = tuple[str, int, int]
@@ -19,7 +24,11 @@ Mapping = tuple[str, int, int]
 
 STT_NOTYPE, STT_FUNC, STT_GNU_IFUNC = 0, 2, 10
 _CODE_TYPES = (STT_NOTYPE, STT_FUNC, STT_GNU_IFUNC)
-_SHF_EXECINSTR = 4
+MOST_SYMBOLS = 1 << 20
+"""Code symbols of one file that are kept, some 150 bytes each; the rest has no names."""
+MOST_NAMES = 64 << 20
+KEPT = 1 << 30
+"""Bytes of all files that are remembered."""
 _NOT_READ = ("/dev/", "/proc/", "/sys/")
 """Code that runs from a device has no names, and looking at it must not read the device."""
 _PF_X = 1
@@ -37,9 +46,10 @@ class Location(NamedTuple):
         """``main+0x41 mapper.c:38``, "" when nothing is known."""
         parts = []
         if self.function:
-            parts.append(f"{self.function}+{self.offset:#x}" if self.offset else self.function)
+            function = shortened(self.function)
+            parts.append(f"{function}+{self.offset:#x}" if self.offset else function)
         if self.file:
-            parts.append(f"{self.file}:{self.line}")
+            parts.append(f"{shortened(self.file)}:{self.line}")
         return " ".join(parts)
 
 
@@ -49,7 +59,7 @@ NOWHERE = Location()
 class _Lines:
     """A line table as sorted arrays; a row whose line is 0 ends a sequence."""
 
-    def __init__(self, rows: list[tuple[int, int, str]]) -> None:
+    def __init__(self, rows: list[Row]) -> None:
         # At one address the end of a sequence comes before the beginning of the next.
         rows.sort(key=lambda row: (row[0], row[1] != 0))
         self.starts = [row[0] for row in rows]
@@ -63,130 +73,135 @@ class _Lines:
         return (name, line) if line else ("", 0)
 
 
-def _paths(header: Any, comp_dir: str) -> list[str]:
-    """The source files of a line program, as far as it says where they are (DWARF 5 §6.2.4)."""
-    directories = [entry.decode(errors="replace") for entry in header["include_directory"]]
-    if header["version"] < 5:
-        directories.insert(0, comp_dir)  # directory 0 is the compiler's own
-    paths = []
-    for entry in header["file_entry"]:
-        index = entry.dir_index
-        directory = directories[index] if index < len(directories) else ""
-        paths.append(posixpath.normpath(posixpath.join(comp_dir, directory, entry.name.decode(errors="replace"))))
-    return paths
-
-
-def _rows(program: Any, comp_dir: str) -> list[tuple[int, int, str]]:
-    """(address, line, path of the file) of one unit's line program."""
-    header = program.header
-    first = 0 if header["version"] >= 5 else 1
-    names = _paths(header, comp_dir)
-    found = []
-    for entry in program.get_entries():
-        state = entry.state
-        if state is None:
-            continue
-        index = state.file - first
-        name = names[index] if 0 <= index < len(names) else "?"
-        found.append((state.address, 0 if state.end_sequence else state.line, name))
-    return found
-
-
 class ElfSymbols:
     """The names of one ELF file, by the addresses that it was linked for."""
 
     def __init__(self, data: bytes) -> None:
-        from elftools.elf.elffile import ELFFile
-
-        self.elf = ELFFile(io.BytesIO(data))
+        self.file = ElfFile(data)
         self.data = data
-        segments = [s for s in self.elf.iter_segments() if s["p_type"] == "PT_LOAD"]
         # Two segments can share a page of the file; an address that runs is in an executable one.
-        segments.sort(key=lambda s: not s["p_flags"] & _PF_X)
-        self.segments = [(s["p_offset"], s["p_vaddr"], s["p_filesz"]) for s in segments]
+        segments = sorted(self.file.segments, key=lambda s: not s.flags & _PF_X)
+        self.segments = [(s.offset, s.address, s.size) for s in segments]
+        self._strings = b""
         self._symbols = self._read_symbols()
         self._starts = [symbol[0] for symbol in self._symbols]
-        self._dwarf: Any = None
-        self._aranges: Any = None
-        self._units: dict[int, _Lines] = {}
+        self._work = Work(LINES_WORK)
+        self._info: Optional[Units] = None
+        self._lines_known = True
+        self._tables: dict[int, _Lines] = {}
         """Line tables by the offset of their unit; -1 for one of the whole file."""
 
     # -- symbols ------------------------------------------------------------------------------
 
-    def _read_symbols(self) -> list[tuple[int, int, str]]:
-        """(address, size, name), sorted, one name an address."""
-        best: dict[int, tuple[tuple[Any, ...], int, str]] = {}
-        code = {index for index, section in enumerate(self.elf.iter_sections()) if section["sh_flags"] & _SHF_EXECINSTR}
+    def _read_symbols(self) -> list[tuple[int, int, int]]:
+        """(address, size, where the name is), sorted, one name an address."""
+        best: dict[int, tuple[int, int, int]] = {}
+        code = {index for index, section in enumerate(self.file.sections) if section.flags & SHF_EXECINSTR}
         for section_name in (".symtab", ".dynsym"):
-            section: Any = self.elf.get_section_by_name(section_name)
-            if section is None:
+            section = self.file.section(section_name)
+            if section is None or section.link >= len(self.file.sections):
                 continue
-            strings = section.stringtable.data()
-            for name_at, value, size, info, shndx in self._raw_symbols(section):
+            self._strings = self.file.contents(self.file.sections[section.link])
+            for name_at, value, size, info, shndx in islice(self._raw_symbols(section), 2 * MOST_SYMBOLS):
                 if info & 15 not in _CODE_TYPES or shndx not in code or not name_at:
                     continue
-                name = strings[name_at : strings.index(b"\0", name_at)].decode(errors="replace")
-                # Aliases: a function rather than a label, then `read` rather than `__libc_read`.
-                rank = (info & 15 == STT_NOTYPE, len(name) - len(name.lstrip("_")), len(name), name)
-                if value not in best or rank < best[value][0]:
-                    best[value] = (rank, size, name)
+                found = best.get(value)
+                if found is None and len(best) >= MOST_SYMBOLS:
+                    break
+                if found is None or self._rank(info & 15, name_at) < self._rank(found[2], found[1]):
+                    best[value] = (size, name_at, info & 15)
             if best:
                 break
-        return [(value, size, name) for value, (_, size, name) in sorted(best.items())]
+        return [(value, size, name_at) for value, (size, name_at, _) in sorted(best.items())]
 
-    def _raw_symbols(self, section: Any) -> list[tuple[int, int, int, int, int]]:
-        data = section.data()
-        if self.elf.elfclass == 64:
+    def _rank(self, kind: int, name_at: int) -> tuple[bool, int, int, bytes]:
+        """Aliases: a function rather than a label, then `read` rather than `__libc_read`."""
+        name = text_at(self._strings, name_at)
+        return kind == STT_NOTYPE, len(name) - len(name.lstrip(b"_")), len(name), name
+
+    def _name(self, at: int) -> str:
+        return text_at(self._strings, at).decode(errors="replace")
+
+    def _raw_symbols(self, section: Section) -> Iterator[tuple[int, int, int, int, int]]:
+        data = self.file.contents(section)
+        if self.file.bits == 64:
             rows = struct.iter_unpack("<IBBHQQ", data[: len(data) // 24 * 24])
-            return [(name, value, size, info, shndx) for name, info, _, shndx, value, size in rows]
+            return ((name, value, size, info, shndx) for name, info, _, shndx, value, size in rows)
         rows = struct.iter_unpack("<IIIBBH", data[: len(data) // 16 * 16])
-        return [(name, value, size, info, shndx) for name, value, size, info, _, shndx in rows]
+        return ((name, value, size, info, shndx) for name, value, size, info, _, shndx in rows)
 
     def symbol(self, address: int) -> tuple[str, int]:
         """(name, offset into it) of a link address; ("", 0) outside every symbol."""
         index = bisect_right(self._starts, address) - 1
         if index < 0:
             return "", 0
-        value, size, name = self._symbols[index]
+        value, size, name_at = self._symbols[index]
         if size and address >= value + size:
             return "", 0
-        return name, address - value
+        return self._name(name_at), address - value
 
     # -- lines -----------------------------------------------------------------------------------
 
     def line(self, address: int) -> tuple[str, int]:
         """(path of the source file, line) of a link address; ("", 0) when unknown."""
-        if self._dwarf is None:
-            self._dwarf = self.elf.get_dwarf_info(follow_links=False) if self.elf.has_dwarf_info() else False
-            self._aranges = self._dwarf.get_aranges() if self._dwarf else None
-        if not self._dwarf:
+        info = self._units()
+        if info is None:
             return "", 0
-        unit = self._aranges.cu_offset_at_addr(address) if self._aranges is not None else None
-        if unit is not None:
-            return self._table(unit).at(address)
-        return self._table(-1).at(address)
+        unit = info.at(address)
+        return self._table(info, -1 if unit is None else unit).at(address)
 
-    def _table(self, unit: int) -> _Lines:
-        table = self._units.get(unit)
+    def _units(self) -> Optional[Units]:
+        """None without debugging information, and with some that makes no sense."""
+        if self._info is None and self._lines_known:
+            self._lines_known = False
+            info, abbrev, aranges = (self.file.named(f"debug_{name}") for name in ("info", "abbrev", "aranges"))
+            if info and self.file.named("debug_line"):
+                self._info = Units(info, abbrev, aranges, self._work)
+        return self._info
+
+    def _table(self, info: Units, unit: int) -> _Lines:
+        """The rows of one unit, or of all; of a file that has too many, those of its first units."""
+        table = self._tables.get(unit)
         if table is None:
-            units = self._dwarf.iter_CUs() if unit < 0 else [self._dwarf.get_CU_at(unit)]
-            rows = []
-            for each in units:
-                program = self._dwarf.line_program_for_CU(each)
-                if program is not None:
-                    comp_dir = each.get_top_DIE().attributes.get("DW_AT_comp_dir")
-                    rows += _rows(program, "" if comp_dir is None else comp_dir.value.decode(errors="replace"))
-            table = self._units[unit] = _Lines(rows)
+            rows: list[Row] = []
+            with suppress(TooMuch):
+                for program in self._line_programs(info, info if unit < 0 else [info.unit(unit)]):
+                    program.run(rows)
+            table = self._tables[unit] = _Lines(rows)
         return table
+
+    def _line_programs(self, info: Units, units: Iterable[Unit]) -> Iterator[LineProgram]:
+        """Each program once, whatever number of units say that it is theirs."""
+        seen = set()
+        for unit in units:
+            if unit.program is None or unit.program in seen:
+                continue
+            seen.add(unit.program)
+            form, place = info.place_of(unit, self.file.named("debug_str_offsets"))
+            place = self._string(form, place) if isinstance(place, int) else place
+            comp_dir = place.decode(errors="replace")
+            yield LineProgram(self.file.named("debug_line"), unit.program, comp_dir, self._string, self._work)
+
+    def _string(self, form: int, at: int) -> bytes:
+        return text_at(self.file.named("debug_line_str" if form == DW_FORM_LINE_STRP else "debug_str"), at)
 
     def all_lines(self) -> list[tuple[int, int, str]]:
         """(address, line, path of the source) of the whole file, by address; line 0 ends a sequence."""
-        self.line(0)
-        return self._table(-1).rows if self._dwarf else []
+        info = self._units()
+        return [] if info is None else self._table(info, -1).rows
 
-    def functions(self) -> list[tuple[int, str]]:
-        """(address, name) of what has a size and is code."""
-        return [(value, name) for value, size, name in self._symbols if size]
+    def functions(self) -> Iterator[tuple[int, str]]:
+        """(address, name) of what has a size and is code, up to `MOST_NAMES` bytes of names."""
+        left = MOST_NAMES
+        for value, size, name_at in self._symbols:
+            name = self._name(name_at) if size else ""
+            left -= len(name)
+            if name and left >= 0:
+                yield value, name
+
+    def weight(self) -> int:
+        """Some number of bytes that it keeps."""
+        return len(self.data) + 150 * (len(self._symbols) + LINES_WORK - self._work.left)
 
     # -- where it is loaded ----------------------------------------------------------------------------
 
@@ -208,9 +223,12 @@ class Symbols:
     def _file(self, path: str) -> Optional[ElfSymbols]:
         if path not in self._files:
             try:
-                self._files[path] = ElfSymbols(self._read_file(path))
+                found = ElfSymbols(self._read_file(path))
             except Exception:  # not there any more, no ELF file, or a damaged one: no names then
-                self._files[path] = None
+                found = None
+            while self._files and sum(each.weight() for each in self._files.values() if each is not None) > KEPT:
+                del self._files[next(iter(self._files))]  # the oldest; it is read again when somebody asks
+            self._files[path] = found
         return self._files[path]
 
     def elf(self, mapping: Optional[Mapping]) -> Optional[ElfSymbols]:
@@ -236,6 +254,6 @@ class Symbols:
             function, distance = path.rsplit("/", 1)[-1], link
         try:
             file, line = elf.line(link)
-        except Exception:  # debugging information of a kind that pyelftools can't read
+        except Exception:  # debugging information of a kind that `units` can't read
             file, line = "", 0
         return Location(function, distance, file, line)

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Optional
 
+from machine.observe.elffile import FRAMES_WORK, ElfFile, Work
 from machine.observe.symbols import Location, Mapping, Symbols
 
 MAX_FRAMES = 64
@@ -17,6 +18,8 @@ _DWARF64 = ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" fo
 _DWARF32 = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "eip")
 """DWARF's numbers of the registers (psABI of x86-64 figure 3.36, of i386 table 2.14)."""
 _LONGEST_CALL = 7
+MOST_RULES, MOST_COPIES = 1 << 14, 1 << 21
+"""Instructions of one function's call frame information, and these times the numbers in them."""
 
 
 class Frame(NamedTuple):
@@ -77,7 +80,7 @@ class Unwinder:
             return None
         table = self._tables.get(mapping[0])
         if table is None:
-            table = self._tables[mapping[0]] = _Table(elf.elf)
+            table = self._tables[mapping[0]] = _Table(elf.file)
         return table.row(address - elf.bias(mapping[1], mapping[2]))
 
 
@@ -91,15 +94,15 @@ class _Row(NamedTuple):
 class _Table:
     """The call frame information of one file."""
 
-    def __init__(self, elf: Any) -> None:
+    def __init__(self, elf: ElfFile) -> None:
         self._entries: list[tuple[int, int, Any]] = []
         try:
-            dwarf = elf.get_dwarf_info(follow_links=False)
+            dwarf = elf.frames(Work(FRAMES_WORK))
             entries = [
                 *(dwarf.EH_CFI_entries() if dwarf.has_EH_CFI() else ()),
                 *(dwarf.CFI_entries() if dwarf.has_CFI() else ()),
             ]
-        except Exception:  # of a kind that pyelftools can't read: by guess then
+        except Exception:  # of a kind that pyelftools can't read, or too much: by guess then
             entries = []
         for entry in entries:
             if type(entry).__name__ == "FDE" and entry.header.address_range:
@@ -112,13 +115,27 @@ class _Table:
         index = bisect_right(self._starts, address) - 1
         if index < 0 or address >= self._entries[index][1]:
             return None
-        entry = self._entries[index][2]
+        try:
+            return self._rules(self._entries[index][2], address)
+        except Exception:  # rules that make no sense: by guess then
+            return None
+
+    def _rules(self, entry: Any, address: int) -> Optional[_Row]:
         rules: Optional[dict[Any, Any]] = None
+        if not _is_reasonable(entry):
+            return None
         for each in entry.get_decoded().table:
             if each["pc"] > address:
                 break
             rules = each
         return None if rules is None else _Row(rules, entry.cie.header.return_address_register)
+
+
+def _is_reasonable(entry: Any) -> bool:
+    """Whether its table may be made: each advance copies the rules of all registers."""
+    rules = [*entry.cie.instructions, *entry.instructions]
+    registers = {each.args[0] for each in rules if each.args and isinstance(each.args[0], int)}
+    return len(rules) <= MOST_RULES and len(registers) * len(rules) <= MOST_COPIES
 
 
 def _by_table(

@@ -37,7 +37,8 @@ CHUNK = 1 << 20
 """Bytes that are moved at a time."""
 Vectors = list[tuple[int, int]]
 
-KERNEL_READ_MAX = 1 << 30
+KERNEL_READ_MAX, KERNEL_READ_HOLES = 1 << 30, 64 << 20
+"""Bytes that the kernel reads for itself, and how many of them may be in holes."""
 
 
 def is_stream(filp: file) -> bool:
@@ -278,10 +279,15 @@ def check_position(filp: file, position: int) -> None:
 
 
 def kernel_read_file(filp: file) -> bytes:
-    """The whole contents of an open file, at most `KERNEL_READ_MAX` bytes: else EFBIG."""
+    """The whole contents of an open file, at most `KERNEL_READ_MAX` bytes: else EFBIG; so is one that is mostly hole,
+    for whose zeros nobody has paid."""
     read = filp.f_op.read_iter
     if read is None:
         raise Errno(EINVAL)
+    inode = filp.f_inode
+    inode.getattr()
+    if inode.i_size - 512 * getattr(inode, "i_blocks", inode.i_size) > KERNEL_READ_HOLES:
+        raise Errno(EFBIG)
     whole = bytearray()
     while data := read(filp, 1 << 20, len(whole)):
         whole += data

@@ -1,0 +1,172 @@
+"""DWARF's units as far as their lines need them (versions 2 to 5): where a unit's line program is, who has an address.
+
+pyelftools reads every abbreviation of every unit for that, some thousand steps each; the first one is nearly always it.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import NamedTuple, Optional, Union
+
+from machine.observe.elffile import Work
+from machine.observe.lineprogram import DW_FORM_STRP, Cursor
+
+_DW_AT_STMT_LIST, _DW_AT_COMP_DIR, _DW_AT_STR_OFFSETS_BASE = 0x10, 0x1B, 0x72
+_DW_UT_TYPE, _DW_UT_SKELETON, _DW_UT_SPLIT_COMPILE, _DW_UT_SPLIT_TYPE = 2, 4, 5, 6
+_DW_FORM_ADDR, _DW_FORM_STRING, _DW_FORM_INDIRECT, _DW_FORM_IMPLICIT_CONST = 0x01, 0x08, 0x16, 0x21
+_FIXED = {0x05: 2, 0x06: 4, 0x07: 8, 0x0B: 1, 0x0C: 1, 0x11: 1, 0x12: 2, 0x13: 4, 0x14: 8, 0x19: 0, 0x1C: 4, 0x1E: 16,
+          0x20: 8, 0x24: 8, 0x25: 1, 0x26: 2, 0x27: 3, 0x28: 4, 0x29: 1, 0x2A: 2, 0x2B: 3, 0x2C: 4}  # fmt: skip
+_BLOCKS = {0x03: 2, 0x04: 4, 0x0A: 1}
+"""Bytes of the length before a block; those of the next have a LEB128."""
+_LEB_BLOCKS = (0x09, 0x18)
+_LEBS = (0x0D, 0x0F, 0x15, 0x1A, 0x1B, 0x22, 0x23, 0x1F01, 0x1F02)
+_OFFSETS = (0x0E, 0x10, 0x17, 0x1D, 0x1F, 0x1F20, 0x1F21)
+_STRX = (0x1A, 0x25, 0x26, 0x27, 0x28)
+Value = Union[int, bytes]
+
+
+class Unit(NamedTuple):
+    """What the first entry of a unit says; `place` is (form, value) of the compiler's directory."""
+
+    end: int
+    program: Optional[int]
+    place: tuple[int, Value]
+    str_offsets: int
+    word: int
+
+
+class Units:
+    """The units of one file, in .debug_info; `abbrev` and `aranges` are the sections of these names.
+
+    IndexError, ValueError and TooMuch where something makes no sense.
+    """
+
+    def __init__(self, info: bytes, abbrev: bytes, aranges: bytes, work: Work) -> None:
+        self._info, self._abbrev, self._work = info, abbrev, work
+        self._declarations: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self._ranges = sorted(self._read_ranges(aranges))
+        self._starts = [each[0] for each in self._ranges]
+
+    # -- by address -------------------------------------------------------------------------------
+
+    def _read_ranges(self, data: bytes) -> Iterator[tuple[int, int, int]]:
+        """(start, end, the unit's offset): DWARF 5 §6.1.2."""
+        cursor = Cursor(data, 0)
+        while cursor.at < len(data):
+            start = cursor.at
+            length, word = cursor.length()
+            end = min(cursor.at + length, len(data))
+            cursor.at += 2
+            unit, size, segment = cursor.number(word), cursor.number(1), cursor.number(1)
+            form = {4: "<II", 8: "<QQ"}.get(size)
+            if form is not None and not segment:
+                first = cursor.at + (start - cursor.at) % (2 * size)  # aligned, from the beginning of the set
+                count = max(0, end - first) // (2 * size) * 2 * size
+                for address, many in struct.iter_unpack(form, data[first : first + count]):
+                    self._work.charge(1)
+                    if many:
+                        yield address, address + many, unit
+            cursor.at = end
+
+    def at(self, address: int) -> Optional[int]:
+        """The offset of the unit that has an address; None where the file does not say it."""
+        index = bisect_right(self._starts, address) - 1
+        return self._ranges[index][2] if index >= 0 and address < self._ranges[index][1] else None
+
+    # -- units ------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Unit]:
+        at = 0
+        while at < len(self._info):
+            unit = self.unit(at)
+            yield unit
+            at = unit.end
+
+    def unit(self, at: int) -> Unit:
+        """The unit whose header is there."""
+        cursor = Cursor(self._info, at)
+        length, word = cursor.length()
+        end = cursor.at + length
+        version = cursor.number(2)
+        kind = cursor.number(1) if version >= 5 else 0
+        size = cursor.number(1) if version >= 5 else 0
+        abbrev = cursor.number(word)
+        size = size or cursor.number(1)
+        cursor.at += 8 * (kind in (_DW_UT_SKELETON, _DW_UT_SPLIT_COMPILE))
+        cursor.at += (8 + word) * (kind in (_DW_UT_TYPE, _DW_UT_SPLIT_TYPE))
+        code = cursor.uleb()
+        self._work.charge(8)
+        found = dict(self._values(cursor, abbrev, code, size, word)) if code else {}
+        program, base = found.get(_DW_AT_STMT_LIST, (0, None))[1], found.get(_DW_AT_STR_OFFSETS_BASE, (0, 8))[1]
+        place = found.get(_DW_AT_COMP_DIR, (_DW_FORM_STRING, b""))
+        return Unit(
+            end, program if isinstance(program, int) else None, place, base if isinstance(base, int) else 8, word
+        )
+
+    def _values(
+        self, cursor: Cursor, abbrev: int, code: int, size: int, word: int
+    ) -> Iterator[tuple[int, tuple[int, Value]]]:
+        """(attribute, (form, value)) of an entry."""
+        for attribute, form in self._declaration(abbrev, code):
+            self._work.charge(1)
+            while form == _DW_FORM_INDIRECT:
+                form = cursor.uleb()
+            yield attribute, (form, _value(cursor, form, size, word))
+
+    def _declaration(self, abbrev: int, code: int) -> list[tuple[int, int]]:
+        """(attribute, form) of an abbreviation."""
+        key = abbrev, code
+        if key not in self._declarations:
+            cursor = Cursor(self._abbrev, abbrev)
+            while True:
+                number = cursor.uleb()
+                if not number:
+                    raise ValueError("an abbreviation that is not there")
+                cursor.uleb()
+                cursor.at += 1
+                pairs = self._pairs(cursor)
+                if number == code:
+                    self._declarations[key] = pairs
+                    break
+        return self._declarations[key]
+
+    def _pairs(self, cursor: Cursor) -> list[tuple[int, int]]:
+        pairs = []
+        while (pair := (cursor.uleb(), cursor.uleb())) != (0, 0):
+            self._work.charge(1)
+            if pair[1] == _DW_FORM_IMPLICIT_CONST:
+                cursor.sleb()
+            pairs.append(pair)
+        return pairs
+
+    # -- names --------------------------------------------------------------------------------------
+
+    def place_of(self, unit: Unit, str_offsets: bytes) -> tuple[int, Value]:
+        """(form, value) of the compiler's directory: a name, or an offset in .debug_str or .debug_line_str."""
+        form, value = unit.place
+        if form in _STRX and isinstance(value, int):
+            return DW_FORM_STRP, Cursor(str_offsets, unit.str_offsets + value * unit.word).number(unit.word)
+        return form, value
+
+
+def _value(cursor: Cursor, form: int, size: int, word: int) -> Value:
+    """The value of a form; 0 for blocks and the like, that are passed over."""
+    if form in _FIXED:
+        return cursor.number(_FIXED[form])
+    if form in _OFFSETS:
+        return cursor.number(word)
+    if form in _LEBS:
+        return cursor.uleb()
+    if form == _DW_FORM_STRING:
+        return cursor.string()
+    if form == _DW_FORM_ADDR:
+        return cursor.number(size)
+    if form in _BLOCKS:
+        cursor.at += cursor.number(_BLOCKS[form])
+    elif form in _LEB_BLOCKS:
+        cursor.at += cursor.uleb()
+    elif form != _DW_FORM_IMPLICIT_CONST:
+        raise ValueError(f"a form {form:#x}")
+    return 0
