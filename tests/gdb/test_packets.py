@@ -65,7 +65,7 @@ def test_noise(link: Any) -> None:
     made, theirs = link
     rng = random.Random(6)
     for _ in range(300):
-        noise = bytes(rng.choice(b"$#}\x03+-*qmvX0f\xff\x00") for _ in range(rng.randrange(40)))
+        noise = b"+" + bytes(rng.choice(b"$#}\x03+-*qmvX0f\xff\x00") for _ in range(rng.randrange(40)))
         theirs.sendall(noise + b"#00" + framed(b"qC"))
         made.fill(1)
         seen = []

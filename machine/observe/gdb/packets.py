@@ -12,6 +12,8 @@ MAX_PACKET = 0x20000
 _LIMIT = 4 * MAX_PACKET
 """More than this without an end is noise."""
 _ESCAPED = re.compile(rb"[#$}*]")
+_OPENINGS = b"+-$\x03"
+_HTTP = b"HTTP/"
 INTERRUPT = object()
 """Ctrl-C: one byte outside all packets."""
 
@@ -44,7 +46,14 @@ def unescape(data: bytes) -> bytes:
 
 
 class Link:
-    """One connection.  `acknowledged` until QStartNoAckMode."""
+    """One connection.  `acknowledged` until QStartNoAckMode; `begun` when the other end has spoken as gdb does.
+
+    A page in a browser can send bytes of its choice to any port of this computer, but behind a request of HTTP.
+    """
+
+    begun = False
+    _noise = b""
+    """The last bytes between packets."""
 
     def __init__(self, stream: socket.socket) -> None:
         self.stream = stream
@@ -76,13 +85,27 @@ class Link:
         self._buffer += data
         return True
 
+    def begins(self) -> bool:
+        """Whether something has come.  Gone when it is not what gdb says first."""
+        if not self.begun and self._buffer:
+            if self._buffer[0] not in _OPENINGS:
+                raise Gone
+            self.begun = True
+        return self.begun
+
+    def _skip(self, byte: int) -> None:
+        """Between packets.  Gone when somebody speaks HTTP there."""
+        self._noise = self._noise[1 - len(_HTTP) :] + bytes((byte,))
+        if self._noise == _HTTP:
+            raise Gone
+
     def next(self) -> Optional[Item]:
-        """The next packet's data, `INTERRUPT`, or None while there is no whole one.
+        """The next packet's data, `INTERRUPT`, or None while there is no whole one.  Gone.
 
         A packet whose checksum is wrong is asked for again; without acknowledgements it is dropped.
         """
         buffer = self._buffer
-        while buffer:
+        while buffer and self.begins():
             first = buffer[0]
             if first == 0x03:
                 del buffer[0]
@@ -90,6 +113,7 @@ class Link:
             if first != 0x24:
                 if first == 0x2D and self._last:  # "-": the last answer once more
                     self._write(self._last)
+                self._skip(first)
                 del buffer[0]
                 continue
             end = buffer.find(b"#")

@@ -152,15 +152,21 @@ class Server:
             if self.link is None:
                 if select.select([self._listener], [], [], 0)[0]:
                     self._accept()
-                    self._find_processes()
             else:
-                self.link.fill(0)
+                self._hear(self.link)
             self._take_packets()
         except Gone:
             self._lost()
         if self.stopped:
             self._converse()
         self._armed.set()
+
+    def _hear(self, link: Link) -> None:
+        """Bytes have come; the first of a connection stop the machine, unless they are not gdb's.  Gone."""
+        begun = link.begun
+        link.fill(0)
+        if link.begins() and not begun:
+            self._find_processes()
 
     def _accept(self) -> None:
         stream, _ = self._listener.accept()
@@ -186,6 +192,10 @@ class Server:
 
     def _lost(self) -> None:
         """gdb is gone without a word: its processes stay as they are for the next, unless there will be none."""
+        if self.link is not None and not self.link.begun and not self.single:
+            self._drop()
+            self.say("nopage: somebody who does not speak as gdb does connected to its port: turned away")
+            return
         self._drop()
         self.control.catch(None)
         self.control.passed = frozenset()
@@ -370,6 +380,7 @@ class Server:
         if not descriptors:
             return
         self.link = Link(socket.socket(fileno=descriptors[0]))
+        self.link.begun = True
         self.link.acknowledged, buffer = state["link"]
         self.link._buffer += buffer
         self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
