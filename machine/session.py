@@ -16,10 +16,11 @@ from machine.defaults import ignored_signals
 from machine.errors import ConfigError, NotBack, NotExecutable, ProgramNotFound, TimeoutExpired
 from machine.events import Oops, Printk
 from machine.events import Report as DriverReport
+from machine.kernel.fs.export import first_changes
 from machine.kernel.module import is_from_debugger
 from machine.kernel.task.spawn import CLOSED
 from machine.machine import Machine, Result
-from machine.observe.output import one_line
+from machine.observe.output import one_line, shortened
 from machine.views import Views
 
 TIMED_OUT, STOPPED, NOT_EXECUTABLE, NOT_FOUND = 124, 125, 126, 127
@@ -365,9 +366,8 @@ class Session:
         """One line about files that end with the machine."""
         if self.config.export is not None:
             return
-        made, removed = machine.changed_files()
-        if made or removed:
-            names = ", ".join([*made, *(f"{name} (removed)" for name in removed)][:NAMED])
-            more = f" and {len(made) + len(removed) - NAMED} more" if len(made) + len(removed) > NAMED else ""
-            ends = f"nopage: changes that end with the machine: {names}{more} (--export DIR keeps them)"
-            self.say(one_line(ends))
+        names, count = first_changes(machine.kernel, NAMED)
+        if names:
+            more = f" and {count - NAMED} more" if count > NAMED else ""
+            shown = ", ".join(map(shortened, names))
+            self.say(one_line(f"nopage: changes that end with the machine: {shown}{more} (--export DIR keeps them)"))

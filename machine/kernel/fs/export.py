@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
-from machine.kernel.abi.errno import Errno
+from machine.kernel.abi.errno import ENAMETOOLONG, Errno
 from machine.kernel.fs.file import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, inode
 from machine.kernel.fs.hostfs import HostTree
+from machine.kernel.fs.namei import PATH_MAX
 from machine.kernel.fs.overlay import is_changed, overlay_dir
 from machine.kernel.fs.tmpfs import memory_dir
 
@@ -17,25 +18,78 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
 _CHUNK = 1 << 20
+_SHOWN = 4
+"""Names at the beginning of a path that is not shown in full."""
+
+
+class Change(NamedTuple):
+    """A name that the guest made, changed or removed; `names` is good until the next one, `size` its path's length."""
+
+    node: Any
+    names: list[str]
+    size: int
+    removed: bool
+
+    def path(self) -> str:
+        """Of one that is too long for any call the beginning and the last name: a directory's can have gigabytes."""
+        if self.size < PATH_MAX:
+            return "/" + "/".join(self.names)
+        return "/" + "/".join([*self.names[:_SHOWN], "...", self.names[-1]])
+
+
+def changes(kernel: Kernel) -> Iterator[Change]:
+    """What is not the host's in the root's layer, directories before what they hold, however deep they are."""
+    root = kernel.root.d_inode
+    names: list[str] = []
+    size = 0
+    yield from _removed(root, names, size)
+    stack = [_entries(root)]
+    while stack:
+        found = next(stack[-1], None)
+        if found is None:
+            stack.pop()
+            size -= len(names.pop()) + 1 if names else 0
+            continue
+        name, node = found
+        names.append(name)
+        size += len(name) + 1
+        if is_changed(node) and not (isinstance(node, overlay_dir) and node.tree is not None):
+            yield Change(node, names, size, False)
+        yield from _removed(node, names, size)
+        stack.append(_entries(node))
+
+
+def _entries(node: inode) -> Iterator[tuple[str, Any]]:
+    return iter(sorted(node.children.items()) if isinstance(node, memory_dir) else ())
+
+
+def _removed(node: inode, names: list[str], size: int) -> Iterator[Change]:
+    """The names of the host that are gone from a directory."""
+    if isinstance(node, overlay_dir):
+        for name in sorted(node.whiteouts):
+            if name not in node.children:
+                yield Change(None, [*names, name], size + len(name) + 1, True)
 
 
 def changed_names(kernel: Kernel) -> tuple[list[str], list[str]]:
     """(paths that the guest made or changed, paths of the host that it removed) in the root's layer."""
     changed: list[str] = []
     removed: list[str] = []
-    _collect(kernel.root.d_inode, "", changed, removed)
+    for change in changes(kernel):
+        (removed if change.removed else changed).append(change.path())
     return changed, removed
 
 
-def _collect(node: inode, path: str, changed: list[str], removed: list[str]) -> None:
-    if path and is_changed(node) and not (isinstance(node, overlay_dir) and node.tree is not None):
-        changed.append(path)
-    if not isinstance(node, memory_dir):
-        return
-    if isinstance(node, overlay_dir):
-        removed += [f"{path}/{name}" for name in sorted(node.whiteouts) if name not in node.children]
-    for name, child in sorted(node.children.items()):
-        _collect(child, f"{path}/{name}", changed, removed)
+def first_changes(kernel: Kernel, most: int) -> tuple[list[str], int]:
+    """(some of these paths, what was made before what was removed; how many there are)."""
+    made: list[str] = []
+    removed: list[str] = []
+    count = 0
+    for change in changes(kernel):
+        count += 1
+        if len(removed if change.removed else made) < most:
+            (removed if change.removed else made).append(change.path())
+    return [*made, *(f"{path} (removed)" for path in removed)][:most], count
 
 
 def save_layer(kernel: Kernel, directory: str) -> int:
@@ -46,32 +100,29 @@ def save_layer(kernel: Kernel, directory: str) -> int:
     the host had no room or no place; all others are there.
     """
     failure: Optional[OSError] = None
+    count = 0
     os.makedirs(directory, exist_ok=True)
     tree = HostTree(directory, writable=True)
     try:
-        changed, _removed = changed_names(kernel)
-        for path in changed:
+        for change in changes(kernel):
+            if change.removed:
+                continue
+            count += 1
             try:
-                _save(kernel, tree, path)
+                if change.size >= PATH_MAX:
+                    raise Errno(ENAMETOOLONG)
+                _save(tree, change.path(), change.node)
             except (OSError, Errno) as error:
                 number = error.errno or 0
-                failure = failure or OSError(number, os.strerror(number), directory + path)
+                failure = failure or OSError(number, os.strerror(number), directory + change.path())
     finally:
         tree.close()
     if failure is not None:
         raise failure
-    return len(changed)
+    return count
 
 
-def _inode_at(kernel: Kernel, path: str) -> Any:
-    here: Any = kernel.root.d_inode
-    for name in path.strip("/").split("/"):
-        here = here.children[name]
-    return here
-
-
-def _save(kernel: Kernel, tree: HostTree, path: str) -> None:
-    node = _inode_at(kernel, path)
+def _save(tree: HostTree, path: str, node: Any) -> None:
     above, name = path.strip("/").rpartition("/")[::2]
     _make_directories(tree, above)
     kind = node.i_mode & S_IFMT

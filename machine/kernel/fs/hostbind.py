@@ -362,12 +362,14 @@ class bind_dir(_passed_through, overlay_dir):
 
 def moved(node: inode, path: str) -> None:
     """The inode has another place on the host now, and so has everything known below it."""
-    node.path = path  # type: ignore[attr-defined]
-    if isinstance(node, bind_file):
-        node.data.path = path
-    elif isinstance(node, bind_dir):
-        for name, child in node.children.items():
-            moved(child, f"{path}/{name}")
+    below: list[tuple[inode, str]] = [(node, path)]
+    while below:
+        node, path = below.pop()
+        node.path = path  # type: ignore[attr-defined]
+        if isinstance(node, bind_file):
+            node.data.path = path
+        elif isinstance(node, bind_dir):
+            below += [(child, f"{path}/{name}") for name, child in node.children.items()]
 
 
 def bind_root(
