@@ -22,6 +22,8 @@ STRING_LIMIT = 32
 """Bytes of data that are shown, as by strace without -s."""
 PATH_LIMIT = 4096
 ARRAY_LIMIT = 32
+MEMORY_LIMIT = 1 << 18
+"""Bytes that are read at a time, whatever length the program gives."""
 
 _SIGNED = {"int", "fd", "pid", "atfd"}
 _UNSIGNED = {"uint", "mode", "uid", "flags"}
@@ -61,8 +63,9 @@ class Call:
         return self.result is not None and -4096 < self.result < 0
 
     def memory(self, address: int, count: int) -> bytes:
-        """Up to `count` bytes.  What is not present is faulted in as the kernel's own access would, except in areas
-        of drivers: watching a call must not call a driver."""
+        """Up to `count` bytes, and no more than `MEMORY_LIMIT`.  What is not present is faulted in as the kernel's own
+        access would, except in areas of drivers: watching a call must not call a driver."""
+        count = min(count, MEMORY_LIMIT)
         data: bytes = self.kernel.peek_user(self.mm, address, count)
         if len(data) < count:
             area = self.mm.vma_at(address + len(data))
@@ -353,6 +356,8 @@ def _dirents_out(call: Call, index: int) -> str:
             break
         offset += step
         count += 1
+    if length > MEMORY_LIMIT:
+        return f"{pointer(address)} /* more than {count} entries */"
     return f"{pointer(address)} /* {count} entr{'y' if count == 1 else 'ies'} */"
 
 

@@ -6,7 +6,7 @@ from stat import S_ISBLK, S_ISCHR
 from typing import Any
 
 from machine.kernel.fs.file import MAJOR, MINOR
-from machine.observe.strace_args import Call, quote
+from machine.observe.strace_args import PATH_LIMIT, Call, quote
 
 AT_FDCWD = -100
 _GONE = " (deleted)"
@@ -28,7 +28,8 @@ def _bracketed(path: str, more: str) -> str:
     gone = path.endswith(_GONE)
     if more.startswith("UNIX"):
         return f"<{more}>"
-    shown = quote((path[: -len(_GONE)] if gone else path).encode(errors="surrogateescape"))[1:-1]
+    name = (path[: -len(_GONE)] if gone else path).encode(errors="surrogateescape")
+    shown = quote(name[:PATH_LIMIT])[1:-1] + ("..." if len(name) > PATH_LIMIT else "")
     shown = shown.replace("<", "\\74").replace(">", "\\76")
     return f"<{shown}{more}>" + ("(deleted)" if gone else "")
 

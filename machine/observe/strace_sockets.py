@@ -10,6 +10,8 @@ from machine.observe.strace_flags import BITS, VALUES, flags, join_bits
 
 AF_UNIX, SOL_SOCKET, SCM_RIGHTS, SCM_CREDENTIALS, SO_PEERCRED = 1, 1, 1, 2, 17
 _TIMEOUTS, _LINGER = (20, 21), 13
+_SOCKOPT_SHOWN = 16
+"""Bytes of the longest option: a timeout of x86-64."""
 
 
 # -- addresses ---------------------------------------------------------------------------------------
@@ -97,8 +99,9 @@ def _sockopt(call: Call, index: int) -> str:
     """Numbers, but for SO_PEERCRED, SO_LINGER and the timeouts."""
     level, name = call.values[index - 2 : index]
     length = call.values[index + 1] if call.name == "setsockopt" else _socklen(call, index + 1) or 0
-    data = call.memory(call.values[index], length)
-    if level != SOL_SOCKET or len(data) < max(1, length):
+    shown = min(length, _SOCKOPT_SHOWN)
+    data = call.memory(call.values[index], shown)
+    if level != SOL_SOCKET or len(data) < max(1, shown):
         return pointer(call.values[index])
     if name == SO_PEERCRED and length == 12:
         return _ucred(data)
