@@ -125,6 +125,8 @@ class Kernel(BoardSide):
         self.refused: tuple[Any, str] = (None, "")
         """The area of the last fault that its driver, or the kernel, refused, and what it said (mm/refusal.py)."""
         self.fault_number = 0
+        self.epoll_holders: dict[file, dict[Any, int]] = {}
+        """The sets of epoll that a file is in, and by how many items."""
         self.enosys: dict[str, int] = {}
         """Calls that are not implemented, by name, with how often the guest made them."""
         self.syscall_count = 0

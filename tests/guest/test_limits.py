@@ -165,6 +165,17 @@ def test_the_size_of_a_tmpfs(machine_clean: Make) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_paths_of_epoll(machine_clean: Make, target: str) -> None:
+    """Sets in sets, by many descriptors: EINVAL where Linux gives it, and no wait asks one set twice."""
+    host = subprocess.run([program("epoll_paths")], capture_output=True, timeout=60, check=True)
+    assert b"a file, 40: 40 (errno 22) 12 (errno 22) 0 40 40; 0 ready, 0 then\n" in host.stdout
+    machine = machine_clean()
+    result = machine.run([program("epoll_paths", target)], timeout=60)
+    assert (result.exit, result.stderr, result.stdout) == (0, b"", host.stdout)
+    assert not machine.kernel.epoll_holders
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_watches_of_a_user(machine_clean: Make, target: str) -> None:
     """epoll items, inotify watches and inotify descriptors are counted over all processes of a user, and given back."""
     machine = machine_clean(ram=32 << 20, deterministic=True)

@@ -24,6 +24,11 @@ EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD = 1, 2, 3
 EPOLLEXCLUSIVE, EPOLLWAKEUP, EPOLLONESHOT, EPOLLET = 1 << 28, 1 << 29, 1 << 30, 1 << 31
 _PRIVATE_BITS = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE
 EP_MAX_NESTS = 4
+PATH_LIMITS = (1000, 500, 100, 50, 10)
+"""How many ways there may be from a file up to sets that are in no other, by how many sets are between; those without
+any are not counted (path_limits)."""
+Known = dict["eventpoll", tuple[int, tuple["WaitQueue", ...]]]
+"""What inner sets have answered in one poll, and where to sleep."""
 
 
 class epitem:
@@ -52,13 +57,14 @@ class eventpoll:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.items: dict[tuple[int, file], epitem] = {}
-        self.outer: list[eventpoll] = []
-        """Sets that this one is in, once for each of its items there."""
+        self.outer: dict[eventpoll, int] = {}
+        """Sets that this one is in, and by how many items."""
         self.wait: WaitQueue = kernel.sched.queue()
         """Woken when the set itself changes."""
 
     def control(self, operation: int, fd: int, filp: file, events: int, data: int) -> None:
-        """epoll_ctl: EEXIST, ENOENT, EINVAL; ENOSPC when the user has /proc/sys/fs/epoll/max_user_watches."""
+        """epoll_ctl: EEXIST, ENOENT, EINVAL, too many ways to a file; ENOSPC when the user has
+        /proc/sys/fs/epoll/max_user_watches."""
         self.forget_closed()
         key = fd, filp
         item = self.items.get(key)
@@ -67,8 +73,11 @@ class eventpoll:
                 raise Errno(EEXIST)
             uid = inc_ucount(self.kernel, EPOLL_WATCHES, epoll_max_user_watches(self.kernel), ENOSPC)
             self.items[key] = epitem(fd, filp, events, data, uid)
-            if filp.f_op is epoll_operations:
-                set_of(filp).outer.append(self)
+            holders = _holders(self.kernel, filp)
+            holders[self] = holders.get(self, 0) + 1
+            if (self.outer or filp.f_op is epoll_operations) and _too_many_paths(self.kernel, filp):
+                self._drop(key)
+                raise Errno(EINVAL)
         elif operation == EPOLL_CTL_DEL:
             if item is None:
                 raise Errno(ENOENT)
@@ -100,12 +109,26 @@ class eventpoll:
 
     def _drop(self, key: tuple[int, file]) -> None:
         dec_ucount(self.kernel, EPOLL_WATCHES, self.items.pop(key).uid)
-        if key[1].f_op is epoll_operations:
-            set_of(key[1]).outer.remove(self)
+        filp = key[1]
+        holders = _holders(self.kernel, filp)
+        holders[self] -= 1
+        if not holders[self]:
+            del holders[self]
+            if not holders:
+                self.kernel.epoll_holders.pop(filp, None)
 
-    def ready(self, limit: int, queues: Optional[dict[WaitQueue, None]], consume: bool = True) -> list[tuple[int, int]]:
-        """Up to `limit` (events, data) that can be reported now; `queues` collects what to sleep on."""
+    def ready(
+        self,
+        limit: int,
+        queues: Optional[dict[WaitQueue, None]],
+        consume: bool = True,
+        known: Optional[Known] = None,
+    ) -> list[tuple[int, int]]:
+        """Up to `limit` (events, data) that can be reported now; `queues` collects what to sleep on.  `known`: of sets
+        that were asked already on the way here."""
         self.forget_closed()
+        if known is None:
+            known = {}
         found: list[tuple[int, int]] = []
         reported: list[tuple[int, file]] = []
         for key, item in list(self.items.items()):
@@ -113,7 +136,7 @@ class eventpoll:
                 break
             if not item.events & ~_PRIVATE_BITS:
                 continue  # it has fired and was not armed again
-            table = poll_table(item.events & 0xFFFF)
+            table = poll_table(item.events & 0xFFFF, known)
             bits = vfs_poll(item.filp, table) & item.events & ~_PRIVATE_BITS
             if queues is not None:
                 queues.update(table.queues)
@@ -153,12 +176,16 @@ class EpollOperations(StreamOperations):
 
     def poll(self, filp: file, table: Optional[poll_table]) -> int:
         ep = filp.private_data
-        queues: dict[WaitQueue, None] = {}
-        found = ep.ready(1, queues, consume=False)
+        known: Known = {} if table is None or table.known is None else table.known
+        if ep not in known:
+            queues: dict[WaitQueue, None] = {}
+            found = ep.ready(1, queues, False, known)
+            known[ep] = (POLLIN | POLLRDNORM if found else 0, (*queues, ep.wait))
+        bits, where = known[ep]
         if table is not None:
-            for queue in (*queues, ep.wait):
+            for queue in where:
                 table.wait(queue)
-        return POLLIN | POLLRDNORM if found else 0
+        return bits
 
     def release(self, node: inode, filp: file) -> int:
         filp.private_data.clear()
@@ -188,7 +215,7 @@ def check_loop(outer: eventpoll, filp: file) -> None:
     if filp.f_op is not epoll_operations:
         return
     below = _depth(set_of(filp), lambda ep: [set_of(item.filp) for item in ep.inner()], outer)
-    above = _depth(outer, lambda ep: ep.outer)
+    above = _depth(outer, lambda ep: list(ep.outer))
     if below + 1 + above > EP_MAX_NESTS:
         raise Errno(ELOOP)
 
@@ -208,3 +235,49 @@ def _depth(
         return known[id(ep)]
 
     return walk(start)
+
+
+def _holders(kernel: Kernel, filp: file) -> dict[eventpoll, int]:
+    """The sets that `filp` is in, and by how many items (`file->f_ep`)."""
+    if filp.f_op is epoll_operations:
+        return set_of(filp).outer
+    return kernel.epoll_holders.setdefault(filp, {})
+
+
+def _too_many_paths(kernel: Kernel, filp: file) -> bool:
+    """Whether a file that was added now, or one in the set that was, is to be reached in more ways than `PATH_LIMITS`
+    has (reverse_path_check)."""
+    known: dict[eventpoll, list[int]] = {}
+    for target in _files_below(filp):
+        ways = _sum(_holders(kernel, target), known)
+        if len(ways) > len(PATH_LIMITS):
+            return True
+        if any(number > most for number, most in zip(ways[1:], PATH_LIMITS[1:], strict=False)):
+            return True
+    return False
+
+
+def _files_below(filp: file) -> list[file]:
+    """The file itself, or all that are in the set and its inner sets, but no sets (tfile_check_list)."""
+    found: dict[file, None] = {}
+    waiting = [filp]
+    while waiting:
+        each = waiting.pop()
+        if each not in found:
+            found[each] = None
+            if each.f_op is epoll_operations:
+                waiting += [item.filp for item in set_of(each).items.values() if item.filp.f_count > 0]
+    return [each for each in found if each.f_op is not epoll_operations]
+
+
+def _sum(holders: dict[eventpoll, int], known: dict[eventpoll, list[int]]) -> list[int]:
+    """Of something that is in these sets: how many ways lead up to a set that is in none, by the sets between."""
+    total: list[int] = []
+    for ep, times in holders.items():
+        if ep not in known:
+            known[ep] = [0, *_sum(ep.outer, known)] if ep.outer else [1]
+        ways = known[ep]
+        total += [0] * (len(ways) - len(total))
+        for depth, number in enumerate(ways):
+            total[depth] += number * times
+    return total

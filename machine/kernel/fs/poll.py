@@ -18,12 +18,14 @@ DEFAULT_POLLMASK = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
 class poll_table:
     """Collects the wait queues on which a poll has to sleep."""
 
-    __slots__ = ("key", "queues")
+    __slots__ = ("key", "known", "queues")
 
-    def __init__(self, key: int = ~0) -> None:
+    def __init__(self, key: int = ~0, known: Any = None) -> None:
         self.queues: dict[WaitQueue, None] = {}
         self.key = key
         """Events that the caller is interested in."""
+        self.known = known
+        """What sets of epoll in the one that is asked have answered (fs/eventpoll.py); None where nobody keeps it."""
 
     def wait(self, queue: WaitQueue) -> None:
         """Sleep on this queue too (`poll_wait`)."""

@@ -47,7 +47,7 @@ POLLIN_SET = POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR
 POLLOUT_SET = POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR
 POLLEX_SET = POLLPRI
 _KINDS = POLLIN_SET, POLLOUT_SET, POLLEX_SET
-_SOMETIMES = 0xFFF
+_SOMETIMES = 0x3F
 """After so many descriptors a long call looks whether its task was killed."""
 _NOT_EMPTY = re.compile(rb"[^\0]")
 Timespec = Callable[["Task", int], tuple[int, int]]
