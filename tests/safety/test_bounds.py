@@ -139,6 +139,16 @@ def test_export_of_hostile_files(tmp_path: Path) -> None:
     assert os.readlink(kept / "var" / "link") == "/etc/passwd"
 
 
+def test_holes_take_no_room(tmp_path: Path) -> None:
+    """A hole of 16 GiB in a file of a :rw bind is the host's: what the program sees is what it sees there."""
+    host = subprocess.run([program("holes"), f"{tmp_path}/one"], capture_output=True, timeout=60, check=True)
+    if os.lstat(tmp_path / "one").st_blocks > 1000 or not host.stdout.startswith(b"0\n"):
+        pytest.skip("the host's file system has no holes")
+    done = nopage("--bind", f"{tmp_path}:/rw:rw", program("holes"), "/rw/two", timeout=60)
+    assert (done.returncode, done.stdout) == (0, host.stdout), done.stderr
+    assert os.lstat(tmp_path / "two").st_blocks <= os.lstat(tmp_path / "one").st_blocks
+
+
 @pytest.mark.parametrize("option", ["--strace", "--events", "--perfetto"])
 def test_traces_are_bounded(tmp_path: Path, option: str) -> None:
     trace = tmp_path / "trace"

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 _TIMES = ("i_atime", "i_mtime")
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
-_ZEROS = 1 << 20
-"""Bytes of a hole that are written at a time."""
 
 
 class bind_super(overlay_super):
@@ -162,12 +160,11 @@ class bind_file(_passed_through, overlay_file):
         self.getattr()
 
     def fallocate(self, mode: int, offset: int, length: int) -> None:
-        """On the host too.  A hole is written as zeros first, so that what is cached here has it."""
-        end = min(offset + length, self.i_size)
-        if mode & FALLOC_FL_PUNCH_HOLE:
-            for start in range(offset, end, _ZEROS):
-                self.i_mapping.write(start, bytes(min(_ZEROS, end - start)))
+        """The host's call, with its errors; of a hole the pages that are here go, and their parts at its edges are
+        cleared."""
         host_fallocate(self.data.open_to_write(), mode, offset, length)
+        if mode & FALLOC_FL_PUNCH_HOLE:
+            self._punch(offset, offset + length)
         if not mode & FALLOC_FL_KEEP_SIZE and offset + length > self.i_size:
             self.i_mapping.truncate(offset + length)
         self.getattr()

@@ -283,7 +283,9 @@ class memory_file(memory_inode):
     def _zero(self, start: int, end: int) -> None:
         """Clear a part of one page, if the file has something there."""
         mapping, end = self.i_mapping, min(end, self.i_size)
-        if start < end and (start >> PAGE_SHIFT in mapping.pages or start < mapping.backing_size):
+        if mapping.write_through:  # the host has cleared its own
+            mapping.patch_cached(start, bytes(max(0, end - start)))
+        elif start < end and (start >> PAGE_SHIFT in mapping.pages or start < mapping.backing_size):
             mapping.write(start, bytes(end - start))
 
 

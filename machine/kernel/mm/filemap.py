@@ -215,7 +215,7 @@ class address_space:
             self._zero_tail(host.i_size)
         if self.write_through:
             self.backing.pwrite(data, position)  # type: ignore[union-attr]
-            self._patch_cached(position, data)
+            self.patch_cached(position, data)
             self.backing_size = max(self.backing_size, position + count)
             done = count
         else:
@@ -244,7 +244,8 @@ class address_space:
             position += piece
         return done
 
-    def _patch_cached(self, position: int, data: bytes) -> None:
+    def patch_cached(self, position: int, data: bytes) -> None:
+        """Write what is in pages that are here."""
         view, mem = self.kernel.ram.view, self.kernel.mem
         end = position + len(data)
         for index in range(position >> PAGE_SHIFT, ((end - 1) >> PAGE_SHIFT) + 1):
@@ -290,13 +291,14 @@ class address_space:
             self._zero_tail(length)
 
     def punch(self, first: int, last: int) -> None:
-        """Make pages `first` up to `last` (exclusive) zeros that take no room (FALLOC_FL_PUNCH_HOLE)."""
+        """Make pages `first` up to `last` (exclusive) zeros that take no room (FALLOC_FL_PUNCH_HOLE); the backing of a
+        write-through file has its hole already."""
         if self.i_mmap:
             from machine.kernel.mm.munmap import unmap_mapping_range
 
             unmap_mapping_range(self.kernel, self, first, last - 1, even_cows=False)
         self._drop([index for index in (*self.pages, *self.fallocated) if first <= index < last])
-        for index in range(first, min(last, (self.backing_size + _OFFSET) >> PAGE_SHIFT)):
+        for index in () if self.write_through else range(first, min(last, (self.backing_size + _OFFSET) >> PAGE_SHIFT)):
             self.new_page(index)
 
     def _drop(self, indexes: list[int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from machine.hardware.paging import D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EACCES, EAGAIN, EBUSY, EFAULT, EINTR, EINVAL, EIO, ENOMEM, EPERM, Errno
@@ -64,6 +66,7 @@ from machine.kernel.mm.vma import (
 )  # fmt: skip
 
 _NEVER_MERGED = VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_MIXEDMAP
+FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
 _HINTS = {MADV_NORMAL: 0, MADV_RANDOM: VM_RAND_READ, MADV_SEQUENTIAL: VM_SEQ_READ}
 _KNOWN = {
     *_HINTS, MADV_WILLNEED, MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MADV_DONTFORK, MADV_DOFORK, MADV_MERGEABLE,
@@ -161,16 +164,14 @@ def _advised_flags(vma: vm_area_struct, advice: int) -> int:
 
 
 def _remove(vma: vm_area_struct, start: int, end: int) -> None:
-    """Punch a hole into the shared file behind the area."""
-    if vma.vm_flags & VM_LOCKED or vma.vm_file is None:
-        raise Errno(EINVAL)
-    mapping = vma.vm_file.f_inode.i_mapping
-    if mapping is None:
+    """Punch a hole into the shared file behind the area (madvise_remove: vfs_fallocate)."""
+    node: Any = None if vma.vm_file is None else vma.vm_file.f_inode
+    if vma.vm_flags & VM_LOCKED or node is None or node.i_mapping is None:
         raise Errno(EINVAL)
     if vma.vm_flags & (VM_SHARED | VM_MAYWRITE) != VM_SHARED | VM_MAYWRITE:
         raise Errno(EACCES)
-    first = vma.vm_pgoff + ((start - vma.vm_start) >> PAGE_SHIFT)
-    mapping.punch(first, first + ((end - start) >> PAGE_SHIFT))
+    offset = (vma.vm_pgoff << PAGE_SHIFT) + start - vma.vm_start
+    node.fallocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, end - start)
 
 
 def _populate(mm: mm_struct, start: int, end: int, write: bool) -> int:
