@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 from zlib import crc32
 
 from machine.hardware.ram import PAGE_SIZE
@@ -122,6 +122,14 @@ class _TextOperations(file_operations):
         return offset
 
 
+class _ShownOperations(_TextOperations):
+    """Of a file that does not open where it could not be read (fs/proc_namespace.c: mounts_open_common)."""
+
+    def open(self, node: Any, filp: file) -> int:
+        node.show()
+        return 0
+
+
 class _DirOperations(file_operations):
     def iterate(self, filp: file) -> list[tuple[str, int, int]]:
         node = filp.f_inode
@@ -129,6 +137,7 @@ class _DirOperations(file_operations):
 
 
 _TEXT = _TextOperations()
+shown_or_not_opened = _ShownOperations()
 _DIRECTORY = _DirOperations()
 
 

@@ -20,6 +20,7 @@ from machine.kernel.fs.proc import (
     TaskEntry,
     Text,
     alive,
+    shown_or_not_opened,
 )
 from machine.kernel.fs.proc_fd import FdDirectory
 from machine.kernel.fs.proc_net import NetDirectory
@@ -171,12 +172,18 @@ def _cgroup(_task: task_struct) -> Text:
 
 
 def _mounts(task: task_struct) -> Text:
+    """EINVAL for a zombie, which has given its namespaces up."""
+    if task.state & EXIT_ZOMBIE:
+        raise Errno(EINVAL)
     from machine.kernel.fs.proc_misc import mounts
 
     return mounts(task.kernel, task)
 
 
 def _mountinfo(task: task_struct) -> Text:
+    """EINVAL for a zombie."""
+    if task.state & EXIT_ZOMBIE:
+        raise Errno(EINVAL)
     from machine.kernel.fs.proc_misc import mountinfo
 
     return mountinfo(task.kernel, task)
@@ -341,6 +348,8 @@ class TaskDirectory(ProcDirectory):
             None if store is None else lambda data: store(alive(task), data),
         )
         node.own(task)
+        if entry.show in (_mounts, _mountinfo):
+            node.i_fop = shown_or_not_opened
         return node
 
 
@@ -352,7 +361,7 @@ def _led(task: task_struct, name: str) -> tuple[inode, str]:
         if task.exe is None or mm_of(task) is None:
             raise Errno(ENOENT)
         return task.exe.f_inode, task.exe.f_path
-    if fs is None:
+    if fs is None or task.state & EXIT_ZOMBIE:
         raise Errno(ENOENT)
     where = fs.cwd if name == "cwd" else fs.root
     return where.d_inode, where.path()

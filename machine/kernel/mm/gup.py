@@ -7,7 +7,7 @@ written into read-only code, and the process gets a private copy of the page, st
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from machine.hardware.paging import RW, A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
@@ -29,10 +29,20 @@ def _allowed(vma: vm_area_struct, write: bool) -> bool:
     return bool(flags & VM_WRITE or (flags & VM_MAYWRITE and not flags & VM_SHARED))
 
 
+def _find_extend_vma(mm: mm_struct, address: int) -> Optional[vm_area_struct]:
+    """The area at `address`; a stack above it grows down to it, as at a fault (mm/mmap.c, up to Linux 6.4)."""
+    from machine.kernel.mm.fault import expand_stack
+
+    vma = mm.find_vma(address)
+    if vma is None or vma.vm_start <= address:
+        return vma
+    return mm.vma_at(address) if expand_stack(mm, vma, address) else None
+
+
 def user_page(mm: mm_struct, address: int, write: bool, force: bool) -> int:
     """The frame behind a user address, faulted in, for `get_user_pages`; -1 where the process has none that may be
     touched in this way.  Without `force` the area's permissions count."""
-    vma = mm.vma_at(address)
+    vma = _find_extend_vma(mm, address)
     if vma is None or not (force or vma.vm_flags & (VM_WRITE if write else VM_READ)):
         return -1
     physical = _physical(mm, address, write)
@@ -44,7 +54,7 @@ def _physical(mm: mm_struct, address: int, write: bool) -> int:
     from machine.kernel.mm.fault import handle_mm_fault
     from machine.kernel.mm.space import PROTNONE, PTE_PFN
 
-    vma = mm.vma_at(address)
+    vma = _find_extend_vma(mm, address)
     if vma is None or not _allowed(vma, write):
         return -1
     pte = mm.tables.get(address)

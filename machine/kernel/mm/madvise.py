@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from machine.hardware.paging import D, P
+from machine.hardware.paging import A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EACCES, EAGAIN, EBUSY, EFAULT, EINTR, EINVAL, EIO, ENOMEM, EPERM, Errno
 from machine.kernel.abi.mman import (
@@ -122,10 +122,28 @@ def _advise(mm: mm_struct, vma: vm_area_struct, start: int, end: int, advice: in
     elif advice in (MADV_COLD, MADV_PAGEOUT):
         if flags & (VM_LOCKED | VM_PFNMAP):
             raise Errno(EINVAL)
+        if advice == MADV_COLD:
+            _make_cold(mm, start, end)
     elif advice == MADV_WILLNEED:
         pass  # everything a file has is a read away
     else:
         change_flags(mm, vma, start, end, _advised_flags(vma, advice))
+
+
+def _make_cold(mm: mm_struct, start: int, end: int) -> None:
+    """Pages that nobody else maps look as if they had not been touched (madvise_cold_or_pageout_pte_range)."""
+    from machine.kernel.fs.proc_vm import normal_page
+
+    words, flush = mm.ram.words, False
+    mm.settle(start, end)
+    for _va, index, number in mm.tables.runs(start, end):
+        for i in range(index, index + number):
+            pte = words[i]
+            if pte & P and pte & A and (pfn := normal_page(mm, pte)) >= 0 and mm.mem.mapcount[pfn] == 1:
+                words[i] = pte & ~A
+                flush = True
+    if flush:
+        mm.flush_tlb()
 
 
 def _tell_userfault(mm: mm_struct, vma: vm_area_struct, start: int, end: int) -> tuple[vm_area_struct, int]:

@@ -1,6 +1,7 @@
 /* Stacks: areas that grow down, their guard gap, signals on another stack. */
 #include "check.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -38,6 +39,22 @@ static void growing(void)
 	WRITES("a PROT_NONE page needs no gap", p - 499 * PAGE + GAP - 1);
 	WRITES("...down to it", p - 499 * PAGE);
 	NO_WRITE("...and not into it", p - 499 * PAGE - 1, SIGSEGV, SEGV_ACCERR);
+	munmap(base, 1200 * PAGE);
+}
+
+/* /proc/PID/mem reaches below a stack as the program itself does. */
+static void from_outside(void)
+{
+	char *base = hole(1200), *p = down(base + 1000 * PAGE), buffer[4] = "abc";
+	int fd = open("/proc/self/mem", O_RDWR);
+
+	EQUAL("mem: read below the stack", pread(fd, buffer, 4, (off_t)(uintptr_t)(p - 5 * PAGE)), 4);
+	CHECK("...which has grown", mapped(p - 5 * PAGE) && !mapped(p - 6 * PAGE) && !buffer[0]);
+	EQUAL("mem: write below it", pwrite(fd, "xyz", 3, (off_t)(uintptr_t)(p - 9 * PAGE)), 3);
+	CHECK("...arrives", mapped(p - 9 * PAGE) && !memcmp(p - 9 * PAGE, "xyz", 3));
+	mmap(p - 400 * PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0);
+	ERRNO("mem: not in the gap", pread(fd, buffer, 4, (off_t)(uintptr_t)(p - 300 * PAGE)), EIO);
+	close(fd);
 	munmap(base, 1200 * PAGE);
 }
 
@@ -199,6 +216,7 @@ int main(void)
 {
 	catch_faults();
 	growing();
+	from_outside();
 	placing();
 	parts();
 	overflows();

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 static char text[1 << 20];
 
@@ -67,6 +69,59 @@ static void areas(void)
 	EQUAL("smaps: Private_Dirty", smaps(p, "\nPrivate_Dirty:"), 8);
 	EQUAL("smaps: Anonymous", smaps(p, "\nAnonymous:"), 8);
 	EQUAL("smaps: page size", smaps(p, "\nMMUPageSize:"), 4);
+}
+
+static void flags(void)
+{
+	char *p = anonymous(2), *at;
+	int go[2];
+	pid_t child;
+
+	EQUAL("mlock2, as its pages come", syscall(SYS_mlock2, p, PAGE, 1), 0);
+	p[0] = p[PAGE] = 1;
+	smaps(p, "\nVmFlags:");
+	at = strstr(text, " lo lf ac");
+	CHECK("smaps: the flags' order", at != NULL);
+	EQUAL("smaps: Referenced", smaps(p + PAGE, "\nReferenced:"), 4);
+	ERRNO("MADV_COLD", madvise(p + PAGE, PAGE, 20), 0);
+	EQUAL("...as if not touched", smaps(p + PAGE, "\nReferenced:"), 0);
+	EQUAL("...and it is there", smaps(p + PAGE, "\nRss:"), 4);
+	p[PAGE] = 2;
+	EQUAL("...touched", smaps(p + PAGE, "\nReferenced:"), 4);
+	if (pipe(go))
+		_exit(2);
+	child = fork();
+	if (!child)
+		_exit(read(go[0], text, 1) != 1);
+	ERRNO("MADV_COLD of a page that a child has, too", madvise(p + PAGE, PAGE, 20), 0);
+	EQUAL("...changes nothing", smaps(p + PAGE, "\nReferenced:"), 4);
+	if (write(go[1], "x", 1) != 1)
+		_exit(2);
+	waitpid(child, NULL, 0);
+}
+
+/* What is left of a process that nobody has waited for. */
+static void zombie(void)
+{
+	char name[64], to[64];
+	siginfo_t info;
+	pid_t child = fork();
+
+	if (!child)
+		_exit(0);
+	waitid(P_PID, child, &info, WEXITED | WNOWAIT);
+	for (int i = 0; i < 3; i++) {
+		static const char *const links[] = {"cwd", "root", "exe"};
+
+		snprintf(name, sizeof name, "/proc/%d/%s", child, links[i]);
+		ERRNO(links[i], readlink(name, to, sizeof to), ENOENT);
+	}
+	snprintf(name, sizeof name, "/proc/%d/mountinfo", child);
+	ERRNO("a zombie's mountinfo", open(name, O_RDONLY), EINVAL);
+	snprintf(name, sizeof name, "/proc/%d/mounts", child);
+	ERRNO("a zombie's mounts", open(name, O_RDONLY), EINVAL);
+	waitpid(child, NULL, 0);
+	CHECK("our own mounts", slurp("/proc/self/mounts") > 0 && slurp("/proc/self/mountinfo") > 0);
 }
 
 static void frames(void)
@@ -222,6 +277,8 @@ int main(int argc, char **argv)
 	catch_faults();
 	EQUAL("before the patch", patched(), 0x11);
 	areas();
+	flags();
+	zombie();
 	frames();
 	memory();
 	names(argv);
