@@ -203,8 +203,11 @@ int main(int argc, char **argv)
 {
 	for (unsigned i = 0; argc > 1 && i < sizeof(kinds) / sizeof(*kinds); i++)
 		if (!strcmp(argv[1], kinds[i].name)) {
-			long result = kinds[i].call();
+			long result;
 
+			if (argc > 2)
+				fprintf(stderr, "begins\n");
+			result = kinds[i].call();
 			printf("%s: %ld, errno %d\n", argv[1], result, result < 0 ? errno : 0);
 			return 0;
 		}

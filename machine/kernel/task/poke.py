@@ -16,7 +16,8 @@ class Poke:
     sender: Any = None
 
 
-def _on_poke(_number: int, frame: Optional[FrameType]) -> None:
+def on_poke(_number: int, frame: Optional[FrameType]) -> None:
+    """The handler: raises between two bytecodes of whatever runs."""
     __tracebackhide__ = True
     if Poke.sender is not None:
         Poke.sender.poked(frame)
@@ -24,8 +25,8 @@ def _on_poke(_number: int, frame: Optional[FrameType]) -> None:
 
 def may_poke() -> None:
     """Take the signal, once; it stays taken, for one that is late would end the process."""
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(POKE) is not _on_poke:
-        signal.signal(POKE, _on_poke)
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(POKE) is not on_poke:
+        signal.signal(POKE, on_poke)
 
 
 def poke(sender: Any, thread: int) -> None:

@@ -29,7 +29,7 @@ from machine.kernel.abi.errno import EINTR
 from machine.kernel.modfile import run_file
 from machine.kernel.module import SLOT, call_driver, call_for_page, driver_raised
 from machine.kernel.task.halting import Moment
-from machine.kernel.task.poke import may_poke, poke
+from machine.kernel.task.poke import may_poke, on_poke, poke
 from machine.kernel.task.task import Overrun
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ REGIONS: dict[CodeType, Callable[[FrameType], Named]] = {
 """Functions that call the user's code and catch `Lockup` -> who it is, and what they have called."""
 
 
-HANDLERS = {driver_raised.__code__, Bus.fail.__code__}
-"""Ours, called by a region when the user's code has ended already."""
+HANDLERS = {driver_raised.__code__, Bus.fail.__code__, on_poke.__code__}
+"""Ours, called when the user's code has ended already, or is being interrupted."""
 
 
 class Loop(NamedTuple):
