@@ -27,6 +27,8 @@ _CODE_TYPES = (STT_NOTYPE, STT_FUNC, STT_GNU_IFUNC)
 MOST_SYMBOLS = 1 << 20
 """Code symbols of one file that are kept, some 150 bytes each; the rest has no names."""
 MOST_NAMES = 64 << 20
+_COMPARED = 256
+"""Bytes of two names for one address that are looked at to choose one."""
 KEPT = 1 << 30
 """Bytes of all files that are remembered."""
 _NOT_READ = ("/dev/", "/proc/", "/sys/")
@@ -116,7 +118,7 @@ class ElfSymbols:
 
     def _rank(self, kind: int, name_at: int) -> tuple[bool, int, int, bytes]:
         """Aliases: a function rather than a label, then `read` rather than `__libc_read`."""
-        name = text_at(self._strings, name_at)
+        name = text_at(self._strings, name_at, _COMPARED)
         return kind == STT_NOTYPE, len(name) - len(name.lstrip(b"_")), len(name), name
 
     def _name(self, at: int) -> str:

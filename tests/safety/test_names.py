@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import subprocess
 import tracemalloc
@@ -131,6 +132,20 @@ def test_a_line_program_is_read() -> None:
     """The file that the next tests spoil."""
     program = with_lines(b"\0a.c\0\0\0\0\0", SET_ADDRESS + b"\1\x20\0\1\1")
     assert where(program) == "main a.c:1"
+
+
+def test_spoiled_files() -> None:
+    """Whatever a byte is: a name, or none."""
+    rng = random.Random(5)
+    whole = with_lines(b"\0a.c\0\0\0\0\0", SET_ADDRESS + b"\1\x20\0\1\1")
+    found = set()
+    for _ in range(1500):
+        spoiled = bytearray(whole)
+        for _ in range(rng.randrange(1, 6)):
+            at = rng.randrange(len(whole)) if rng.random() < 0.1 else rng.randrange(CODE, len(whole))
+            spoiled[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+        found.add(where(bytes(spoiled)))
+    assert {"main a.c:1", "main", ""} < found
 
 
 def test_a_line_program_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
