@@ -167,7 +167,7 @@ def replay_output(project: Path, line: str, typed: str) -> str:
     done = subprocess.run(
         words.replace(" run ", f" run --commands {commands} ", 1),
         shell=True, cwd=project, capture_output=True, text=True, timeout=120, check=False,
-        env={"PYTHONPATH": str(TOP), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())},
+        env={"PYTHONPATH": str(TOP), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(Path.home())},
     )  # fmt: skip
     return done.stdout + done.stderr
 
