@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.safety.test_bounds import TOP, nopage, program
+from tests.safety.test_bounds import MOST_MEMORY, TOP, nopage, program
 
 SECONDS = 2
 SOON = 40
@@ -64,3 +65,27 @@ def test_a_signal_ends_one() -> None:
         child.send_signal(signal.SIGTERM)
         assert child.wait() == 128 + signal.SIGTERM
         assert time.monotonic() - begin < SOON
+
+
+# -- long paths ---------------------------------------------------------------------------------------
+
+
+def test_maps_of_a_deep_file(tmp_path: Path) -> None:
+    """/proc/self/maps shows a path whole, however long; links whose target fits no page are ENAMETOOLONG."""
+    host = subprocess.run([program("deep_maps"), str(tmp_path), "300", "30"], capture_output=True, timeout=60, check=True)
+    done = nopage("--timeout", "60", program("deep_maps"), "/tmp", "300", "30")
+    assert (done.returncode, done.stdout) == (0, host.stdout), done.stderr
+
+
+def test_maps_of_deep_files_take_little(tmp_path: Path) -> None:
+    """3000 areas of a file half a megabyte of path away: a text of 1.5 GiB, of which only what is read is there."""
+    most = tmp_path / "most"
+    command = [sys.executable, "-S", "-c", MOST_MEMORY, str(most), sys.executable, "-m", "machine", "run"]
+    command += ["--ram", "64M", "--max-memory", "256M", "--timeout", "4", program("deep_maps"), "/tmp", "2000", "3000"]
+    begin = time.monotonic()
+    done = subprocess.run(
+        command, capture_output=True, stdin=subprocess.DEVNULL, check=False, env={**os.environ, "PYTHONPATH": str(TOP)}
+    )
+    assert done.returncode == 124 and b"still running after 4 seconds" in done.stderr, done
+    assert time.monotonic() - begin < 4 + SOON
+    assert int(most.read_text()) < 200 << 10

@@ -62,6 +62,8 @@ class Space:
     def each_vma(self) -> list[vm_area_struct]:
         return [self.area]
 
+    next_vmas = each_vma
+
     def walk_present(self, start: int, end: int) -> list[tuple[int, int]]:
         found = [(DATA + i * PAGE_SIZE, self.tables.get(DATA + i * PAGE_SIZE)) for i in range(4)]
         return [(va, pte) for va, pte in found if pte and start <= va < end]

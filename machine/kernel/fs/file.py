@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, ENOTDIR, EOPNOTSUPP, EPERM, Errno
 from machine.kernel.dialect import check_member, is_today
 
@@ -260,7 +261,7 @@ class file:
         self.f_dentry = f_dentry
         self.f_flags = f_flags
         self.f_op = f_op
-        self._name = f_path
+        self._name = f_path if f_dentry.d_parent is None else ""
         self._path = (-1, "")
         """(`dentry.changes` then, what `f_path` was)."""
         self.f_pos = 0
@@ -300,7 +301,10 @@ class file:
         if where.d_parent is None:
             return self._name
         if self._path[0] != dentry.changes:
-            self._path = dentry.changes, where.path()
+            path = where.path()
+            if len(path) >= PAGE_SIZE:  # too long to be kept for each open file
+                return path
+            self._path = dentry.changes, path
         return self._path[1]
 
     @property

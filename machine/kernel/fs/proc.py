@@ -1,7 +1,8 @@
 """The /proc file system: directories made on lookup, files computed when they are read (fs/proc/).
 
 A file's text is taken whole at the first read, and again at every read from position 0, as seq_file
-does for texts that fit its buffer; so one `open` sees one state.  Inode numbers follow from the path, so
+does for texts that fit its buffer; so one `open` sees one state.  What may be long (maps) comes line by line, as far as
+it is read.  Inode numbers follow from the path, so
 that nothing has to be kept for a file that nobody has open.
 
 The texts themselves are in `proc_task` (/proc/PID) and `proc_misc` (the rest).  A driver adds a
@@ -12,12 +13,12 @@ takes nothing and returns the text; a ``/`` in the name makes directories.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Optional, Union
 from zlib import crc32
 
 from machine.hardware.ram import PAGE_SIZE
-from machine.kernel.abi.errno import EINVAL, EIO, ENOENT, ENOMEM, ESRCH, Errno
+from machine.kernel.abi.errno import EINVAL, EIO, ENAMETOOLONG, ENOENT, ENOMEM, ESRCH, Errno
 from machine.kernel.fs.file import (
     MKDEV,
     S_IFDIR,
@@ -42,6 +43,8 @@ KMALLOC_MAX_SIZE = 4 << 20
 DT_DIR, DT_REG, DT_LNK = 4, 8, 10
 
 Text = Union[str, bytes]
+Shown = Union[Text, Iterator[str]]
+"""A text, or one that is made piece by piece."""
 
 
 class Entry(NamedTuple):
@@ -57,7 +60,7 @@ class TaskEntry(NamedTuple):
     """One file of /proc/PID."""
 
     mode: int
-    show: Callable[[task_struct], Text]
+    show: Callable[[task_struct], Shown]
     store: Optional[Callable[[task_struct, bytes], None]] = None
 
 
@@ -78,16 +81,48 @@ def as_bytes(text: Text) -> bytes:
     return os.fsencode(text) if isinstance(text, str) else text
 
 
+class _Pieces:
+    """A text of which only what was not read yet is kept."""
+
+    __slots__ = ("left", "pieces", "start")
+
+    def __init__(self, pieces: Iterator[str]) -> None:
+        self.pieces = pieces
+        self.left = b""
+        self.start = 0
+        """Where `left` is in the text."""
+
+    def read(self, count: int, position: int) -> bytes:
+        """Up to `count` bytes from `position`, which is not before `start` (fs/seq_file.c: traverse, seq_read_iter)."""
+        while self.start + len(self.left) <= position:
+            self.start += len(self.left)
+            self.left = os.fsencode(next(self.pieces, ""))
+            if not self.left:
+                return b""
+        parts = [self.left[position - self.start :]]
+        size = len(parts[0])
+        while size < count and (piece := os.fsencode(next(self.pieces, ""))):
+            parts.append(piece)
+            size += len(piece)
+        found = b"".join(parts)
+        self.start, self.left = position + min(count, size), found[count:]
+        return found[:count]
+
+
 class _TextOperations(file_operations):
     """seq_file: the whole text is taken at position 0 and cut up from there."""
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
-        if filp.private_data is None or position == 0:
+        shown = filp.private_data
+        if shown is None or position == 0 or (type(shown) is _Pieces and position < shown.start):
             node = filp.f_inode
             assert isinstance(node, ProcFile)
-            filp.private_data = as_bytes(node.show())
-        text: bytes = filp.private_data
-        return text[position : position + count]
+            text = node.show()
+            shown = filp.private_data = as_bytes(text) if isinstance(text, (str, bytes)) else _Pieces(text)
+        if type(shown) is _Pieces:
+            return shown.read(count, position)
+        whole: bytes = shown
+        return whole[position : position + count]
 
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
         """sysfs takes a page, and says so (fs/kernfs/file.c: kernfs_fop_write_iter)."""
@@ -173,7 +208,7 @@ class ProcFile(ProcInode):
         sb: super_block,
         path: str,
         mode: int,
-        show: Callable[[], Text],
+        show: Callable[[], Shown],
         store: Optional[Callable[[bytes], None]] = None,
     ) -> None:
         super().__init__(kernel, sb, path, S_IFREG | mode, _TEXT)
@@ -204,7 +239,11 @@ class ProcLink(ProcInode):
         self._leads = leads
 
     def readlink(self) -> str:
-        return self._target()
+        """ENAMETOOLONG where a magic link's object has no path that fits a page (fs/proc/base.c: do_proc_readlink)."""
+        target = self._target()
+        if self._leads is not None and len(os.fsencode(target)) >= PAGE_SIZE:
+            raise Errno(ENAMETOOLONG)
+        return target
 
     def follow(self) -> Optional[tuple[inode, str]]:
         return None if self._leads is None else self._leads()

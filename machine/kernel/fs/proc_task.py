@@ -17,6 +17,7 @@ from machine.kernel.fs.proc import (
     ProcFile,
     ProcInode,
     ProcLink,
+    Shown,
     TaskEntry,
     Text,
     alive,
@@ -63,12 +64,12 @@ def mm_of(task: task_struct) -> Optional[mm_struct]:
 # -- texts --------------------------------------------------------------------------------------
 
 
-def _maps(task: task_struct) -> Text:
+def _maps(task: task_struct) -> Shown:
     mm = mm_of(task)
-    return "" if mm is None else "".join(vma.maps_line() + "\n" for vma in mm.each_vma())
+    return "" if mm is None else (vma.maps_line() + "\n" for vma in mm.next_vmas())
 
 
-def _smaps(task: task_struct) -> Text:
+def _smaps(task: task_struct) -> Shown:
     mm = mm_of(task)
     return "" if mm is None else smaps(mm)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from machine.hardware.paging import A, D, P
@@ -128,26 +129,24 @@ def normal_page(mm: mm_struct, pte: int) -> int:
     return pfn
 
 
-def smaps(mm: mm_struct) -> str:
+def smaps(mm: mm_struct) -> Iterator[str]:
     """/proc/PID/smaps: each area's line of maps and its figures."""
-    parts = []
-    for vma in mm.each_vma():
+    for vma in mm.next_vmas():
         usage = _Usage()
         usage.account(mm, vma)
         flags = "".join(name + " " for bit, name in _MNEMONICS if vma.vm_flags & bit)
-        parts.append(
+        yield (
             vma.maps_line() + "\n" + _line("Size", usage.size) + _line("KernelPageSize", PAGE_SIZE)
             + _line("MMUPageSize", PAGE_SIZE) + usage.render() + f"THPeligible:    {0:8d}\nVmFlags: {flags}\n"
         )  # fmt: skip
-    return "".join(parts)
 
 
 def rollup(mm: mm_struct) -> str:
     """/proc/PID/smaps_rollup: the sum over all areas, under one line from the first to the last."""
-    usage, areas = _Usage(), list(mm.each_vma())
+    usage, areas = _Usage(), list(mm.next_vmas())
     if not areas:
         return ""
-    for vma in areas:
+    for vma in mm.next_vmas():
         usage.account(mm, vma)
     head = f"{areas[0].vm_start:08x}-{areas[-1].vm_end:08x} ---p 00000000 00:00 0 "
     lines = usage.render().splitlines(keepends=True)
@@ -159,7 +158,7 @@ def rollup(mm: mm_struct) -> str:
 
 def _split_pss(mm: mm_struct) -> tuple[int, int]:
     anonymous = files = 0
-    for vma in mm.each_vma():
+    for vma in mm.next_vmas():
         for _va, pte in mm.walk_present(vma.vm_start, vma.vm_end):
             pfn = normal_page(mm, pte)
             if pfn >= 0:

@@ -185,6 +185,15 @@ class mm_struct(UserAccess):
         """All areas, lowest first."""
         return iter(self.areas)
 
+    def next_vmas(self) -> Iterator[vm_area_struct]:
+        """All areas, each the first above the end of the one before, for a reader who takes his time and may be killed
+        meanwhile (fs/proc/task_mmu.c: m_next)."""
+        vma = None if self.closed else self.areas.find(0)
+        while vma is not None and not self.kernel.sched.break_off():
+            end = vma.vm_end
+            yield vma
+            vma = None if self.closed else self.areas.find(end)
+
     def find_vma(self, address: int) -> Optional[vm_area_struct]:
         """The first area that ends above `address`, or None (mm/mmap.c: find_vma)."""
         vma = self.mmap_cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.hardware.ram import PAGE_SHIFT
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
     from machine.kernel.fs.file import file, vm_operations_struct
@@ -87,6 +87,8 @@ class vm_area_struct:
     def maps_line(self) -> str:
         """The area's line of /proc/PID/maps, without its newline (fs/proc/task_mmu.c: show_map_vma)."""
         name, flags = self.name(), self.vm_flags
+        if len(name) >= PAGE_SIZE:  # as many as the process has areas, each as long as its directories are deep
+            return self._maps_line(name)
         of = self.vm_start, self.vm_end, flags, self.vm_pgoff, self.vm_file, name
         if of != self._shown[:-1]:
             self._shown = (*of, self._maps_line(name))

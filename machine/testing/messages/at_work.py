@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from machine.hardware.blame import said
 from machine.testing.messages.naming import did_you_mean, of_function, place, place_of
 
 
