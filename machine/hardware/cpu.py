@@ -217,7 +217,8 @@ class Cpu(RegisterImage):
             self.set_register(segment, USER_DS)
         self._template32 = bytes(self.image)
         self.ram.view[stub : stub + PAGE_SIZE] = bytes(PAGE_SIZE)
-        self._traps.clears((self._ctx_value or 0) + 4 * self._exception_at)
+        image = self._ctx_value or 0
+        self._traps.clears(image + 4 * self._exception_at, image + 4 * self._error_at)
         self._traps.call(self._syscall_trap, self._page_fault_trap, self._exception_trap)
 
     def _enter_ring3(self, stub: int, cs: int, rip: int) -> None:

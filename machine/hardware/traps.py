@@ -17,8 +17,9 @@ from machine.hardware.ram import PAGE_SIZE
 _API = ("PyGILState_Ensure", "PyObject_CallNoArgs", "Py_DecRef", "PyGILState_Release", "PyErr_WriteUnraisable")
 (
     _SAVE, _RESTORE, _READ, _PYTHON, _ENSURE, _CALL, _DECREF, _RELEASE, _UNRAISABLE, _ENGINE, _IMAGE, _REGS,
-    _FLAGS_NUMBER, _FLAGS, _VECTOR, _EARLY_STEP, _EXCEPTION, _ON_SYSCALL, _ON_PAGE_FAULT, _ON_EXCEPTION, _SCRATCH,
-) = range(21)  # fmt: skip
+    _FLAGS_NUMBER, _FLAGS, _VECTOR, _EARLY_STEP, _EXCEPTION, _ON_SYSCALL, _ON_PAGE_FAULT, _ON_EXCEPTION,
+    _ERROR_CODE, _SCRATCH,
+) = range(22)  # fmt: skip
 """Indices of the words that the code works with; rbx points to the first."""
 
 _SYSCALL_CODE = bytes.fromhex(
@@ -42,14 +43,23 @@ _INTR_CODE = bytes.fromhex(
     "89f0 48894370"  # mov eax, esi; mov [rbx+VECTOR], rax
     "488b7b48 488b7350 ff13"  # uc_context_save(engine, image)
     "4c8ba398000000 8b4370"  # mov r12, [rbx+ON_EXCEPTION]; mov eax, [rbx+VECTOR]
-    "83f820 7319"  # cmp eax, 32; jae 1f
+    "488b8ba0000000 83790400 7537"  # mov rcx, [rbx+ERROR_CODE]; cmp dword [rcx+4], 0; jne 3f: `int N` was it
+    "83f820 7319"  # 2: cmp eax, 32; jae 1f
     "488b8b80000000 c701ffffffff"  # mov rcx, [rbx+EXCEPTION]; mov dword [rcx], -1
     "83f80e 7507 4c8ba390000000"  # cmp eax, PAGE_FAULT; jne 1f; mov r12, [rbx+ON_PAGE_FAULT]
     "ff5318"  # 1: call [rbx+PYTHON]
     "488b7b48 488b7350 ff5308"  # uc_context_restore(engine, image)
     "b801000000"  # mov eax, 1: what the hook of an invalid instruction returns when it was dealt with
     "415d 415c 5b c3"  # pop r13; pop r12; pop rbx; ret
+    "8d50fd 83fa01 76c1"  # 3: lea edx, [rax-BREAKPOINT]; cmp edx, 1; jbe 2b: that one and OVERFLOW are allowed
+    "3d80000000 74ba"  # cmp eax, 0x80; je 2b
+    "8d04c502000000 8901"  # lea eax, [rax*8+2]; mov [rcx], eax: which gate of the IDT it was that has DPL 0
+    "b80d000000 48894370"  # mov eax, GENERAL_PROTECTION; mov [rbx+VECTOR], rax
+    "488b5108 4883ea02"  # mov rdx, [rcx+8]; sub rdx, 2: a fault, at the instruction that is before exception_next_eip
+    "488b4b58 48899180000000 eb93"  # mov rcx, [rbx+REGS]; mov [rcx+RIP], rdx; jmp 2b
 )
+"""The engine has no IDT: an `int N` arrives as if exception N had happened, and would be a page fault at the address of
+the last one."""
 _PYTHON_CODE = bytes.fromhex(
     "4883ec08 ff5320 4189c5"  # sub rsp, 8; PyGILState_Ensure(); mov r13d, eax
     "4c89e7 ff5328"  # PyObject_CallNoArgs(r12)
@@ -70,13 +80,13 @@ class TrapHooks:
     """
 
     def __init__(self, functions: list[int], engine: int, image: int, regs: int, eflags: int) -> None:
-        words = self._words = (ctypes.c_uint64 * 21)()
+        words = self._words = (ctypes.c_uint64 * 22)()
         words[_SAVE], words[_RESTORE], words[_READ] = functions
         for index, name in enumerate(_API, _ENSURE):
             words[index] = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
         words[_ENGINE], words[_IMAGE], words[_REGS], words[_FLAGS_NUMBER] = engine, image, regs, eflags
         self.data = ctypes.addressof(words)
-        words[_EXCEPTION] = self.data + 8 * _SCRATCH
+        words[_EXCEPTION] = words[_ERROR_CODE] = self.data + 8 * _SCRATCH
         self._page = mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._page.write(_SYSCALL_CODE + _INVALID_CODE + _INTR_CODE + _PYTHON_CODE)
         self.syscall = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
@@ -95,9 +105,10 @@ class TrapHooks:
         for index, called in enumerate(self._called, _ON_SYSCALL):
             self._words[index] = id(called)
 
-    def clears(self, address: int) -> None:
-        """The host address of the image's mark "an exception is being delivered", which is cleared before the call."""
-        self._words[_EXCEPTION] = address
+    def clears(self, address: int, error_code: int) -> None:
+        """The host addresses of the image's mark "an exception is being delivered", which is cleared before the call,
+        and of the error code, behind which the engine has exception_is_int and exception_next_eip."""
+        self._words[_EXCEPTION], self._words[_ERROR_CODE] = address, error_code
 
     @property
     def vector(self) -> int:

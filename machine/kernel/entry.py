@@ -35,6 +35,7 @@ from machine.kernel.abi.signal import (
     SIGILL,
     SIGSEGV,
     SIGTRAP,
+    TRAP_BRKPT,
     TRAP_TRACE,
 )
 from machine.kernel.mm.fault import do_page_fault
@@ -302,6 +303,8 @@ class Entry:
         """The exception becomes a signal (traps.c: do_trap)."""
         if vector == GENERAL_PROTECTION and self.kernel.deterministic and self._virtual_tsc(task):
             return
+        if vector == INVALID_OPCODE and self._icebp(task):
+            return
         signo, si_code = TRAPS.get(vector, (SIGSEGV, SI_KERNEL))
         rip = self.cpu.regs[RIP]
         address = rip if signo in (SIGFPE, SIGILL) or vector == DEBUG else 0
@@ -313,6 +316,16 @@ class Entry:
         from machine.kernel.task.ioport import user_port
 
         return user_port(self.kernel, port, width, value)
+
+    def _icebp(self, task: Task) -> bool:
+        """INT1, which the engine does not know, is exception 1 behind it (traps.c: exc_debug_user); False when it was
+        another instruction."""
+        regs = self.cpu.regs
+        if self.kernel.peek_user(task.mm, regs[RIP], 1) != b"\xf1":
+            return False
+        regs[RIP] += 1
+        self.kernel.force_sig_fault(task, SIGTRAP, TRAP_BRKPT, regs[RIP], DEBUG, 0)
+        return True
 
     def _virtual_tsc(self, task: Task) -> bool:
         """`rdtsc` and `rdtscp` read the virtual clock, at 1 GHz; False when it was another instruction."""

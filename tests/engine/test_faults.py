@@ -197,3 +197,20 @@ def test_what_a_handler_raises_comes_out_of_run(board: Board) -> None:
     board.on_fault = lambda address, _error: board._supply(address)
     board.start(LOAD + SYSCALL, rdi=DATA)
     assert len(board.faults) == 2, "the processor goes on after it"
+
+
+def test_a_software_interrupt_is_no_exception(board: Board) -> None:
+    """`int N` is a general protection fault at itself with the gate's number, where the IDT of Linux has DPL 0."""
+    codes = []
+
+    def skip(vector: int) -> None:
+        codes.append(board.cpu.error_code)
+        board.cpu.regs[RIP] += 2 if vector == 13 else 0
+
+    board.on_exception = skip
+    board.start(bytes.fromhex("488b07 cd0e cd06 cd80 cd20 cd03 cd04 488b03") + SYSCALL, rdi=DATA, rbx=DATA + 0x1000)
+    assert board.exceptions == [
+        (13, CODE + 3), (13, CODE + 5), (0x80, CODE + 9), (13, CODE + 9), (3, CODE + 13), (4, CODE + 15),
+    ]  # fmt: skip
+    assert codes[:2] + codes[3:4] == [14 * 8 + 2, 6 * 8 + 2, 0x20 * 8 + 2]
+    assert [fault.address for fault in board.faults] == [DATA, DATA + 0x1000]

@@ -14,7 +14,7 @@ Guest = Callable[..., Any]
 BOTH = [
     "altstack", "children", "futex_ops", "nested", "queue", "robust", "segv_info", "segv_repair",
     "short_periods", "sigio",
-    "signalfd", "sigreturn_words", "sources", "threads", "threads_exec",
+    "signalfd", "sigreturn_words", "software_interrupts", "sources", "threads", "threads_exec",
 ]  # fmt: skip
 ONLY_64 = ["sigreturn_hostile", "clone_flags"]
 ONLY_32 = ["frames32"]
@@ -30,7 +30,7 @@ def test_i386(guest: Guest, name: str) -> None:
     guest(PROGRAMS / f"{name}.c", target="i386", flags=("-O1", "-pthread"))
 
 
-@pytest.mark.parametrize("name", ["segv_info", "nested", "children", "threads"])
+@pytest.mark.parametrize("name", ["segv_info", "nested", "children", "software_interrupts", "threads"])
 def test_deterministic(guest: Guest, name: str) -> None:
     guest(PROGRAMS / f"{name}.c", flags=("-O1", "-pthread", "-DNO_SPIN"), deterministic=True)
 
