@@ -96,16 +96,17 @@ def _meminfo(kernel: Kernel) -> Text:
     for mm in kernel.mms:
         mm.settle()
     anonymous = sum(mm.rss_anon for mm in kernel.mms)
-    cached = cached_frames(kernel)
+    cached, shmem = cached_frames(kernel), kernel.vfs.shmem_frames()
+    files = cached - shmem
     slab = kernel.slab.frames()
     tables = sum(mm.tables.table_frames() for mm in kernel.mms)
     figures = (
-        ("MemTotal", total), ("MemFree", free), ("MemAvailable", max(0, free + cached - mem.min_free)),
+        ("MemTotal", total), ("MemFree", free), ("MemAvailable", max(0, free + files - mem.min_free)),
         ("Buffers", 0), ("Cached", cached), ("SwapCached", 0), ("Active", anonymous), ("Inactive", cached),
-        ("Active(anon)", anonymous), ("Inactive(anon)", 0), ("Active(file)", 0), ("Inactive(file)", cached),
+        ("Active(anon)", anonymous), ("Inactive(anon)", shmem), ("Active(file)", 0), ("Inactive(file)", files),
         ("Unevictable", 0), ("Mlocked", sum(mm.locked_vm for mm in kernel.mms)), ("SwapTotal", 0), ("SwapFree", 0),
         ("Dirty", 0), ("Writeback", 0), ("AnonPages", anonymous), ("Mapped", sum(mm.rss_file for mm in kernel.mms)),
-        ("Shmem", 0), ("KReclaimable", 0), ("Slab", slab), ("SReclaimable", 0), ("SUnreclaim", slab),
+        ("Shmem", shmem), ("KReclaimable", 0), ("Slab", slab), ("SReclaimable", 0), ("SUnreclaim", slab),
         ("KernelStack", 4 * len(kernel.tasks)), ("PageTables", tables), ("CommitLimit", commit_limit(kernel)),
         ("Committed_AS", committed(kernel)), ("VmallocTotal", ((32 << 40) - 1) >> PAGE_SHIFT),
         ("VmallocUsed", kernel.vmalloc.used()), ("VmallocChunk", 0),
@@ -125,6 +126,7 @@ def _vmstat(kernel: Kernel) -> Text:
     figures = (
         ("nr_free_pages", kernel.mem.free_frames()), ("nr_anon_pages", sum(mm.rss_anon for mm in kernel.mms)),
         ("nr_mapped", sum(mm.rss_file for mm in kernel.mms)), ("nr_file_pages", cached_frames(kernel)),
+        ("nr_shmem", kernel.vfs.shmem_frames()),
         ("nr_page_table_pages", sum(mm.tables.table_frames() for mm in kernel.mms)),
         ("pgpgin", 0), ("pgpgout", 0), ("pswpin", 0), ("pswpout", 0), ("pgfault", kernel.total_faults()),
         ("pgmajfault", sum(task.maj_flt for task in kernel.tasks.values())),

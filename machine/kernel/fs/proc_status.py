@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.resource import RLIMIT_RSS, RLIMIT_SIGPENDING
 from machine.kernel.abi.signal import SIG_DFL, SIG_IGN
+from machine.kernel.fs.proc_vm import rss_shmem
 from machine.kernel.mm.vma import VM_EXEC, VM_WRITE
 from machine.kernel.syscalls.ids import capabilities
 from machine.kernel.task.task import (
@@ -148,6 +149,7 @@ def _memory_lines(mm: mm_struct) -> str:
         if vma.vm_flags & (VM_EXEC | VM_WRITE) == VM_EXEC
     )  # fmt: skip
     library = max(0, (executable >> PAGE_SHIFT) - text)
+    shmem = rss_shmem(mm)
     return "".join(
         (
             _kb("VmPeak", max(mm.hiwater_vm, mm.total_vm)),
@@ -157,8 +159,8 @@ def _memory_lines(mm: mm_struct) -> str:
             _kb("VmHWM", max(mm.hiwater_rss, mm.rss())),
             _kb("VmRSS", mm.rss()),
             _kb("RssAnon", mm.rss_anon),
-            _kb("RssFile", mm.rss_file),
-            _kb("RssShmem", 0),
+            _kb("RssFile", mm.rss_file - shmem),
+            _kb("RssShmem", shmem),
             _kb("VmData", mm.data_vm),
             _kb("VmStk", mm.stack_vm),
             _kb("VmExe", text),

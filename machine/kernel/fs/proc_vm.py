@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from machine.hardware.paging import A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.fs.memory import TMPFS_MAGIC, memory_file
 from machine.kernel.mm.page import PG_dirty, PG_reserved
 from machine.kernel.mm.vma import (
     VM_ACCOUNT,
@@ -150,24 +151,46 @@ def rollup(mm: mm_struct) -> str:
         usage.account(mm, vma)
     head = f"{areas[0].vm_start:08x}-{areas[-1].vm_end:08x} ---p 00000000 00:00 0 "
     lines = usage.render().splitlines(keepends=True)
-    dirty = [_line("Pss_Anon", 0), _line("Pss_File", 0), _line("Pss_Shmem", 0)]
-    anonymous, files = _split_pss(mm)
-    dirty[0], dirty[1] = _line("Pss_Anon", anonymous >> PAGE_SHIFT), _line("Pss_File", files >> PAGE_SHIFT)
+    names = ("Pss_Anon", "Pss_File", "Pss_Shmem")
+    dirty = [_line(name, pss >> PAGE_SHIFT) for name, pss in zip(names, _split_pss(mm), strict=True)]
     return f"{head:<73}[rollup]\n" + "".join(lines[:3] + dirty + lines[3:])
 
 
-def _split_pss(mm: mm_struct) -> tuple[int, int]:
-    anonymous = files = 0
+def _in_memory(vma: vm_area_struct) -> bool:
+    """Whether a file in memory is behind the area: shared anonymous memory, System V's, a memfd, a file of tmpfs."""
+    if vma.vm_file is None:
+        return False
+    node = vma.vm_file.f_inode
+    return isinstance(node, memory_file) and node.i_sb.s_magic == TMPFS_MAGIC
+
+
+def rss_shmem(mm: mm_struct) -> int:
+    """Of `mm.rss_file`, the pages of files in memory (linux/mm.h: mm_counter_file).  Nobody counts them: they are
+    looked for when /proc is read."""
+    number = 0
     for vma in mm.next_vmas():
+        if _in_memory(vma):
+            for _va, pte in mm.walk_present(vma.vm_start, vma.vm_end):
+                pfn = normal_page(mm, pte)
+                number += pfn >= 0 and mm.mem.owner_of(pfn) != "anonymous"
+    return number
+
+
+def _split_pss(mm: mm_struct) -> tuple[int, int, int]:
+    anonymous = files = shmem = 0
+    for vma in mm.next_vmas():
+        in_memory = _in_memory(vma)
         for _va, pte in mm.walk_present(vma.vm_start, vma.vm_end):
             pfn = normal_page(mm, pte)
             if pfn >= 0:
                 share = (PAGE_SIZE << PAGE_SHIFT) // max(1, mm.mem.mapcount[pfn])
                 if mm.mem.owner_of(pfn) == "anonymous":
                     anonymous += share
+                elif in_memory:
+                    shmem += share
                 else:
                     files += share
-    return anonymous, files
+    return anonymous, files, shmem
 
 
 def pagemap(mm: mm_struct, first: int, count: int) -> bytes:

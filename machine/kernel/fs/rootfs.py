@@ -18,7 +18,15 @@ from machine.kernel.fs.hostbind import bind_root, bind_super
 from machine.kernel.fs.hostfs import HostTree
 from machine.kernel.fs.namei import Dentry, follow_mount, lookup
 from machine.kernel.fs.overlay import export_tree, overlay_dir, overlay_super
-from machine.kernel.fs.tmpfs import devtmpfs_dir, memory_dir, memory_file, memory_super, memory_symlink, tmpfs_root
+from machine.kernel.fs.tmpfs import (
+    TMPFS_MAGIC,
+    devtmpfs_dir,
+    memory_dir,
+    memory_file,
+    memory_super,
+    memory_symlink,
+    tmpfs_root,
+)
 from machine.records import field, record
 
 if TYPE_CHECKING:
@@ -120,6 +128,11 @@ class Vfs:
     def page_cache_frames(self) -> int:
         """Frames of the page cache (`Cached` of /proc/meminfo)."""
         return sum(len(node.i_mapping.pages) + len(node.i_mapping.fallocated) for node in self.files())
+
+    def shmem_frames(self) -> int:
+        """Of these, the frames of files in memory (`Shmem`)."""
+        files = [node for sb in self.supers if sb.s_magic == TMPFS_MAGIC for node in sb.files]
+        return sum(len(node.i_mapping.pages) + len(node.i_mapping.fallocated) for node in files)
 
     def shrink(self, wanted: int) -> int:
         """Memory is short: drop clean pages of host files; how many frames became free."""

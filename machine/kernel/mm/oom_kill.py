@@ -123,7 +123,10 @@ def _log_state(kernel: Kernel, task: Task) -> None:
 
 def _kill(kernel: Kernel, victim: Task) -> None:
     """SIGKILL for the process, and for others in the same memory (__oom_kill_process)."""
+    from machine.kernel.fs.proc_vm import rss_shmem
+
     mm = victim.mm
+    shmem = rss_shmem(mm)
     kernel.printk(
         "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,"
         f"task={victim.comm},pid={victim.pid},uid={victim.uid}",
@@ -131,7 +134,8 @@ def _kill(kernel: Kernel, victim: Task) -> None:
     )
     kernel.printk(
         f"Out of memory: Killed process {victim.pid} ({victim.comm}) total-vm:{mm.total_vm << _K}kB, "
-        f"anon-rss:{mm.rss_anon << _K}kB, file-rss:{mm.rss_file << _K}kB, shmem-rss:0kB, UID:{victim.uid} "
+        f"anon-rss:{mm.rss_anon << _K}kB, file-rss:{mm.rss_file - shmem << _K}kB, "
+        f"shmem-rss:{shmem << _K}kB, UID:{victim.uid} "
         f"pgtables:{mm.tables.table_frames() << _K}kB oom_score_adj:{victim.signal.oom_score_adj}",
         3,
     )

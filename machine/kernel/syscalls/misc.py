@@ -108,9 +108,11 @@ def sys_sysinfo(task: Task, address: int) -> int:
     mem = kernel.mem
     seconds = kernel.clock.monotonic_ns() // NSEC_PER_SEC
     unit = 1 if task.abi.bits == 64 else 4096  # compat: sizes in pages as soon as bytes may not fit
-    total, free = ((frames << 12) // unit for frames in (mem.total_frames(), mem.free_frames()))
+    counts = mem.total_frames(), mem.free_frames(), kernel.vfs.shmem_frames()
+    total, free, shared = ((frames << 12) // unit for frames in counts)
     tasks = min(len(kernel.tasks), 0xFFFF)
-    task.mm.copy_to_user(address, task.abi.sysinfo.pack(seconds, 0, 0, 0, total, free, 0, 0, 0, 0, tasks, 0, 0, unit))
+    figures = task.abi.sysinfo.pack(seconds, 0, 0, 0, total, free, shared, 0, 0, 0, tasks, 0, 0, unit)
+    task.mm.copy_to_user(address, figures)
     return 0
 
 
