@@ -116,7 +116,7 @@ def kernel() -> Iterator[Any]:
         irq=SimpleNamespace(counts=lambda: "7 7", show=lambda: "           CPU0       \n"),
         ram=ram, mem=mem, clock=clock, tasks={}, hostname="pc", proc_entries={}, sysfs_entries={},
         sysctl=dict(DEFAULTS),
-        vfs=SimpleNamespace(host_descriptors=[], foreground=0, page_cache_frames=lambda: 3),
+        vfs=SimpleNamespace(host_descriptors=[], foreground=0, page_cache_frames=lambda: 3, shmem_frames=lambda: 1),
         sched=SimpleNamespace(account=lambda: None, busy=0),
         slab=SimpleNamespace(frames=lambda: 2), vmalloc=SimpleNamespace(used=lambda: 5, show=lambda: "an area\n"),
         modules={}, spawned={}, mms={mm}, boot_id=bytes(range(16)), random_bytes=lambda n: b"\x5a" * n, mm=mm,
