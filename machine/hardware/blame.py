@@ -20,7 +20,6 @@ def passes(failure: BaseException) -> bool:
 
 def said(failure: BaseException) -> str:
     """`str(failure)`, also of an exception whose `__str__` raises."""
-    try:
-        return str(failure)
-    except Exception as another:
-        return f"<its __str__ raised {type(another).__name__}>"
+    from machine.testing.messages.naming import said as text
+
+    return text(failure)

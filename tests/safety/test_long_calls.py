@@ -72,7 +72,9 @@ def test_a_signal_ends_one() -> None:
 
 def test_maps_of_a_deep_file(tmp_path: Path) -> None:
     """/proc/self/maps shows a path whole, however long; links whose target fits no page are ENAMETOOLONG."""
-    host = subprocess.run([program("deep_maps"), str(tmp_path), "300", "30"], capture_output=True, timeout=60, check=True)
+    host = subprocess.run(
+        [program("deep_maps"), str(tmp_path), "300", "30"], capture_output=True, timeout=60, check=True
+    )
     done = nopage("--timeout", "60", program("deep_maps"), "/tmp", "300", "30")
     assert (done.returncode, done.stdout) == (0, host.stdout), done.stderr
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from machine.testing.messages.naming import did_you_mean, of_function, place, place_of
+from machine.testing.messages.naming import did_you_mean, of_function, place, place_of, said
 
 
 def model_has_no_register(cls: Any, name: str) -> str:

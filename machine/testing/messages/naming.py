@@ -14,6 +14,14 @@ def place(where: tuple[str, int]) -> str:
     return f"{path if relative.startswith('..') else relative}:{line}"
 
 
+def said(failure: BaseException) -> str:
+    """`str(failure)`, also of an exception whose `__str__` raises."""
+    try:
+        return str(failure)
+    except Exception as another:
+        return f"<its __str__ raised {type(another).__name__}>"
+
+
 def place_of(path: str) -> str:
     """A file, relative to the current directory where that is above."""
     return place((path, 0)).rpartition(":")[0]
