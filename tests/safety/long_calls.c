@@ -4,11 +4,13 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <linux/userfaultfd.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -189,6 +191,19 @@ static long do_write(void)
 		pwrite(fd, memory, 16 << 20, 0), pwrite(open("/dev/full", O_WRONLY), memory, GiB, 0);
 }
 
+static long do_zeropage(void)
+{
+	unsigned long space = 1UL << 44;
+	int fd = syscall(SYS_userfaultfd, 0);
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register all = {{(unsigned long)room(space, PROT_READ), space}, UFFDIO_REGISTER_MODE_MISSING, 0};
+	struct uffdio_zeropage zeros = {all.range, 0, 0};
+
+	if (ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &all))
+		return -1;
+	return ioctl(fd, UFFDIO_ZEROPAGE, &zeros);
+}
+
 static const struct {
 	const char *name;
 	long (*call)(void);
@@ -196,7 +211,7 @@ static const struct {
 	{"mincore", do_mincore}, {"populate", do_populate}, {"madvise", do_madvise}, {"mlock", do_mlock},
 	{"comm", do_comm}, {"sysctl", do_sysctl}, {"exec", do_exec}, {"stream", do_stream}, {"datagram", do_datagram},
 	{"poll", do_poll}, {"select", do_select}, {"read_vm", do_read_vm}, {"random", do_random}, {"files", do_files},
-	{"write", do_write},
+	{"write", do_write}, {"zeropage", do_zeropage},
 };
 
 int main(int argc, char **argv)

@@ -29,7 +29,8 @@ def test_they_are_short(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["populate", "madvise", "mlock", "exec", "stream", "poll", "read_vm", "random", "files", "write"]
+    "kind",
+    ["populate", "madvise", "mlock", "exec", "stream", "poll", "read_vm", "random", "files", "write", "zeropage"],
 )
 def test_they_are_broken_off(kind: str) -> None:
     """Soon after the time is up, not when the call is over; and what the program was in is still said."""

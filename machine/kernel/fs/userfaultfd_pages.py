@@ -12,6 +12,7 @@ from machine.kernel.fs.userfaultfd import context_of, is_shmem, userfaultfd_ctx
 from machine.kernel.mm.space import UFFD_WP
 from machine.kernel.mm.vma import VM_SHARED, VM_UFFD_WP, VM_WRITE, vm_area_struct
 
+_SOMETIMES = (1 << 20) - 1
 Source = Optional[Callable[[int], bytes]]
 
 
@@ -23,9 +24,11 @@ def _registered(ctx: userfaultfd_ctx, start: int, length: int) -> vm_area_struct
     return vma
 
 
-def _each_page(length: int, one: Callable[[int], None]) -> int:
-    """Bytes done; an error counts only for the first page."""
+def _each_page(ctx: userfaultfd_ctx, length: int, one: Callable[[int], None]) -> int:
+    """Bytes done; an error counts only for the first page.  A task that was killed is at the end."""
     for done in range(0, length, PAGE_SIZE):
+        if done and not done & _SOMETIMES and ctx.mm.kernel.sched.break_off():
+            return done
         try:
             one(done)
         except Errno:
@@ -53,7 +56,7 @@ def fill(ctx: userfaultfd_ctx, start: int, length: int, source: Source, protect:
         else:
             _fill_private(ctx, vma, start + done, data, protect)
 
-    return _each_page(length, one)
+    return _each_page(ctx, length, one)
 
 
 def _free_entry(ctx: userfaultfd_ctx, page: int) -> int:
@@ -129,7 +132,7 @@ def proceed(ctx: userfaultfd_ctx, start: int, length: int) -> int:
             raise Errno(EFAULT)
         _map_shared(ctx, vma, start + done, pfn)
 
-    return _each_page(length, one)
+    return _each_page(ctx, length, one)
 
 
 def write_protect(ctx: userfaultfd_ctx, start: int, length: int, on: bool) -> None:
