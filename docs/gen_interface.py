@@ -57,8 +57,8 @@ LAZY = {
 """Modules of machine/kernel/include whose names `linux.__all__` takes as a whole -> header."""
 
 NOT_FOR_DRIVERS = {
-    "read_iter", "write_iter", "read_at_once", "write_at_once", "iterate", "userfault", "today", "owner", "where",
-    "mem", "address", "private",
+    "read_iter", "write_iter", "write_most", "read_at_once", "write_at_once", "iterate", "userfault", "today", "owner",
+    "where", "mem", "address", "private",
 }  # fmt: skip
 """Members that are the kernel's own."""
 VARIABLES = {
