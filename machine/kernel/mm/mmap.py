@@ -16,6 +16,7 @@ from machine.kernel.abi.errno import (
     ENOMEM,
     EOPNOTSUPP,
     EOVERFLOW,
+    EPERM,
     Errno,
 )  # fmt: skip
 from machine.kernel.abi.mman import (
@@ -143,6 +144,8 @@ def _file_flags(filp: file, prot: int, flags: int, vm_flags: int, pgoff: int, le
         raise Errno(EINVAL)
     if not filp.f_mode & FMODE_READ:
         raise Errno(EACCES)
+    if prot & PROT_EXEC and filp.f_inode.i_sb.s_type == "proc":  # SB_I_NOEXEC comes first
+        raise Errno(EPERM)
     if filp.f_op.mmap is None:
         raise Errno(ENODEV)
     if vm_flags & VM_GROWSDOWN:
