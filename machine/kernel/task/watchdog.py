@@ -227,7 +227,7 @@ class Watchdog:
         frame = sys._current_frames().get(thread)
         loop = self.look(frame)
         if loop is None:
-            if self.breaks and not self.over.is_set() and not _is_debugged(frame):
+            if self._is_overdue(frame):
                 _raise_soon(thread, type("Overrun", (Overrun,), {"place": place_of(frame)}))
             return
         made, sched = self._keep(loop), self._sched
@@ -243,6 +243,10 @@ class Watchdog:
     def look(self, frame: Optional[FrameType]) -> Optional[Loop]:
         """What the thread is in, if it is to be interrupted there."""
         return None if self.over.is_set() else find_loop(frame, self._pokes <= PATIENT_POKES)
+
+    def _is_overdue(self, frame: Optional[FrameType]) -> bool:
+        """Whether what is ours is to be broken off there: nobody's model or driver has called it, that can be told."""
+        return self.breaks and not self.over.is_set() and not _is_debugged(frame) and find_loop(frame, False) is None
 
     def _keep(self, loop: Loop) -> Lockup:
         from machine.testing import messages
@@ -271,7 +275,7 @@ class Watchdog:
         loop = self.look(frame)
         if loop is not None:
             raise self._keep(loop)
-        if self.breaks and not self.over.is_set() and not _is_debugged(frame):
+        if self._is_overdue(frame):
             failure = Overrun()
             failure.place = place_of(frame)
             raise failure
