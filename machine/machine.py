@@ -26,6 +26,7 @@ from machine.kernel.current import set_current_kernel
 from machine.kernel.fs.export import changed_names, save_layer
 from machine.kernel.kernel import Kernel
 from machine.kernel.task.spawn import kill_everything, settle
+from machine.kernel.task.task import Overrun
 from machine.programs import Programs, Result
 
 if TYPE_CHECKING:
@@ -388,9 +389,12 @@ class InTime:
         if self._end is None:
             return
         self._end()
-        lockup = self._machine.take_lockup()
+        lockup, patience = self._machine.take_lockup(), self._machine.patience
         if lockup is not None:
-            raise NotBack(f"{lockup.text}\nits {self._machine.patience:g} seconds were over") from lockup
+            raise NotBack(f"{lockup.text}\nits {patience:g} seconds were over") from lockup
+        if isinstance(failure, Overrun):
+            text = f"the kernel was still at work{failure.place} when {patience:g} seconds were over"
+            raise NotBack(text) from failure
 
 
 class _Entered:

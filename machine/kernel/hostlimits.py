@@ -156,7 +156,7 @@ def host_bytes(task: Task) -> int:
         if locks:
             size += _LOCK * len(locks.posix.get(task.files, ()))
         mapping = getattr(node, "i_mapping", None)
-        size += len(getattr(mapping, "pages", ())) * 100
+        size += (len(getattr(mapping, "pages", ())) + len(getattr(mapping, "fallocated", ()))) * 100
     return size + _SIGNAL * len(getattr(task.signal.shared_pending, "list", ()))
 
 

@@ -251,6 +251,15 @@ REMAP = """
 """
 
 
+OFFSET = """
+    def mmap(filp, vma):
+        size = vma.vm_end - vma.vm_start
+        return remap_pfn_range(vma, vma.vm_start, vma.vm_pgoff, size, vma.vm_page_prot)
+    register_chrdev(42, "bad", file_operations(mmap=mmap))
+    devfs_mk_cdev(MKDEV(42, 0), 0o666, "bad")
+"""
+
+
 @pytest.mark.parametrize("kind", [1, 2, 3])
 def test_three_names_for_one_thing(m: Machine, driver: Load, run_c: Run, kind: int) -> None:
     """By frame number, by physical address, and the four arguments of 2.4: present at once, no fault later.  # B3"""
@@ -338,6 +347,17 @@ def test_ranges_that_make_no_sense(m: Machine, driver: Load, run_c: Run) -> None
     beyond, nowhere = m.kernel.reports
     assert "there is no frame 0x10000000000, they end at 0xfffffff; is it an address? Then shift it right" in beyond
     assert "there is no area at this address" in nowhere
+
+
+def test_an_offset_of_the_program_that_makes_no_sense(m: Machine, driver: Load, run_c: Run) -> None:
+    """The driver maps the frame that it was asked for: EINVAL, and no bug of the driver's.  # B3, B12"""
+    driver(OFFSET)
+    run_c(m, OPEN + """
+        errno = 0;
+        char *p = mmap(NULL, PAGE, RW, MAP_SHARED, fd, 1LL << 42);
+        CHECK("no such frame", p == MAP_FAILED && errno == EINVAL);
+    """)  # fmt: skip
+    assert not m.kernel.reports
 
 
 # -- the zero page ------------------------------------------------------------------------------------------

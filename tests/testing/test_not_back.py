@@ -79,6 +79,21 @@ def test_an_interrupt_that_a_test_raises(loops: Callable[[str], str]) -> None:
         assert machine.run(["true"], timeout=60).exit == 0
 
 
+def test_what_is_ours_and_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No driver and no model is in it: it is broken off all the same, and no foreign exception gets out."""
+
+    def endless(_irq: int) -> None:
+        while True:
+            pass
+
+    with Machine(patience=0.5) as machine:
+        with monkeypatch.context() as context:
+            context.setattr(machine.kernel.irq, "raise_irq", endless)
+            with pytest.raises(NotBack, match=r"the kernel was still at work, in .*\(endless\) when 0.5 seconds"):
+                machine.raise_irq(5)
+        assert machine.run(["true"], timeout=60).exit == 0
+
+
 class Resets(RegisterBlock):
     """Never ready."""
 

@@ -15,6 +15,7 @@ import stat
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EIO, EOPNOTSUPP, EPERM, EXDEV, Errno
+from machine.kernel.abi.falloc import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from machine.kernel.fs.file import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, inode
 from machine.kernel.fs.hostfs import HostTree, host_error, host_fallocate
 from machine.kernel.fs.hostperm import check_mode, check_owner
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
 _TIMES = ("i_atime", "i_mtime")
-FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
 
 
 class bind_super(overlay_super):

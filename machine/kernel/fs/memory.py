@@ -14,6 +14,7 @@ from machine.kernel.abi.errno import (
     EPERM,
     Errno,
 )
+from machine.kernel.abi.falloc import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from machine.kernel.abi.stat import kstatfs
 from machine.kernel.fs.file import (
     S_IFLNK,
@@ -243,7 +244,7 @@ class memory_file(memory_inode):
     def fallocate(self, mode: int, offset: int, length: int) -> None:
         """Mode 0 and KEEP_SIZE allocate, PUNCH_HOLE zeroes (mm/shmem.c: shmem_fallocate)."""
         end = offset + length
-        keep, punch = mode & 1, mode & 2
+        keep, punch = mode & FALLOC_FL_KEEP_SIZE, mode & FALLOC_FL_PUNCH_HOLE
         check_seals(self, self.i_size if punch else end, write=bool(punch))
         self.prepare_write()
         mapping = self.i_mapping

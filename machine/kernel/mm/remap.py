@@ -45,7 +45,7 @@ def remap_pfn_range(vma: vm_area_struct, virt_addr: int, pfn: int, size: int, pr
     if virt_addr & (PAGE_SIZE - 1) or virt_addr < vma.vm_start or end > vma.vm_end or size <= 0:
         return -EINVAL
     if not 0 <= pfn <= MAX_PFN - ((end - virt_addr) >> PAGE_SHIFT):
-        if pfn > 0 and not pfn & (PAGE_SIZE - 1):
+        if pfn > 0 and not pfn & (PAGE_SIZE - 1) and pfn != vma.vm_pgoff:  # the program's own offset is its own slip
             _tell_address(vma.vm_mm.kernel, pfn)
         return -EINVAL
     if is_today(calling_module(2)):

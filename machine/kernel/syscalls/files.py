@@ -19,6 +19,7 @@ from machine.kernel.abi.errno import (
     EXDEV,
     Errno,
 )
+from machine.kernel.abi.falloc import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from machine.kernel.fs.file import (
     FMODE_WRITE,
     O_CLOEXEC,
@@ -272,7 +273,7 @@ def sys_fallocate(task: Task, fd: int, mode: int, offset: int, length: int) -> i
     filp = task.files.fget(fd)
     if offset < 0 or length <= 0:
         raise Errno(EINVAL)
-    if mode & ~3 or mode & 3 == 2:
+    if mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE) or mode == FALLOC_FL_PUNCH_HOLE:
         raise Errno(EOPNOTSUPP)
     if not filp.f_mode & FMODE_WRITE:
         raise Errno(EBADF)
@@ -289,7 +290,7 @@ def sys_fallocate(task: Task, fd: int, mode: int, offset: int, length: int) -> i
     method = getattr(node, "fallocate", None)
     if method is None:
         raise Errno(EOPNOTSUPP)
-    if not mode & 1 and offset + length > node.i_size:
+    if not mode & FALLOC_FL_KEEP_SIZE and offset + length > node.i_size:
         limit_size(task, offset + length - 1, 1)
     method(mode, offset, length)
     if task.kernel.fsnotify_watches:

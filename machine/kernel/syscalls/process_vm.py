@@ -22,7 +22,7 @@ def sys_process_vm_readv(task: Task, pid: int, local: int, count: int, remote: i
     vectors, others, mm = _arguments(task, pid, local, count, remote, remotes, flags)
 
     def move(done: int, size: int) -> int:
-        data = b"".join(_pieces(mm, base, length) for base, length in _window(others, done, size))
+        data = _collect(mm, _window(others, done, size))
         return scatter(task, vectors, done, data) if data else 0
 
     return _in_pieces(task, vectors, others, move)
@@ -97,6 +97,16 @@ def _reachable(mm: mm_struct, address: int) -> bool:
     """Pages of devices are not (mm/gup.c: check_vma_flags)."""
     vma = mm.vma_at(address)
     return vma is not None and not vma.vm_flags & (VM_IO | VM_PFNMAP)
+
+
+def _collect(mm: mm_struct, vectors: Vectors) -> bytes:
+    """Up to the first byte that can't be had: what comes behind it has no place (process_vm_rw_core)."""
+    parts = []
+    for base, length in vectors:
+        parts.append(_pieces(mm, base, length))
+        if len(parts[-1]) < length:
+            break
+    return b"".join(parts)
 
 
 def _pieces(mm: mm_struct, address: int, count: int) -> bytes:

@@ -246,7 +246,8 @@ class Watchdog:
 
     def _is_overdue(self, frame: Optional[FrameType]) -> bool:
         """Whether what is ours is to be broken off there: nobody's model or driver has called it, that can be told."""
-        return self.breaks and not self.over.is_set() and not _is_debugged(frame) and find_loop(frame, False) is None
+        in_machine = (self._thread or self._sched.thread) is not None and not self.over.is_set()
+        return self.breaks and in_machine and not _is_debugged(frame) and find_loop(frame, False) is None
 
     def _keep(self, loop: Loop) -> Lockup:
         from machine.testing import messages

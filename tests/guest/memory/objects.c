@@ -158,6 +158,18 @@ static long vm_call(long call, pid_t pid, void *local, size_t length, void *remo
 	return syscall(call, pid, &here, 1L, &there, 1L, 0L);
 }
 
+/* What lies behind the first byte that can't be had is not moved, in another vector neither. */
+static void other_vectors(pid_t pid, char *buffer, char *p)
+{
+	struct iovec here = {buffer, 30}, bad_first[] = {{p + PAGE, 10}, {p, 10}},
+		     bad_second[] = {{p, 10}, {p + PAGE - 5, 10}, {p, 10}};
+
+	ERRNO("a hole before what is there",
+	      syscall(SYS_process_vm_readv, pid, &here, 1L, bad_first, 2L, 0L), EFAULT);
+	EQUAL("a hole between", syscall(SYS_process_vm_readv, pid, &here, 1L, bad_second, 3L, 0L), 15);
+	ERRNO("a hole before, writing", syscall(SYS_process_vm_writev, pid, &here, 1L, bad_first, 2L, 0L), EFAULT);
+}
+
 static void other_process(void)
 {
 	char *p = anonymous(4), buffer[100] = "", byte = 0;
@@ -186,6 +198,7 @@ static void other_process(void)
 	ERRNO("in a hole", vm_call(SYS_process_vm_readv, pid, buffer, 10, p + PAGE, 10), EFAULT);
 	ERRNO("to a read-only page", vm_call(SYS_process_vm_writev, pid, buffer, 10, p + 2 * PAGE, 10), EFAULT);
 	ERRNO("into a bad buffer", vm_call(SYS_process_vm_readv, pid, p + PAGE, 10, p, 10), EFAULT);
+	other_vectors(pid, buffer, p);
 	ERRNO("a process that is not", vm_call(SYS_process_vm_readv, 99999999, buffer, 10, p, 10), ESRCH);
 	ERRNO("unknown flags", syscall(SYS_process_vm_readv, pid, NULL, 0L, NULL, 0L, 1L), EINVAL);
 	EQUAL("nothing", vm_call(SYS_process_vm_readv, pid, buffer, 0, p, 10), 0);
