@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -121,8 +122,36 @@ def test_protection_that_is_none_in_nopage(m: Machine, driver: Load, run_c: Run,
     result = run_c(m, OPEN + f"volatile char *p = {MAP}; return {access};", fine=False)
     assert result.signal == 7
     (report,) = m.kernel.reports
-    assert "nopage returned None, as vma.vm_page_prot, which is no number (nopage, bad.py:" in report
+    assert "nopage returned None, as vma.vm_page_prot, which is no page protection (nopage, bad.py:" in report
     assert m.unload("bad") == []
+
+
+@pytest.mark.parametrize("value", ["None", "-1"])
+def test_protection_that_is_none_in_fault(m: Machine, driver: Load, run_c: Run, value: str) -> None:
+    """The same in the dialect of today.  # B9"""
+    driver("KERNEL = (6, 1)\n" + textwrap.dedent(f"""
+        def fault(vmf):
+            vmf.vma.vm_page_prot = {value}
+            vmf.page = virt_to_page(page_of_device)
+            get_page(vmf.page)
+            return 0
+        ops = vm_operations_struct(fault=fault)
+        def mmap(filp, vma):
+            vma.vm_ops = ops
+            return 0
+        page_of_device = get_zeroed_page(GFP_KERNEL)
+        register_chrdev(42, "bad", file_operations(mmap=mmap))
+        device_create(class_create("bad"), None, MKDEV(42, 0), None, "bad")
+        def end():
+            free_page(page_of_device)
+            unregister_chrdev(42, "bad")
+        module_exit(end)
+    """))  # fmt: skip
+    result = run_c(m, OPEN + f"volatile char *p = {MAP}; return p[0];", fine=False)
+    assert result.signal == 7
+    (report,) = m.kernel.reports
+    assert f"fault returned {value}, as vma.vm_page_prot, which is no page protection (fault, bad.py:" in report
+    assert not [line for line in m.unload("bad") if "page" in line]
 
 
 @pytest.mark.parametrize(

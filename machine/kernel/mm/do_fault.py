@@ -99,9 +99,21 @@ def do_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, inde
         from machine.kernel.mm.fault import check_reference
 
         check_reference(kernel, vma, vmf.address, pfn, fresh, "fault")
+    if not isinstance(vma.vm_page_prot, int) or vma.vm_page_prot < 0:
+        return no_prot(vma, pfn, "fault", ops.fault)
     outcome = _finish(mm, vma, vmf, index, pfn)
     _unlock(vma, "fault", ops.fault, bits, pfn)
     return MAJOR if outcome == MINOR and bits & VM_FAULT_MAJOR else outcome
+
+
+def no_prot(vma: vm_area_struct, pfn: int, operation: str, method: Any) -> int:
+    """A driver has made `vm_page_prot` no number: the page that it gave goes back."""
+    ops = vma.vm_ops
+    assert ops is not None
+    vma.vm_mm.mem.put_page(pfn)
+    refused(vma, operation, method, "left no page protection in vma.vm_page_prot")
+    nonsense(ops.owner, operation, method, vma.vm_page_prot, "as vma.vm_page_prot, which is no page protection")
+    return SIGBUS
 
 
 def _checked(vma: vm_area_struct, operation: str, method: Any, answer: Any) -> Optional[int]:

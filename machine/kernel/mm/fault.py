@@ -17,7 +17,14 @@ from machine.kernel.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGB
 from machine.kernel.answers import nonsense, place
 from machine.kernel.mm.ahead import SMALLEST, fault_ahead
 from machine.kernel.mm.borrow import BORROWED
-from machine.kernel.mm.do_fault import FAULT_FLAG_INSTRUCTION, FAULT_FLAG_USER, bad_page_of, do_fault, write_shared
+from machine.kernel.mm.do_fault import (
+    FAULT_FLAG_INSTRUCTION,
+    FAULT_FLAG_USER,
+    bad_page_of,
+    do_fault,
+    no_prot,
+    write_shared,
+)
 from machine.kernel.mm.do_fault import SIGSEGV as FAULT_SIGSEGV
 from machine.kernel.mm.fault_around import fault_around
 from machine.kernel.mm.filemap import generic_file_vm_ops
@@ -298,7 +305,7 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
     try:
         prot = vma.vm_page_prot | A
     except TypeError:
-        return _no_prot(vma, pfn)
+        return no_prot(vma, pfn, "nopage", ops.nopage)
     if write and not vma.vm_flags & VM_SHARED:
         try:
             new = copy_frame(mm, pfn)
@@ -341,16 +348,6 @@ def _no_page(vma: vm_area_struct, answer: Any) -> int:
         if isinstance(answer, Page):
             why = bad_page_of(vma.vm_mm.mem, answer)
         nonsense(ops.owner, "nopage", ops.nopage, answer, why)
-    return VM_FAULT_SIGBUS
-
-
-def _no_prot(vma: vm_area_struct, pfn: int) -> int:
-    """A driver has made `vm_page_prot` no number: the page that it gave goes back."""
-    ops = vma.vm_ops
-    assert ops is not None
-    vma.vm_mm.mem.put_page(pfn)
-    refused(vma, "nopage", ops.nopage, "left no number in vma.vm_page_prot")
-    nonsense(ops.owner, "nopage", ops.nopage, vma.vm_page_prot, "as vma.vm_page_prot, which is no number")
     return VM_FAULT_SIGBUS
 
 
