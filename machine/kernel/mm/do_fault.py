@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from machine.hardware.paging import RW, A, D
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.answers import MAX_ERRNO, nonsense
+from machine.kernel.mm.copy_page import copy_frame
+from machine.kernel.mm.given_page import bad_page_of, check_reference, no_prot
 from machine.kernel.mm.page import GFP_HIGHUSER, Page, PG_exec, PG_locked, PG_reserved
 from machine.kernel.mm.page import VM_FAULT_MAJOR as MAJOR
 from machine.kernel.mm.page import VM_FAULT_MINOR as MINOR
@@ -96,24 +98,12 @@ def do_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, inde
         return SIGBUS
     kernel.fault_pfn = pfn
     if not mem.flags[pfn] & PG_reserved:
-        from machine.kernel.mm.fault import check_reference
-
         check_reference(kernel, vma, vmf.address, pfn, fresh, "fault")
     if not isinstance(vma.vm_page_prot, int) or vma.vm_page_prot < 0:
         return no_prot(vma, pfn, "fault", ops.fault)
     outcome = _finish(mm, vma, vmf, index, pfn)
     _unlock(vma, "fault", ops.fault, bits, pfn)
     return MAJOR if outcome == MINOR and bits & VM_FAULT_MAJOR else outcome
-
-
-def no_prot(vma: vm_area_struct, pfn: int, operation: str, method: Any) -> int:
-    """A driver has made `vm_page_prot` no number: the page that it gave goes back."""
-    ops = vma.vm_ops
-    assert ops is not None
-    vma.vm_mm.mem.put_page(pfn)
-    refused(vma, operation, method, "left no page protection in vma.vm_page_prot")
-    nonsense(ops.owner, operation, method, vma.vm_page_prot, "as vma.vm_page_prot, which is no page protection")
-    return SIGBUS
 
 
 def _checked(vma: vm_area_struct, operation: str, method: Any, answer: Any) -> Optional[int]:
@@ -191,27 +181,11 @@ def _frame(vma: vm_area_struct, method: Any, vmf: vm_fault, answer: int) -> int:
     return page.pfn
 
 
-def bad_page_of(mem: Any, page: Page) -> str:
-    """Why `page` can't be mapped: it is free, or no frame of this machine.  "" when it can."""
-    if page.mem is not mem:
-        return f"and {page!r} is of another machine"
-    pfn = page.pfn
-    if 0 <= pfn < mem.low_pfn and mem.count[pfn] > 0 and mem._owner[pfn]:
-        return ""
-    if not mem.pfn_valid(pfn):
-        return f"and frame {pfn:#x} has no struct page: map it with remap_pfn_range or vmf_insert_pfn"
-    if not mem.flags[pfn] & PG_reserved and (mem.count[pfn] <= 0 or mem.owner_of(pfn) is None):
-        return f"and frame {pfn:#x} is free: the driver has freed it, or gave its only reference away (no get_page)"
-    return ""
-
-
 def _finish(mm: mm_struct, vma: vm_area_struct, vmf: vm_fault, index: int, pfn: int) -> int:
     """do_read_fault, do_cow_fault, do_shared_fault: from the page to the entry."""
     kernel, mem, words = mm.kernel, mm.mem, mm.ram.words
     write = vmf.flags & FAULT_FLAG_WRITE
     if write and not vma.vm_flags & VM_SHARED:
-        from machine.kernel.mm.fault import copy_frame
-
         try:
             new = copy_frame(mm, pfn)
         finally:

@@ -7,27 +7,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.paging import NX, PF_FETCH, PF_PRESENT, PF_RSVD, PF_USER, PF_WRITE, RW, US, A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.signal import BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGKILL, SIGSEGV
-from machine.kernel.answers import nonsense, place
+from machine.kernel.answers import nonsense
 from machine.kernel.mm.ahead import SMALLEST, fault_ahead
-from machine.kernel.mm.borrow import BORROWED
-from machine.kernel.mm.do_fault import (
-    FAULT_FLAG_INSTRUCTION,
-    FAULT_FLAG_USER,
-    bad_page_of,
-    do_fault,
-    no_prot,
-    write_shared,
-)
+from machine.kernel.mm.copy_page import copy_frame
+from machine.kernel.mm.do_fault import FAULT_FLAG_INSTRUCTION, FAULT_FLAG_USER, do_fault, write_shared
 from machine.kernel.mm.do_fault import SIGSEGV as FAULT_SIGSEGV
 from machine.kernel.mm.fault_around import fault_around
 from machine.kernel.mm.filemap import generic_file_vm_ops
+from machine.kernel.mm.given_page import bad_page_of, check_reference, no_prot
 from machine.kernel.mm.page import (
     ANONYMOUS,
     NOPAGE_OOM,
@@ -43,7 +36,7 @@ from machine.kernel.mm.page import (
 from machine.kernel.mm.refusal import refused
 from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL, UFFD_WP
 from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct
-from machine.kernel.module import DRIVER_FAILED, GIVEN_UP, HANDED_OVER, call_for_page, module
+from machine.kernel.module import DRIVER_FAILED, call_for_page
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -349,65 +342,6 @@ def _no_page(vma: vm_area_struct, answer: Any) -> int:
             why = bad_page_of(vma.vm_mm.mem, answer)
         nonsense(ops.owner, "nopage", ops.nopage, answer, why)
     return VM_FAULT_SIGBUS
-
-
-_HELD_BY_NOBODY = ("anonymous", HANDED_OVER, BORROWED, GIVEN_UP)
-"""Owners whose pages have no references but those of their entries and of `get_page`."""
-
-
-def check_reference(
-    kernel: Kernel, vma: vm_area_struct, page: int, pfn: int, fresh: Sequence[int], method: str = "nopage"
-) -> None:
-    """Report a `nopage` or `fault` that forgot `get_page` (MECHANISMS B9).
-
-    A driver's page has the driver's own reference besides one a mapping; a page that the method has just
-    allocated and hands over has none of its own.
-    """
-    mem = kernel.mem
-    count, mapped = mem.count[pfn], mem.mapcount[pfn]
-    if fresh and pfn in fresh:
-        if count == 1:
-            mem.set_owner(pfn, HANDED_OVER)
-        return
-    if count >= mapped + 2 or (count > mapped and mem.owner_of(pfn) in _HELD_BY_NOBODY):
-        return
-    _told_of_missing_get_page(vma, page, pfn, method)
-    mem.count[pfn] += 1  # in the driver's stead: the page stays whole, and the machine with it
-
-
-def _told_of_missing_get_page(vma: vm_area_struct, page: int, pfn: int, method: str) -> None:
-    """Once a driver's method: it does the same for every page."""
-    ops, mem = vma.vm_ops, vma.vm_mm.mem
-    assert ops is not None
-    owner, whose = ops.owner, mem.owner_of(pfn)
-    key = (f"{method} without get_page of {whose}", 0)
-    if key in owner.oopsed:
-        return
-    owner.oopsed.add(key)
-    if whose == HANDED_OVER:
-        before = " again, which it had handed over with the only reference"
-    else:
-        before = "" if isinstance(whose, module) else f", which is {whose} now and not the driver's,"
-    at, area = place(getattr(ops, method, None)), " ".join(vma.maps_line().split())
-    mem.bad_page(
-        pfn,
-        f"{owner.name}.{method} returned it{before} without get_page{at}: unmap would free it, so the reference is "
-        f"taken now; {page:#x} in {area}",
-    )
-
-
-def copy_frame(mm: mm_struct, old: int) -> int:
-    """A new anonymous frame with the contents of frame `old`, device memory included (cow_user_page)."""
-    mem = mm.mem
-    if old == mm.kernel.zero_pfn:
-        return mem.alloc_zeroed("anonymous")
-    new = mem.alloc_pages(owner="anonymous")
-    view = mm.ram.view
-    if not mem.pfn_valid(old):
-        view[new << PAGE_SHIFT : (new + 1) << PAGE_SHIFT] = mm.kernel.bus.read_bytes(old << PAGE_SHIFT, PAGE_SIZE)
-        return new
-    view[new << PAGE_SHIFT : (new + 1) << PAGE_SHIFT] = view[old << PAGE_SHIFT : (old + 1) << PAGE_SHIFT]
-    return new
 
 
 def do_wp_page(mm: mm_struct, vma: vm_area_struct, page: int, index: int, pte: int) -> int:

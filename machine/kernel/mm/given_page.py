@@ -1,0 +1,84 @@
+"""The page that a driver's `nopage` or `fault` gave: whether it can be mapped, and whether its references add up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from machine.kernel.answers import nonsense, place
+from machine.kernel.mm.borrow import BORROWED
+from machine.kernel.mm.page import VM_FAULT_SIGBUS, Page, PG_reserved
+from machine.kernel.mm.refusal import refused
+from machine.kernel.mm.vma import vm_area_struct
+from machine.kernel.module import GIVEN_UP, HANDED_OVER, module
+
+if TYPE_CHECKING:
+    from machine.kernel.kernel import Kernel
+
+_HELD_BY_NOBODY = ("anonymous", HANDED_OVER, BORROWED, GIVEN_UP)
+"""Owners whose pages have no references but those of their entries and of `get_page`."""
+
+
+def check_reference(
+    kernel: Kernel, vma: vm_area_struct, page: int, pfn: int, fresh: Sequence[int], method: str = "nopage"
+) -> None:
+    """Report a `nopage` or `fault` that forgot `get_page` (MECHANISMS B9).
+
+    A driver's page has the driver's own reference besides one a mapping; a page that the method has just
+    allocated and hands over has none of its own.
+    """
+    mem = kernel.mem
+    count, mapped = mem.count[pfn], mem.mapcount[pfn]
+    if fresh and pfn in fresh:
+        if count == 1:
+            mem.set_owner(pfn, HANDED_OVER)
+        return
+    if count >= mapped + 2 or (count > mapped and mem.owner_of(pfn) in _HELD_BY_NOBODY):
+        return
+    _told_of_missing_get_page(vma, page, pfn, method)
+    mem.count[pfn] += 1  # in the driver's stead: the page stays whole, and the machine with it
+
+
+def _told_of_missing_get_page(vma: vm_area_struct, page: int, pfn: int, method: str) -> None:
+    """Once a driver's method: it does the same for every page."""
+    ops, mem = vma.vm_ops, vma.vm_mm.mem
+    assert ops is not None
+    owner, whose = ops.owner, mem.owner_of(pfn)
+    key = (f"{method} without get_page of {whose}", 0)
+    if key in owner.oopsed:
+        return
+    owner.oopsed.add(key)
+    if whose == HANDED_OVER:
+        before = " again, which it had handed over with the only reference"
+    else:
+        before = "" if isinstance(whose, module) else f", which is {whose} now and not the driver's,"
+    at, area = place(getattr(ops, method, None)), " ".join(vma.maps_line().split())
+    mem.bad_page(
+        pfn,
+        f"{owner.name}.{method} returned it{before} without get_page{at}: unmap would free it, so the reference is "
+        f"taken now; {page:#x} in {area}",
+    )
+
+
+def bad_page_of(mem: Any, page: Page) -> str:
+    """Why `page` can't be mapped: it is free, or no frame of this machine.  "" when it can."""
+    if page.mem is not mem:
+        return f"and {page!r} is of another machine"
+    pfn = page.pfn
+    if 0 <= pfn < mem.low_pfn and mem.count[pfn] > 0 and mem._owner[pfn]:
+        return ""
+    if not mem.pfn_valid(pfn):
+        return f"and frame {pfn:#x} has no struct page: map it with remap_pfn_range or vmf_insert_pfn"
+    if not mem.flags[pfn] & PG_reserved and (mem.count[pfn] <= 0 or mem.owner_of(pfn) is None):
+        return f"and frame {pfn:#x} is free: the driver has freed it, or gave its only reference away (no get_page)"
+    return ""
+
+
+def no_prot(vma: vm_area_struct, pfn: int, operation: str, method: Any) -> int:
+    """A driver has made `vm_page_prot` no number: the page that it gave goes back."""
+    ops = vma.vm_ops
+    assert ops is not None
+    vma.vm_mm.mem.put_page(pfn)
+    refused(vma, operation, method, "left no page protection in vma.vm_page_prot")
+    nonsense(ops.owner, operation, method, vma.vm_page_prot, "as vma.vm_page_prot, which is no page protection")
+    return VM_FAULT_SIGBUS
