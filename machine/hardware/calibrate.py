@@ -32,6 +32,14 @@ def only_word(image: bytes, value: int, what: str) -> int:
     return _only([i for i in range(first, len(words)) if words[i] == value], what)
 
 
+def any_place(found: list[list[int]], wanted: list[int], what: str) -> int:
+    """An index at which each of the lists has the value that is wanted of it: where several have, all are right."""
+    for i, values in enumerate(zip(*found, strict=True)):
+        if list(values) == wanted:
+            return i
+    raise CalibrationError(f"{what} was found nowhere in the engine's registers")
+
+
 def _only(places: list[int], what: str) -> int:
     if len(places) != 1:
         raise CalibrationError(f"{what} was found in {len(places)} places of the register image")

@@ -23,7 +23,7 @@ from unicorn import unicorn_const as uc_const
 from unicorn import x86_const as x86
 from unicorn.unicorn_py3 import unicorn as binding
 
-from machine.hardware.calibrate import REGS_OFFSET, CalibrationError
+from machine.hardware.calibrate import REGS_OFFSET, CalibrationError, any_place
 from machine.hardware.codepoints import CodePoints
 from machine.hardware.fpu import FPCW_DEFAULT, FPTAG_DEFAULT, MXCSR_DEFAULT
 from machine.hardware.gdt import KERNEL_CS, KERNEL_DS, USER32_CS, USER_CS, USER_DS, write_gdt
@@ -216,10 +216,28 @@ class Cpu(RegisterImage):
         for segment in (DS, ES):
             self.set_register(segment, USER_DS)
         self._template32 = bytes(self.image)
+        self.image[:] = before
+        self._restore_raw(self._uch_value, self._ctx_value)
+        self._find_syscall_length()
         self.ram.view[stub : stub + PAGE_SIZE] = bytes(PAGE_SIZE)
         image = self._ctx_value or 0
         self._traps.clears(image + 4 * self._exception_at, image + 4 * self._error_at)
         self._traps.call(self._syscall_trap, self._page_fault_trap, self._exception_trap)
+
+    def _find_syscall_length(self) -> None:
+        """Where the engine's function for SYSCALL has the instruction's length: three of them, with prefixes."""
+        stub, found = self._boot + PAGE_SIZE, []
+
+        def look() -> None:
+            found.append(self._traps.pushed())
+            self._uc.emu_stop()
+
+        self._traps.call(look, self._probe_trap, self._probe_trap)
+        for n in range(3):
+            self.ram.view[stub : stub + 6] = b"\x66" * n + b"\x0f\x05" + b"\x90" * (4 - n)
+            self._uc.ctl_flush_tb()
+            self._uc.emu_start(stub + self._boot_virtual - self._boot, 0)
+        self._traps.length_is_at(any_place(found, [2, 3, 4], "the length of SYSCALL"))
 
     def _enter_ring3(self, stub: int, cs: int, rip: int) -> None:
         frame = (stub + 0x800) >> 3

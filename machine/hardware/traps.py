@@ -18,25 +18,29 @@ _API = ("PyGILState_Ensure", "PyObject_CallNoArgs", "Py_DecRef", "PyGILState_Rel
 (
     _SAVE, _RESTORE, _READ, _PYTHON, _ENSURE, _CALL, _DECREF, _RELEASE, _UNRAISABLE, _ENGINE, _IMAGE, _REGS,
     _FLAGS_NUMBER, _FLAGS, _VECTOR, _EARLY_STEP, _EXCEPTION, _ON_SYSCALL, _ON_PAGE_FAULT, _ON_EXCEPTION,
-    _ERROR_CODE, _SCRATCH,
-) = range(22)  # fmt: skip
+    _ERROR_CODE, _LENGTH_AT, _STACK, _SCRATCH,
+) = range(24)  # fmt: skip
 """Indices of the words that the code works with; rbx points to the first."""
 
 _SYSCALL_CODE = bytes.fromhex(
-    "53 4154 4155 4889f3"  # push rbx; push r12; push r13; mov rbx, rsi: the hook's user data
+    "53 55 4154 4155 4156 4157 6a02"  # push rbx, rbp, r12 ... r15; push 2
+    "4889f3 4889a3b0000000"  # mov rbx, rsi: the hook's user data; mov [rbx+STACK], rsp
+    "488b83a8000000 4c8b34c4"  # mov rax, [rbx+LENGTH_AT]; mov r14, [rsp+8*rax]
     "488b7b48 488b7350 ff13"  # uc_context_save(engine, image)
     "488b7b50 8b7360 488d5368 ff5310"  # uc_context_reg_read(image, EFLAGS, &FLAGS)
     "488b4358"  # mov rax, [rbx+REGS]
-    "488b8880000000 4883c102 48898880000000"  # mov rcx, [rax+RIP]; add rcx, 2; mov [rax+RIP], rcx
+    "488b8880000000 4c01f1 48898880000000"  # mov rcx, [rax+RIP]; add rcx, r14; mov [rax+RIP], rcx
     "48894808 488b4b68 48894858"  # mov [rax+RCX], rcx; mov rcx, [rbx+FLAGS]; mov [rax+R11], rcx
     "4c8ba388000000 ff5318"  # mov r12, [rbx+ON_SYSCALL]; call [rbx+PYTHON]
-    "488b4358 4883a88000000002"  # sub qword [rax+RIP], 2: the engine adds 2 after this hook
+    "488b4358 4c29b080000000"  # sub [rax+RIP], r14: the engine adds the instruction's length after this hook
     "488b7b48 488b7350 ff5308"  # uc_context_restore(engine, image)
-    "488b4358 48838080000000 02"  # add qword [rax+RIP], 2: where the program will go on
+    "488b4358 4c01b080000000"  # add [rax+RIP], r14: where the program will go on
     "f7808800000000010000 7408"  # test dword [rax+EFLAGS], TF; jz 1f
     "48c7437801000000"  # mov qword [rbx+EARLY_STEP], 1
-    "415d 415c 5b c3"  # 1: pop r13; pop r12; pop rbx; ret
+    "4883c408 415f 415e 415d 415c 5d 5b c3"  # 1: add rsp, 8; pop r15 ... r12, rbp, rbx; ret
 )
+"""A prefix makes SYSCALL longer, and only the function of the engine that calls this hook knows by how much: it has the
+length in a register, or so `Cpu` has found, and this code has pushed it."""
 _INVALID_CODE = bytes.fromhex("4889f2 be06000000")  # mov rdx, rsi; mov esi, INVALID_OPCODE; on into the next
 _INTR_CODE = bytes.fromhex(
     "53 4154 4155 4889d3"  # push rbx; push r12; push r13; mov rbx, rdx
@@ -80,7 +84,7 @@ class TrapHooks:
     """
 
     def __init__(self, functions: list[int], engine: int, image: int, regs: int, eflags: int) -> None:
-        words = self._words = (ctypes.c_uint64 * 22)()
+        words = self._words = (ctypes.c_uint64 * 24)()
         words[_SAVE], words[_RESTORE], words[_READ] = functions
         for index, name in enumerate(_API, _ENSURE):
             words[index] = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
@@ -109,6 +113,14 @@ class TrapHooks:
         """The host addresses of the image's mark "an exception is being delivered", which is cleared before the call,
         and of the error code, behind which the engine has exception_is_int and exception_next_eip."""
         self._words[_EXCEPTION], self._words[_ERROR_CODE] = address, error_code
+
+    def pushed(self) -> list[int]:
+        """Inside the hook of SYSCALL: 2, and the six registers of the function that called it."""
+        return list((ctypes.c_int64 * 7).from_address(self._words[_STACK]))
+
+    def length_is_at(self, index: int) -> None:
+        """Which of `pushed` is the length of the instruction."""
+        self._words[_LENGTH_AT] = index
 
     @property
     def vector(self) -> int:

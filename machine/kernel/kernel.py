@@ -112,16 +112,18 @@ class Kernel(BoardSide):
         self.core_pattern: str = "core"
         """What cores are called (/proc/sys/kernel/core_pattern, observe/coredump.py)."""
         self.futexes: dict[Any, list[Any]] = {}
+        """Key of a futex -> its waiters."""
         self.mqueues: Any = None
         """POSIX message queues (ipc/mqueue.py); None until somebody opens one."""
         self.pi_states: dict[Any, Any] = {}
         """Futexes with an owner and waiters (task/futex_pi.py)."""
-        """Key of a futex -> its waiters."""
         self.hostname: str = "nopage"
         self.domainname = "(none)"
         self.fault_answer = ""
         self.fault_pfn: Optional[int] = None
         self.fault_signal = ""
+        self.port_fault = False
+        """A forbidden `in` or `out` has been met, and its signal is not sent yet (task/ioport.py)."""
         self.refused: tuple[Any, str] = (None, "")
         """The area of the last fault that its driver, or the kernel, refused, and what it said (mm/refusal.py)."""
         self.fault_number = 0

@@ -60,6 +60,8 @@ BODY = r"""
     EXACTLY(before_fault, "mov %%eax, (%%ecx)");
     EXACTLY(before_call, "mov $1, %%eax\n mov $77, %%ebx\n int $0x80");
     EXACTLY(before_jump, "1: jmp 1b");
+    EXACTLY(before_port, "out %%al, $0x80\n in $0x80, %%al");
+    EQUAL("which did not happen", ioperm(0x80, 1, 1) || inb(0x80) != 'c', 0);
     setuid(1000);
     ERRNO("not root", ioperm(0x80, 1, 1), EPERM);
     ERRNO("not root", iopl(3), EPERM);
@@ -77,7 +79,7 @@ SOURCE = r"""
 static sigjmp_buf back;
 static volatile int caught;
 static volatile unsigned long at, accumulator;
-extern char before_ud2[], before_fault[], before_call[], before_jump[];
+extern char before_ud2[], before_fault[], before_call[], before_jump[], before_port[];
 static void on_signal(int signo, siginfo_t *info, void *context)
 {
     ucontext_t *user = context;

@@ -10,6 +10,7 @@ import pytest
 
 from machine.hardware.cpu import R15, RAX, RSP, Cpu
 from machine.hardware.image import CpuError
+from machine.hardware.traps import TrapHooks
 from tests.engine.board import Board
 
 
@@ -68,6 +69,12 @@ def test_another_engine_is_refused(
         Board()
     assert complaint in str(caught.value)
     assert "made for unicorn 2.1.4" in str(caught.value)
+
+
+def test_an_engine_that_hides_the_length_of_syscall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrapHooks, "pushed", lambda self: [2, 7, 2])
+    with pytest.raises(CpuError, match="the length of SYSCALL was found nowhere"):
+        Board()
 
 
 def test_an_engine_without_the_fault_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

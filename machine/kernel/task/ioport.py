@@ -34,6 +34,8 @@ NO_PORTS = IoPermissions(0, 0)
 def user_port(kernel: Kernel, port: int, width: int, value: Optional[int]) -> int:
     """A program's access: a write of `value`, or with None a read, whose result this is."""
     task = kernel.sched.current
+    if kernel.port_fault:  # what the block does behind a forbidden access has not happened
+        return (1 << 8 * width) - 1
     if task is None or task.io is None or not task.io.allow(port, width):
         if task is not None:
             _Forbidden(kernel, task)
@@ -60,7 +62,7 @@ class _Forbidden:
         cpu = kernel.cpu
         self._before = cpu.on_page_fault, cpu.on_syscall, cpu.on_exception
         cpu.on_page_fault, cpu.on_syscall, cpu.on_exception = self._trap, self._trap, self._trap
-        self._pending = True
+        self._pending = kernel.port_fault = True
         kernel.sched.interrupt(self._raise)
 
     def _trap(self, *_details: int) -> None:
@@ -71,7 +73,7 @@ class _Forbidden:
     def _raise(self) -> None:
         if not self._pending:
             return
-        self._pending = False
+        self._pending = self._kernel.port_fault = False
         cpu = self._kernel.cpu
         cpu.on_page_fault, cpu.on_syscall, cpu.on_exception = self._before
         cpu.image[:] = self._image
