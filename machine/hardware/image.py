@@ -253,11 +253,10 @@ class RegisterImage:
         """
         state, flags = self.fxsave(), self.eflags()
         regs = list(self.regs[: len(_GENERAL)])
-        kept = [(number, self.get_register(number)) for number in self._segments + self._bases]
+        kept = [(number, bytes(self._segment(number))) for number in self._segments]
         self._load_template(64 if selector == USER_CS else 32, self._words[self._cr3_at])
-        for number, value in kept:
-            if self.get_register(number) != value:
-                self.set_register(number, value)
+        for number, segment in kept:
+            self._segment(number)[:] = segment
         for i, word in enumerate(regs):
             self.regs[i] = word
         self.set_register(self._eflags, flags)

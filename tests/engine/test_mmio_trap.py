@@ -330,6 +330,14 @@ def test_write_to_a_private_mapping_is_a_bogus_page(box: Box) -> None:
     assert box.signals == [(9, 0)] and box.log[0] == "do_wp_page: bogus page at address 00500000" and not box.seen
 
 
+@pytest.mark.parametrize("code", ["mov ss, [rdi]", "mov ss, word ptr [rdi+rax]"])
+def test_the_stack_segment_from_a_register(box: Box, code: str) -> None:
+    """No trap comes right behind it: the next instruction, a system call say, would be made in the middle of a step."""
+    box.run(code)
+    assert box.signals == [(7, DEV)] and not box.seen and box.cpu.regs[RIP] == CODE
+    assert not box.mmio.steps
+
+
 def test_the_guests_own_single_step_goes_on(box: Box) -> None:
     box.run("mov eax, [rdi]\nmov [rdi], eax\nnop", flags=TF)
     assert box.accesses() == [("R", "ctrl", 4, 0x11223344), ("W", "ctrl", 4, 0x11223344)]

@@ -17,7 +17,7 @@ BOTH = [
     "signalfd", "sigreturn_words", "software_interrupts", "sources", "threads", "threads_exec",
 ]  # fmt: skip
 ONLY_64 = ["sigreturn_hostile", "clone_flags"]
-ONLY_32 = ["frames32"]
+ONLY_32 = ["frames32", "modes32"]
 
 
 @pytest.mark.parametrize("name", [*BOTH, *ONLY_64])

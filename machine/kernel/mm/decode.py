@@ -87,6 +87,8 @@ class Instruction(NamedTuple):
     length: int
     mnemonic: str
     operands: tuple[Operand, ...]
+    loads_ss: bool
+    """It is a MOV or POP to SS, which holds exception 1 off until the next instruction is done (SDM vol. 3A §6.8.3)."""
 
 
 class Decoder:
@@ -117,7 +119,7 @@ class Decoder:
 
     def _decode(self, code: bytes, bits: int) -> Optional[Instruction]:
         from capstone import CS_AC_READ, CS_AC_WRITE
-        from capstone.x86_const import X86_OP_MEM, X86_OP_REG
+        from capstone.x86_const import X86_OP_MEM, X86_OP_REG, X86_REG_SS
 
         insn = next(self._engine(bits).disasm(code, 0, 1), None)
         if insn is None:
@@ -138,7 +140,9 @@ class Decoder:
                     bool(op.access & CS_AC_READ), bool(op.access & CS_AC_WRITE) or words[-1] in _WRITERS, bit,
                 )
             )  # fmt: skip
-        return Instruction(insn.size, insn.mnemonic, tuple(operands))
+        to = insn.operands[0] if insn.operands and insn.mnemonic in ("mov", "pop") else None
+        loads_ss = to is not None and to.type == X86_OP_REG and to.reg == X86_REG_SS
+        return Instruction(insn.size, insn.mnemonic, tuple(operands), loads_ss)
 
 
 def _register(insn: Any, number: int) -> int:

@@ -117,8 +117,9 @@ class MmioTrap:
     def access(self, task: Task, vma: vm_area_struct, address: int, error_code: int, physical: int) -> bool:
         """The instruction at RIP touches the registers at `address`, which the area allows.
 
-        `physical` is the address behind `address`.  False: it can't be done (the fetch of an
-        instruction, bytes that are no instruction, a device model that raises), and the task gets SIGBUS.
+        `physical` is the address behind `address`.  False: it can't be done (the fetch of an instruction, bytes that
+        are no instruction, a load of SS, behind which step 3 would come an instruction late, a device model that
+        raises), and the task gets SIGBUS.
         """
         rip = self.cpu.regs[RIP]
         code = self.kernel.peek_user(task.mm, rip, MAX_INSTRUCTION)
@@ -150,7 +151,7 @@ class MmioTrap:
     def _spans(self, code: bytes, bits: int, address: int, write: bool) -> Optional[list[_Span]]:
         """The parts of the instruction's operands that lie in the page of `address`."""
         insn = self._decoder.decode(code, bits)
-        if insn is None:
+        if insn is None or insn.loads_ss:
             return None
         page = address & PAGE_MASK
         spans, hit = [], False

@@ -263,7 +263,7 @@ def ptrace_signal(kernel: Kernel, task: task_struct, info: siginfo) -> Optional[
     signo = ptrace_stop(kernel, task, info.signo, CLD_TRAPPED, 0, stopped)
     if not 0 < signo <= 64:
         return None
-    if signo != info.signo:
+    if signo != stopped.signo:  # what PTRACE_SETSIGINFO has left there
         stopped = siginfo(signo, SI_USER, pid=found.tracer.tgid, uid=found.tracer.uid)
     if task.blocked >> (signo - 1) & 1 or task.pending.signal & KILL_BIT:
         send_signal(kernel, task, signo, stopped, group=False)

@@ -68,6 +68,33 @@ static void peeked(void)
 	waitpid(pid, &status, 0);
 }
 
+static void look(int signo, siginfo_t *info, void *context)
+{
+	_exit(info->si_signo == signo && info->si_code == SI_USER && info->si_pid == getppid() ? 7 : 8);
+}
+
+/* A number in siginfo that is not the one that is delivered: the whole siginfo is made anew. */
+static void spoiled(int number)
+{
+	struct sigaction action = {.sa_sigaction = look, .sa_flags = SA_SIGINFO};
+	siginfo_t info;
+	pid_t pid = fork();
+
+	if (!pid) {
+		sigaction(SIGUSR1, &action, NULL);
+		raw(PTRACE_TRACEME, 0, 0, 0);
+		raise(SIGUSR1);
+		_exit(1);
+	}
+	EQUAL("stopped", stopped_with(stop_of(pid)), SIGUSR1);
+	raw(PTRACE_GETSIGINFO, pid, 0, (unsigned long)&info);
+	info.si_signo = number;
+	info.si_code = 1234;
+	EQUAL("spoiled", raw(PTRACE_SETSIGINFO, pid, 0, (unsigned long)&info), 0);
+	raw(PTRACE_CONT, pid, 0, SIGUSR1);
+	EQUAL("what the handler sees", stop_of(pid), 7 << 8);
+}
+
 #ifdef __x86_64__
 static void bases(void)
 {
@@ -100,6 +127,9 @@ int main(void)
 {
 	emulated();
 	peeked();
+	spoiled(0);
+	spoiled(-1);
+	spoiled(1000);
 #ifdef __x86_64__
 	bases();
 #endif
