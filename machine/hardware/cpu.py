@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from unicorn import Uc, UcError  # type: ignore[attr-defined]
@@ -23,6 +24,7 @@ from unicorn import unicorn_const as uc_const
 from unicorn import x86_const as x86
 from unicorn.unicorn_py3 import unicorn as binding
 
+from machine.hardware.aborts import AbortGuard, find_env
 from machine.hardware.calibrate import REGS_OFFSET, CalibrationError, any_place
 from machine.hardware.codepoints import CodePoints
 from machine.hardware.fpu import FPCW_DEFAULT, FPTAG_DEFAULT, MXCSR_DEFAULT
@@ -57,6 +59,7 @@ _PROBE_STACK = 0x7000
 _USER_FETCH = 0x14
 """Their error code: an instruction fetch from ring 3, no page (SDM vol. 3A §4.7)."""
 
+_NO_GUARD: Any = nullcontext()
 _FLUSH_TLB = uc_const.UC_CTL_IO_WRITE << 30 | uc_const.UC_CTL_TLB_FLUSH
 
 
@@ -90,6 +93,8 @@ class Cpu(RegisterImage):
         self.codepoints = CodePoints(self._hook_code, self._unhook_code, self._uc.emu_stop, self._fail)
         self._failure: BaseException | None = None
         self._flush_wanted = self._drop_wanted = False
+        self._guard: AbortGuard | None = None
+        self._aborts = 0
         self._blocks: tuple[int, Any, list[Any]] | None = None  # hook, callback, listeners of watching.py
         self.running = self._stopped = False
         self._map_changes: list[Callable[[], None]] = []
@@ -225,11 +230,17 @@ class Cpu(RegisterImage):
         self._traps.call(self._syscall_trap, self._page_fault_trap, self._exception_trap)
 
     def _find_syscall_length(self) -> None:
-        """Where the engine's function for SYSCALL has the instruction's length: three of them, with prefixes."""
+        """Where the engine's function for SYSCALL has the instruction's length: three of them, with prefixes; it has
+        its processor's address, too, which an AbortGuard needs."""
         stub, found = self._boot + PAGE_SIZE, []
+        marks = [0x5A5A_0000_0000 + i for i in range(16)]
+        for i, mark in enumerate(marks):
+            self.regs[i] = mark
+        self._restore_raw(self._uch_value, self._ctx_value)
 
         def look() -> None:
             found.append(self._traps.pushed())
+            self._guard = self._guard or self._guard_of(found[-1], marks)
             self._uc.emu_stop()
 
         self._traps.call(look, self._probe_trap, self._probe_trap)
@@ -238,6 +249,13 @@ class Cpu(RegisterImage):
             self._uc.ctl_flush_tb()
             self._uc.emu_start(stub + self._boot_virtual - self._boot, 0)
         self._traps.length_is_at(any_place(found, [2, 3, 4], "the length of SYSCALL"))
+
+    def _guard_of(self, pushed: list[int], registers: list[int]) -> AbortGuard | None:
+        """None where the engine does not show what is needed: then an abort of the engine ends the process."""
+        env = find_env(pushed[1:], b"".join(value.to_bytes(8, "little") for value in registers))
+        function = getattr(binding.uclib, "helper_raise_exception_x86_64", None)
+        address = ctypes.cast(function, ctypes.c_void_p).value if function is not None else None
+        return None if env is None or address is None else AbortGuard(address, env)
 
     def _enter_ring3(self, stub: int, cs: int, rip: int) -> None:
         frame = (stub + 0x800) >> 3
@@ -366,7 +384,8 @@ class Cpu(RegisterImage):
         self.running = True
         self._stopped = False
         try:
-            status = self._start_raw(self._uch, self.regs[RIP], 0, 0, 0)
+            with self._guard or _NO_GUARD:
+                status = self._start_raw(self._uch, self.regs[RIP], 0, 0, 0)
         finally:
             self.running = False
         self._save_raw(self._uch_value, self._ctx_value)
@@ -381,6 +400,11 @@ class Cpu(RegisterImage):
         """Make `run` return.  Only from a handler, inside the engine's hook."""
         self._stopped = True
         self._uc.emu_stop()
+
+    def gave_up(self) -> bool:
+        """Whether an exception 6 since the last call was the engine's own: it can't translate the code (aborts.py)."""
+        before, self._aborts = self._aborts, self._guard.count if self._guard else 0
+        return before != self._aborts
 
     def budget_spent(self) -> bool:
         """Whether `run` returned because a repeatable processor's budget of blocks was spent: its tick."""

@@ -303,8 +303,12 @@ class Entry:
         """The exception becomes a signal (traps.c: do_trap)."""
         if vector == GENERAL_PROTECTION and self.kernel.deterministic and self._virtual_tsc(task):
             return
-        if vector == INVALID_OPCODE and self._icebp(task):
-            return
+        if vector == INVALID_OPCODE:
+            if self.cpu.gave_up():
+                text = f"{task.comm}[{task.pid}]: the engine can't translate the code at {self.cpu.regs[RIP]:#x}"
+                self.kernel.printk(f"{text}: invalid opcode", 4)
+            if self._icebp(task):
+                return
         signo, si_code = TRAPS.get(vector, (SIGSEGV, SI_KERNEL))
         rip = self.cpu.regs[RIP]
         address = rip if signo in (SIGFPE, SIGILL) or vector == DEBUG else 0

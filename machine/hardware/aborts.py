@@ -1,0 +1,107 @@
+"""Code that the engine's translator calls abort() on, a LOCK BTC of a register for one: invalid opcode, as on hardware.
+
+abort() raises SIGABRT in the thread that runs the engine, and a handler may leave by a jump (C11 §7.22.4.1).  Ours,
+two dozen instructions of host code, calls the engine's own function for exceptions, which jumps out of the translator
+as a page fault in the middle of a translation does.  So one instruction of a guest does not end the host's process.
+
+The exception comes at the start of the block that was to be translated: its first instruction is blamed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import threading
+from typing import Any, Optional
+
+from machine.hardware.image import CpuError
+from machine.hardware.ram import PAGE_SIZE
+
+_SIGABRT = 6
+_SA_SIGINFO, _SA_NODEFER = 4, 0x40000000
+_THREAD, _ENV, _RAISE, _HOLDS_GIL, _BEFORE, _COUNT = range(6)
+"""Indices of the words that the code works with."""
+_HEAD = bytes.fromhex(
+    "53 4154 56 52 4883ec08 89fb 49bc"  # push rbx, r12, rsi, rdx; sub rsp, 8; mov ebx, edi; mov r12, the words
+)
+_CODE = bytes.fromhex(
+    "64488b042500000000 493b0424 751d"  # mov rax, fs:[0]; cmp rax, [r12+THREAD]; jne 1f: not the engine's thread
+    "41ff542418 85c0 7514"  # call [r12+HOLDS_GIL]; test eax, eax; jne 1f: what has called abort is Python's
+    "49ff442428"  # inc qword [r12+COUNT]
+    "498b7c2408 be06000000 41ff542410"  # mov rdi, [r12+ENV]; mov esi, INVALID_OPCODE; call [r12+RAISE], for good
+    "498b442420 89df 4883c408 5a 5e 415c 5b"  # 1: mov rax, [r12+BEFORE]; mov edi, ebx; add rsp, 8; pop ...
+    "4883f801 7602 ffe0 c3"  # cmp rax, SIG_IGN; jbe 2f; jmp rax; 2: ret, and abort() goes on
+)
+
+
+class _sigaction(ctypes.Structure):
+    _fields_ = [
+        ("handler", ctypes.c_void_p), ("mask", ctypes.c_byte * 128), ("flags", ctypes.c_int),
+        ("restorer", ctypes.c_void_p),
+    ]  # fmt: skip
+
+
+class _Handler:
+    """The process's handler of SIGABRT, made once; what was there before is called for every other abort."""
+
+    def __init__(self, raise_exception: int) -> None:
+        words = self.words = (ctypes.c_uint64 * 6)()
+        words[_RAISE] = raise_exception
+        words[_HOLDS_GIL] = ctypes.cast(ctypes.pythonapi.PyGILState_Check, ctypes.c_void_p).value or 0
+        self._page = mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._page.write(_HEAD + ctypes.addressof(words).to_bytes(8, "little") + _CODE)
+        self.code = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
+        self._libc: Any = ctypes.CDLL(None)
+        if self._libc.mprotect(ctypes.c_void_p(self.code), PAGE_SIZE, mmap.PROT_READ | mmap.PROT_EXEC):
+            raise CpuError("the host does not let this process make executable memory")
+
+    def install(self) -> None:
+        """Again for every machine: others (faulthandler) may have put theirs there since."""
+        now, ours = _sigaction(), _sigaction(handler=self.code, flags=_SA_SIGINFO | _SA_NODEFER)
+        self._libc.sigaction(_SIGABRT, None, ctypes.byref(now))
+        if now.handler != self.code:
+            self.words[_BEFORE] = now.handler or 0
+            self._libc.sigaction(_SIGABRT, ctypes.byref(ours), None)
+
+
+_handler: Optional[_Handler] = None
+
+
+class AbortGuard:
+    """`with guard`: the engine whose processor is at the host's address `env` runs in this thread."""
+
+    def __init__(self, raise_exception: int, env: int) -> None:
+        global _handler
+        _handler = _handler or _Handler(raise_exception)
+        _handler.install()
+        self._words, self._env, self._outer = _handler.words, env, (0, 0)
+
+    def __enter__(self) -> None:
+        words = self._words
+        self._outer = words[_THREAD], words[_ENV]
+        words[_ENV] = self._env
+        words[_THREAD] = threading.get_ident()
+
+    def __exit__(self, *_: object) -> None:
+        self._words[_THREAD], self._words[_ENV] = self._outer
+
+    @property
+    def count(self) -> int:
+        """How often an abort of the engine has become an exception, in this process."""
+        return self._words[_COUNT]
+
+
+def find_env(candidates: list[int], registers: bytes) -> Optional[int]:
+    """Which of the engine's pointers is to its processor, which begins with the general registers."""
+    libc: Any = ctypes.CDLL(None)
+    reading, writing = os.pipe()
+    try:
+        for address in candidates:  # write() looks at memory that may not be there and says EFAULT
+            wrote = libc.write(writing, ctypes.c_void_p(address), len(registers)) if address > 0 else -1
+            if wrote > 0 and os.read(reading, wrote) == registers:
+                return address
+    finally:
+        os.close(reading)
+        os.close(writing)
+    return None
