@@ -44,6 +44,7 @@ GLIBC = "2.36"
 
 _ARCH = {"x86_64": "x86_64", "i386": "x86"}
 _IMAGE_BASE = {"x86_64": 0x400000, "i386": 0x8048000}
+_INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]+"([^"\n]+)"', re.MULTILINE)
 _LAYOUT = 1
 """Part of every key: raised when this file changes what it makes of the same input."""
 
@@ -122,7 +123,7 @@ def compile(
                 (directory / name).write_bytes(text)
             output = Path(work) / "program"
             compiler.build(build, directory, name, output)
-            _keep(output, program)
+            _keep(output, program, again)
     return program
 
 
@@ -139,16 +140,43 @@ def _key(version: str, build: Build, name: str, text: bytes, directory: Path | N
     for place in (INCLUDE, directory):
         for header in sorted(place.glob("*.h")) if place is not None else ():
             digest.update(f"\n{header.name} {header.stat().st_size}\n".encode() + header.read_bytes())
+    for header in _included(text, directory):
+        digest.update(f"\n{header.stat().st_size}\n".encode() + header.read_bytes())
     return digest.hexdigest()[:32]
 
 
-def _keep(output: Path, place: Path) -> None:
-    """Put a finished file at `place` in one step."""
+def _included(text: bytes, directory: Path | None) -> list[Path]:
+    """The files of other directories that `#include "../..."` leads to, and what those include."""
+    found: dict[Path, None] = {}
+    left = [] if directory is None else [(text, directory)]
+    while left:
+        source, place = left.pop()
+        for name in _INCLUDE.findall(source):
+            header = (place / os.fsdecode(name)).resolve()
+            if header not in found and header.is_file():
+                found[header] = None
+                left.append((header.read_bytes(), header.parent))
+    return [header for header in found if header.parent not in (INCLUDE, directory)]
+
+
+def _keep(output: Path, place: Path, again: bool = False) -> None:
+    """Put a finished file at `place` in one step; unless `again`, what somebody else has just put there stays, since it
+    may be running."""
     place.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=place.parent)
     os.close(handle)
     shutil.copyfile(output, temporary)
     os.chmod(temporary, 0o755)
+    if not again:
+        try:
+            os.link(temporary, place)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            os.replace(temporary, place)
+            return
+        os.unlink(temporary)
+        return
     os.replace(temporary, place)
 
 

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,6 @@ def _host_is_usual() -> None:
     if hard == resource.RLIM_INFINITY or hard >= 8 << 20:
         resource.setrlimit(resource.RLIMIT_STACK, (8 << 20, hard))
     os.umask(0o022)
+    if os.getpriority(os.PRIO_PROCESS, 0):  # a guest starts with 0
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, 0)

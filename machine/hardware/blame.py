@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from greenlet import GreenletExit
-
 
 class Passing(BaseException):
     """Of the machine's own, on its way through the user's code: nobody there is at fault."""
 
 
-PASSING: list[type[BaseException]] = [KeyboardInterrupt, GreenletExit, Passing]
-"""What is let through; under pytest what `pytest.fail` and `pytest.skip` raise, too (testing/plugin.py)."""
+PASSING: list[type[BaseException]] = [KeyboardInterrupt, Passing]
+"""What is let through; also the end of a greenlet (task/sched.py has it: a pytest that uses no machine does not load
+greenlet), and under pytest what `pytest.fail` and `pytest.skip` raise (testing/plugin.py)."""
 
 
 def passes(failure: BaseException) -> bool:

@@ -20,7 +20,7 @@ from machine.observe.fatal import FatalSignals
 from machine.observe.nobody import NobodyThere
 from machine.process import Process, describe_tasks, end_everything
 from machine.testing import messages
-from machine.testing.leaving import Leaving, not_seen, unexpected
+from machine.testing.leaving import Leaving, seen, unexpected
 from machine.testing.recording import Recording
 from machine.testing.results import RunResult, shown
 
@@ -88,6 +88,8 @@ class Plan:
     timeout: float = DEFAULT_TIMEOUT
     misbehaves: list[str] = field(default_factory=list)
     """Regular expressions for complaints that the test wants."""
+    misbehaved: set[str] = field(default_factory=set)
+    """Those of them that a machine of this plan has met."""
     coverage: Any = None
     """Gets what the programs run (`machine.testing.covered.Covered`), or None."""
 
@@ -168,8 +170,6 @@ class Harness:
         self.plan = plan
         self.machine = plan.build()
         self.leaving = Leaving(self.machine)
-        self.not_seen: list[str] = []
-        """Of `plan.misbehaves`, after `close`: what nothing was."""
         self._before = set_current_kernel(self.machine.kernel)
         self.programs: list[Program] = []
         self.devices: dict[str, Any] = {}
@@ -359,7 +359,7 @@ class Harness:
         finally:
             set_current_kernel(self._before)
             self.machine.close()
-        self.not_seen = not_seen(complaints, self.plan.misbehaves)
+        self.plan.misbehaved.update(seen(complaints, self.plan.misbehaves))
         return unexpected(complaints, self.plan.misbehaves)
 
 

@@ -63,6 +63,6 @@ def unexpected(complaints: Sequence[str], expected: Sequence[str]) -> list[str]:
     return [each for each in complaints if not any(re.search(pattern, each) for pattern in expected)]
 
 
-def not_seen(complaints: Sequence[str], expected: Sequence[str]) -> list[str]:
-    """Regular expressions that are found in none."""
-    return [pattern for pattern in expected if not any(re.search(pattern, each) for each in complaints)]
+def seen(complaints: Sequence[str], expected: Sequence[str]) -> list[str]:
+    """Regular expressions that are found in any."""
+    return [pattern for pattern in expected if any(re.search(pattern, each) for each in complaints)]

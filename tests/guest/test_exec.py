@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from guest import bin_directory
 from machine import Machine, cli
-from machine.errors import NotExecutable, ProgramNotFound
+from machine.errors import NotExecutable, ProgramNotFound, TimeoutExpired
 from machine.kernel.abi.errno import EACCES, ENOENT, ENOEXEC, ENOTDIR
 
 HERE = Path(__file__).parent / "exec"
@@ -89,6 +91,41 @@ def test_truncated_segments(startable: Callable[[str, bytes, int], Machine], tmp
     machine = startable("program", (bin_directory("x86_64") / "hello").read_bytes()[:1000], 0o755)
     result = machine.run([str(tmp_path / "program")])
     assert result.signal in (7, 11)
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_a_program_that_is_replaced_on_the_host(
+    machine_clean: Callable[..., Machine], tmp_path: Path, bound: bool
+) -> None:
+    """As compilers do: between its bind, or its first mention, and its start; one that runs stays what it is."""
+    program, new = tmp_path / "program", tmp_path / "new"
+
+    def put(name: str) -> None:
+        shutil.copy(bin_directory("x86_64") / name, new)
+        new.replace(program)
+
+    put("hello")
+    machine = machine_clean(binds=[(str(program), str(program), False)] if bound else [])
+    put("dmesg")
+    process = machine.start([str(program)])
+    put("hello")
+    assert process.wait(timeout=60).stdout.startswith(b"hello")
+    put("dmesg")
+    put("hello")
+    assert machine.run([str(program)]).stdout.startswith(b"hello")
+
+
+@pytest.mark.parametrize("signo", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_program_that_is_killed_before_it_has_begun(machine_clean: Callable[..., Machine], signo: int) -> None:
+    """It died of that, and is no program that can't be executed."""
+    process = machine_clean().start(["true"])
+    process.send_signal(signo)
+    assert process.wait(timeout=60).signal == signo
+
+
+def test_no_time_at_all(machine_clean: Callable[..., Machine]) -> None:
+    with pytest.raises(TimeoutExpired):
+        machine_clean().run(["sleep", "10"], timeout=0.000_001)
 
 
 @pytest.mark.parametrize(

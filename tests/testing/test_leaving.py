@@ -124,12 +124,19 @@ def test_each_run_of_for_each_fault_is_left_so(holder: Project) -> None:
 def test_wanted(for_each_fault):
     for_each_fault(["true"], "ENOMEM", limit=1).assert_survived()
 
+@pytest.mark.device("holder.py,how=leak")
+@pytest.mark.misbehaves("not released at unload: 1 page", "never seen")
+def test_never(for_each_fault):
+    for_each_fault(["true"], "ENOMEM", limit=1).assert_survived()
+
 @pytest.mark.device("holder.py,how=raise")
 @pytest.mark.for_each_fault("ENOMEM", ["true"], limit=1)
 def test_leak(fault_run):
     assert fault_run[0].verdict == "leak" and "no way out" in fault_run[0].detail
 """
-    holder.run(tests).assert_outcomes(passed=2)
+    result = holder.run(tests)
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["*misbehaves marker: nothing that the kernel complained of has 'never seen' in it"])
 
 
 # -- what a test wants -------------------------------------------------------------------------------------------------

@@ -41,6 +41,22 @@ def test_read_only(machine_clean: Callable[..., Machine], shared: Path) -> None:
     assert (shared / "file").read_text() == "text\n" and sorted(os.listdir(shared)) == ["away", "dir", "file"]
 
 
+def test_a_file_that_is_replaced(machine_clean: Callable[..., Machine], shared: Path) -> None:
+    """One that nobody has open is the new one, also where the bind is the file; an open one stays what it was."""
+    file, new = shared / "file", shared / "new"
+    machine = machine_clean(ram=64 << 20, binds=[(str(file), "/mnt/f", True)])
+    new.write_text("the second\n")
+    new.replace(file)
+    assert shell(machine, "cat /mnt/f; echo more >> /mnt/f; cat /mnt/f") == "the second\nthe second\nmore\n"
+    assert file.read_text() == "the second\nmore\n"
+    new.write_text("the third\n")
+    script = "exec 3</mnt/f; read line <&3; echo $line; sleep 1; cat <&3; exec 3<&-; cat /mnt/f"
+    process = machine.start(["sh", "-c", script])
+    process.read_until(b"the second\n", timeout=60)
+    new.replace(file)
+    assert process.wait(timeout=60).stdout == b"the second\nmore\nthe third\n"
+
+
 def test_writable(machine_clean: Callable[..., Machine], shared: Path) -> None:
     machine = machine_clean(ram=64 << 20, binds=[(str(shared), "/mnt/b", True)])
     script = """cd /mnt/b

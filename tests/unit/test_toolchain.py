@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -35,6 +36,42 @@ def test_compile(source: Path, target: str) -> None:
     assert program.name == "prog"
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, "built\n")
+
+
+@zig_only
+def test_what_other_directories_have_counts(tmp_path: Path) -> None:
+    """A header beside the source's directory, and one that only that includes; a header that is not used does not."""
+    (tmp_path / "src").mkdir()
+    source, first, second = tmp_path / "src" / "prog.c", tmp_path / "first.h", tmp_path / "second.h"
+    source.write_text('#include "../first.h"\n' + TEXT)
+    first.write_text('#pragma once\n#include "second.h"\n')
+    seen = set()
+    for text in ("", "/* changed */\n"):
+        second.write_text('#pragma once\n#include "first.h"\n' + text)
+        seen.add(compile(source))
+    first.write_text(first.read_text() + "\n")
+    seen.add(compile(source))
+    (tmp_path / "other.h").write_text("")
+    seen.add(compile(source))
+    assert len(seen) == 3
+
+
+@zig_only
+def test_two_at_the_same_time_keep_one(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes second leaves the first's file alone: it may be running."""
+    keep, inodes = toolchain._keep, []
+
+    def late(output: Path, place: Path, again: bool = False) -> None:
+        keep(output, place)
+        inodes.append(place.stat().st_ino)
+        keep(output, place, again)
+
+    monkeypatch.setattr(toolchain, "_keep", late)
+    source.write_text(TEXT + "/* two */\n")
+    program = compile(source)
+    assert program.stat().st_ino == inodes[0] and sorted(os.listdir(program.parent)) == ["prog"]
+    compile(source, again=True)
+    assert program.stat().st_ino != inodes[0]
 
 
 @zig_only

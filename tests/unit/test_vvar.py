@@ -20,6 +20,7 @@ class World:
 
     def __init__(self, hertz: int = 2_600_000_000) -> None:
         self.at = 0
+        self.reading_ns = 150
         self.hertz = hertz
         self.slew = 0.0
         self.clock_ns = 5 * NSEC
@@ -42,11 +43,11 @@ class World:
         return self.at * self.hertz // NSEC
 
     def monotonic_ns(self) -> int:
-        self.move(150)  # reading takes time
+        self.move(self.reading_ns)  # reading takes time
         return self.clock_ns
 
     def realtime_ns(self) -> int:
-        self.move(150)
+        self.move(self.reading_ns)
         return self.real_ns
 
     def page(self, first: int = 2) -> int:
@@ -72,6 +73,20 @@ def run(world: World, ticks: int, seed: int = 1) -> int:
             if number > 100:
                 worst = max(worst, abs(now - world.clock_ns))
     return worst
+
+
+@pytest.mark.parametrize("reading_ns", [150, 3000, 40_000, 2_000_000])
+def test_real_time_from_the_first_page_on(reading_ns: int) -> None:
+    """However slow the host is: about right at once, and right as soon as it is quicker.  Never 1970."""
+    world = World()
+    world.reading_ns = reading_ns
+    while not world.words[0]:
+        world.vvar.tick()
+        world.move(10_000_000)
+    assert abs(world.page(4) - world.real_ns) < 10_000_000 + 20 * reading_ns
+    world.reading_ns = 150
+    world.vvar.tick()
+    assert abs(world.page(4) - world.page() - (world.real_ns - world.clock_ns)) <= 5_000
 
 
 def test_it_follows() -> None:

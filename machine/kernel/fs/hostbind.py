@@ -134,6 +134,7 @@ class bind_file(_passed_through, overlay_file):
 
     def opened(self) -> None:
         """A file that only root of the host may write is opened for reading."""
+        self.getattr()
         if self.data.write and self.data.fd < 0:
             try:
                 self.data.open()
@@ -145,9 +146,15 @@ class bind_file(_passed_through, overlay_file):
         self.getattr()
 
     def getattr(self) -> None:
-        """The size here is never behind what a mapping or a write has just made it."""
+        """The size here is never behind what a mapping or a write has just made it.  A file that nobody has open may
+        have been replaced on the host, as compilers and package managers do; one that is open stays what it is."""
         info = self.host_stat()
-        if info is not None and (info.st_dev, info.st_ino) == self.data.identity:
+        if info is None or not stat.S_ISREG(info.st_mode):
+            return
+        if self.opens <= 0 and (info.st_dev, info.st_ino) != self.data.identity:
+            self.data.close()
+            self.data.identity = (info.st_dev, info.st_ino)
+        if (info.st_dev, info.st_ino) == self.data.identity:
             self._refresh(info)
 
     def truncate(self, length: int) -> None:

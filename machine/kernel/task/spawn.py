@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, Union
 
@@ -22,7 +23,7 @@ from machine.kernel.mm.space import mm_struct
 from machine.kernel.task.exec import load_program
 from machine.kernel.task.exit import do_exit
 from machine.kernel.task.sighand import SIGNAL_UNKILLABLE, sighand_struct, signal_struct
-from machine.kernel.task.signal import send_signal
+from machine.kernel.task.signal import fatal_signal_pending, send_signal
 from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE, TASK_INTERRUPTIBLE, Overrun, Task, task_struct
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ CLOSED = -1
 """Instead of a descriptor: the program does not have it."""
 SPAWN_FAILED = 127 << 8
 KILL_SECONDS = 10.0
+_SETTLING = 5
+"""Times the seconds of `settle` of processor time: Python takes one to end, on a slow computer more."""
 """Host time that processes which were killed have to end: one that sleeps uninterruptibly may not."""
 KEYS = (SIGINT, SIGQUIT, SIGTSTP, SIGWINCH)
 """What a terminal sends to its foreground group."""
@@ -156,6 +159,8 @@ def _start(
         _change_directory(kernel, task, cwd)
         load_program(kernel, task, find_program(kernel, task, os.fsdecode(argv[0]), path), argv, envp)
     except Errno as error:
+        if fatal_signal_pending(task):  # that is what it ends of
+            return
         spawned.error = error
         do_exit(kernel, task, SPAWN_FAILED)
 
@@ -273,14 +278,20 @@ def kill_everything(kernel: Kernel) -> None:
 
 
 def settle(kernel: Kernel, seconds: float) -> None:
-    """Let the processes that are left come to their end, for at most `seconds` of host time."""
-    deadline = kernel.sched.host_deadline(seconds)
-    try:
-        kernel.sched.run(lambda: deadline.passed or not _alive(kernel))
-    except Overrun:
-        return
-    finally:
-        deadline.cancel()
+    """Let the processes that are left come to their end: until hardly anybody has run for `seconds` of host time, or
+    those that do have taken some times that of the processor."""
+    began = now = time.thread_time()
+    while now - began < _SETTLING * seconds and _alive(kernel):
+        before, deadline = now, kernel.sched.host_deadline(seconds)
+        try:
+            kernel.sched.run(lambda due=deadline: due.passed or not _alive(kernel))  # type: ignore[misc]
+        except Overrun:
+            return
+        finally:
+            deadline.cancel()
+        now = time.thread_time()
+        if not deadline.passed or now - before < seconds / 20:
+            return
 
 
 def _alive(kernel: Kernel) -> list[Task]:
