@@ -24,6 +24,7 @@ from machine.hardware.cpu import (
     RDX,
     RIP,
 )
+from machine.hardware.gdt import USER_CS
 from machine.kernel.abi.errno import ENOSYS, ERESTART_RESTARTBLOCK, ERESTARTSYS, Errno
 from machine.kernel.abi.signal import (
     BUS_ADRERR,
@@ -56,6 +57,8 @@ INJECTED = "injected"
 
 _MASK64 = 0xFFFF_FFFF_FFFF_FFFF
 _MASK32 = 0xFFFF_FFFF
+_PREFIXES = bytes((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF2, 0xF3))
+_PREFIXES64 = _PREFIXES + bytes(range(0x40, 0x50))
 _LEAST_RESTART, _MOST_RESTART = -ERESTART_RESTARTBLOCK & _MASK32, -ERESTARTSYS & _MASK32
 
 TRAPS = {
@@ -325,25 +328,33 @@ class Entry:
         """INT1, which the engine does not know, is exception 1 behind it (traps.c: exc_debug_user); False when it was
         another instruction."""
         regs = self.cpu.regs
-        if self.kernel.peek_user(task.mm, regs[RIP], 1) != b"\xf1":
+        prefixes, code = self._instruction(task)
+        if code[:1] != b"\xf1":
             return False
-        regs[RIP] += 1
+        regs[RIP] += prefixes + 1
         self.kernel.force_sig_fault(task, SIGTRAP, TRAP_BRKPT, regs[RIP], DEBUG, 0)
         return True
 
     def _virtual_tsc(self, task: Task) -> bool:
         """`rdtsc` and `rdtscp` read the virtual clock, at 1 GHz; False when it was another instruction."""
         regs = self.cpu.regs
-        code = self.kernel.peek_user(task.mm, regs[RIP], 3)
-        if code[:2] != b"\x0f\x31" and code != b"\x0f\x01\xf9":
+        prefixes, code = self._instruction(task)
+        rdtscp = code[:3] == b"\x0f\x01\xf9"
+        if code[:2] != b"\x0f\x31" and not rdtscp:
             return False
         self.clock.advance()
         now = self.clock.monotonic_ns()
         regs[RAX], regs[RDX] = now & _MASK32, now >> 32 & _MASK32
-        if code[1] == 0x01:
+        if rdtscp:
             regs[RCX] = 0
-        regs[RIP] += 3 if code[1] == 0x01 else 2
+        regs[RIP] += prefixes + (3 if rdtscp else 2)
         return True
+
+    def _instruction(self, task: Task) -> tuple[int, bytes]:
+        """How many prefixes the instruction at RIP has, and its bytes behind them (SDM vol. 2A §2.1)."""
+        code = self.kernel.peek_user(task.mm, self.cpu.regs[RIP], 15)
+        bare = code.lstrip(_PREFIXES64 if self.cpu.selectors()[0] == USER_CS else _PREFIXES)
+        return len(code) - len(bare), bare
 
     # -- the way back ------------------------------------------------------------------------------
 

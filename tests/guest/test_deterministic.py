@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,25 @@ def test_in_real_time_too() -> None:
         result = machine.run([str(program)], timeout=120)
         assert (result.exit, result.stdout) == (0, b"counted 40000, alarm seen, peer seen\n")
         assert machine.check_clean() == []
+
+
+RDTSC = r"""
+#include <stdio.h>
+int main(void)
+{
+	unsigned a, d;
+	unsigned long long plain, wide, with_cpu;
+	__asm__ volatile("rdtsc" : "=a"(a), "=d"(d));
+	plain = (unsigned long long)d << 32 | a;
+	__asm__ volatile(".byte 0x66, 0x48, 0x0f, 0x31" : "=a"(a), "=d"(d));
+	wide = (unsigned long long)d << 32 | a;
+	__asm__ volatile(".byte 0x2e, 0x0f, 0x01, 0xf9" : "=a"(a), "=d"(d) : : "rcx");
+	with_cpu = (unsigned long long)d << 32 | a;
+	puts(plain < wide && wide < with_cpu ? "forward" : "not forward");
+}
+"""
+
+
+def test_the_time_stamp_counter_with_prefixes(machine_clean: Callable[..., Machine]) -> None:
+    result = machine_clean(deterministic=True).run([str(build(RDTSC))])
+    assert result.stdout == b"forward\n", result

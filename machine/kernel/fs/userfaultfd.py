@@ -24,12 +24,15 @@ from machine.kernel.mm.filemap import filemap_nopage
 from machine.kernel.mm.page import VM_FAULT_MINOR, VM_FAULT_SIGBUS
 from machine.kernel.mm.space import UFFD_WP
 from machine.kernel.mm.vma import (
+    VM_EXEC,
     VM_MAYWRITE,
+    VM_READ,
     VM_SHARED,
     VM_UFFD_FLAGS,
     VM_UFFD_MINOR,
     VM_UFFD_MISSING,
     VM_UFFD_WP,
+    VM_WRITE,
     vm_area_struct,
 )
 from machine.kernel.mm.vma_ops import merge_around, split_vma
@@ -127,6 +130,8 @@ class userfaultfd_ctx:
             now = mm.vma_at(page)
             if now is None or context_of(now) is not self:
                 return VM_FAULT_MINOR
+            if not now.vm_flags & (VM_WRITE if write else VM_READ | VM_WRITE | VM_EXEC):
+                return VM_FAULT_MINOR if user else VM_FAULT_SIGBUS  # mprotect has been there meanwhile
             vma = now
         return self._usual(vma, page, write)
 

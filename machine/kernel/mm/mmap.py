@@ -210,16 +210,19 @@ def _call_mmap(mm: mm_struct, filp: file, vma: vm_area_struct) -> None:
         raise Errno(-result)
 
 
-def populate(mm: mm_struct, start: int, end: int, ignore_errors: bool = True) -> bool:
+def populate(mm: mm_struct, start: int, end: int, ignore_errors: bool = True, ask: bool = True) -> bool:
     """Fault in a range ahead of use, copies of private pages included (mm/gup.c: __mm_populate).
 
     An area where a page can't be had is left there; without `ignore_errors` that is the end: False.  Where pages are
-    locked as they come (MLOCK_ONFAULT), none is fetched.  A task that was killed is at the end, too.
+    locked as they come (MLOCK_ONFAULT), none is fetched.  A task that was killed is at the end, too.  Without `ask`
+    nobody is asked by a userfaultfd (FAULT_FLAG_ALLOW_RETRY).
     """
     mm.settle(start, end)
     sched = mm.kernel.sched
     for vma in mm.areas.within(start, end):
         if vma.vm_flags & (VM_IO | VM_PFNMAP | VM_LOCKONFAULT):
+            continue
+        if not ask and vma.vm_ops is not None and vma.vm_ops.userfault is not None:
             continue
         code, wanted = (PF_WRITE, P | RW) if vma.vm_flags & (VM_WRITE | VM_SHARED) == VM_WRITE else (0, P)
         for address in range(max(start, vma.vm_start), min(end, vma.vm_end), PAGE_SIZE):

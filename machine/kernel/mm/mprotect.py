@@ -115,26 +115,41 @@ def do_mprotect(mm: mm_struct, start: int, length: int, prot: int, plain: bool =
         if not areas[0].vm_flags & VM_GROWSDOWN:
             raise Errno(EINVAL)
         start = areas[0].vm_start
-    position = start
-    for vma in areas:
-        if vma.vm_start > position:
-            raise Errno(ENOMEM)
-        stop = min(end, vma.vm_end)
-        _protect_one(mm, vma, position, stop, prot)
-        position = stop
-    if position < end:
-        raise Errno(ENOMEM)
+    wanted: list[tuple[int, int]] = []
+    try:
+        _protect_all(mm, areas, start, end, prot, wanted)
+    finally:
+        for first, last in wanted:  # at the end, since it may sleep, and the areas can be others then
+            populate(mm, first, last, ask=False)
     if mm.kernel.check_invariants:
         mm.kernel.check_mm(mm)
     return True
 
 
-def _protect_one(mm: mm_struct, vma: vm_area_struct, start: int, end: int, prot: int) -> None:
+def _protect_all(
+    mm: mm_struct, areas: list[vm_area_struct], start: int, end: int, prot: int, wanted: list[tuple[int, int]]
+) -> None:
+    """Change the parts of `areas` that lie in [start, end), up to a hole.  `wanted` gets what is locked and may be
+    written from now on: it is copied now, not at its first store (mprotect_fixup)."""
+    position = start
+    for vma in areas:
+        if vma.vm_start > position:
+            raise Errno(ENOMEM)
+        stop = min(end, vma.vm_end)
+        if _protect_one(mm, vma, position, stop, prot):
+            wanted.append((position, stop))
+        position = stop
+    if position < end:
+        raise Errno(ENOMEM)
+
+
+def _protect_one(mm: mm_struct, vma: vm_area_struct, start: int, end: int, prot: int) -> bool:
+    """Whether its pages are locked, and may be written now as they could not before."""
     flags = (vma.vm_flags & ~_PROT) | (prot & _PROT)
     if (flags & ~(flags >> 4)) & _PROT:
         raise Errno(EACCES)
     if flags == vma.vm_flags:
-        return
+        return False
     pages = (end - start) >> PAGE_SHIFT
     if flags & (VM_WRITE | VM_SHARED) == VM_WRITE and vma.vm_flags & (VM_WRITE | VM_SHARED) != VM_WRITE:
         if not may_expand_vm(mm, flags, 0) or not enough_memory(mm, pages):
@@ -144,8 +159,7 @@ def _protect_one(mm: mm_struct, vma: vm_area_struct, start: int, end: int, prot:
     locked_ro = vma.vm_flags & (VM_WRITE | VM_SHARED | VM_LOCKED) == VM_LOCKED
     area = change_flags(mm, vma, start, end, flags)
     change_protection(mm, area, start, end)
-    if locked_ro and flags & VM_WRITE:
-        populate(mm, start, end)  # locked memory is copied now, not at its first store (mprotect_fixup)
+    return locked_ro and bool(flags & VM_WRITE)
 
 
 def change_range(mm: mm_struct, start: int, end: int, flags_of: Callable[[vm_area_struct], int]) -> bool:

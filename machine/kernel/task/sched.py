@@ -198,10 +198,10 @@ class Scheduler:
                     else:
                         function, args = work
                         function(*args)
+                    if task.orig_ax >= 0 or task.sigpending:  # not after a page fault, mostly
+                        entry.return_to_user(task)
                 except Exception as failure:
                     kernel.oops(task, failure)
-                if task.orig_ax >= 0 or task.sigpending:  # not after a page fault, mostly
-                    entry.return_to_user(task)
             except TaskExit:
                 task.work = None
                 task.kstack = None
@@ -224,8 +224,8 @@ class Scheduler:
     def reschedule(self) -> bool:
         """Choose the task that runs user code next; False when the machine has nothing left to run."""
         task = self.current
-        if task in self.kernel.mmio.steps:  # it goes on for the one instruction that touches a device's registers
-            return True
+        if task in self.kernel.mmio.steps and task.state == TASK_RUNNING and not task.work:
+            return True  # it goes on for the one instruction that touches a device's registers
         self.need_resched = False
         self.turns += 1
         if task is not None and task.state == TASK_RUNNING:

@@ -103,6 +103,8 @@ def setup_rt_frame(kernel: Kernel, task: task_struct, info: siginfo, action: k_s
     regs[RIP] = action.handler
     regs[RSP] = frame
     cpu.set_eflags(flags & ~CLEARED_EFLAGS)
+    if cs != USER_CS:
+        cpu.load_code_segment(USER_CS)
     if not is_canonical_user(action.handler):
         # The CPU would fault on the way to user mode; the frame is there already.
         force_sig_info(kernel, task, SIGSEGV, trapno=GENERAL_PROTECTION)

@@ -73,5 +73,6 @@ int main(void)
 	run("int $4", "\xcd\x04", 2, SIGSEGV, SI_KERNEL, 4, 0, 2);
 	run("ud2", "\x0f\x0b", 2, SIGILL, 2, 6, 0, 0);
 	run("int1", "\xf1", 1, SIGTRAP, TRAP_BRKPT, 1, 0, -1);
+	run("int1 with prefixes", "\x66\x2e\xf1", 3, SIGTRAP, TRAP_BRKPT, 1, 0, -1);
 	return done();
 }
