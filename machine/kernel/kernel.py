@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from machine.events import Events, Oops, Report
 from machine.hardware.blame import said
 from machine.hardware.bus import Bus
-from machine.hardware.cpu import RIP, Cpu
-from machine.hardware.paging import RW, A, D, P, PageTables
+from machine.hardware.cpu import PAGE_FAULT, RIP, Cpu
+from machine.hardware.paging import PF_FETCH, RW, A, D, P, PageTables
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE, Ram
 from machine.kernel.abi.errno import EAGAIN, Errno
 from machine.kernel.abi.resource import RLIM_INFINITY
@@ -279,7 +279,11 @@ class Kernel(BoardSide):
     # -- signals, reports ------------------------------------------------------------------------------
 
     def force_sig_fault(self, task: Task, signo: int, si_code: int, address: int, trapno: int, error_code: int) -> None:
-        """A signal that the task's own instruction caused; it can't be blocked or ignored."""
+        """A signal that the task's own instruction caused; it can't be blocked or ignored.  Not yet where another
+        instruction is before it."""
+        if trapno == PAGE_FAULT and error_code & PF_FETCH and self.mmio.looked_ahead(task, address):
+            self.fault_answer = "none yet: instructions before it come first"
+            return
         self.fault_signal = describe(signo, si_code)
         self.mmio.cancel(task)
         force_sig_info(self, task, signo, si_code, address, trapno, error_code)

@@ -51,6 +51,11 @@ def test_wide_store(guest: Callable[..., object], target: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_the_end_of_the_code(guest: Callable[..., object], target: str) -> None:
+    guest(HERE.parent / "engine" / "page_end.c", target=target)
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
 @pytest.mark.parametrize("kind", ["private", "shared", "populate", "read", "fork", "file"])
 def test_out_of_memory(machine_clean: Callable[..., Machine], kind: str, target: str) -> None:
     """More memory than the machine has: the program is stopped, the machine goes on, nothing is lost."""

@@ -11,6 +11,8 @@ stands for each.  An access faults, and then:
 3. `debug_exception`: what the instruction wrote is taken from the frame and written to the bus, the entry
    becomes absent again, TF goes back to what the guest had.
 
+A step without pages is made where the engine has looked too far ahead (`looked_ahead`).
+
 Between 1 and 3 the task neither is switched out nor gets signals, unless the instruction itself causes one: then
 `cancel` undoes 1 and the device has seen the read only, as on a real bus.
 """
@@ -273,6 +275,18 @@ class MmioTrap:
     def _bytes(self, window: _Window, span: _Span) -> int:
         start = (window.pfn << PAGE_SHIFT) + span.offset
         return int.from_bytes(self.kernel.ram.view[start : start + span.size], "little")
+
+    def looked_ahead(self, task: Task, address: int) -> bool:
+        """The fetch that failed at `address` is of a later page than the instruction at RIP: the engine translates
+        straight code as a whole, so what lies between has not been executed.  True: one instruction of it will be.
+
+        One that reaches into that page itself faults again, while its step goes on: False.
+        """
+        rip = self.cpu.regs[RIP]
+        if task in self.steps or not 0 < address - rip <= PAGE_SIZE or not (address ^ rip) & PAGE_MASK:
+            return False
+        self._begin(task, rip)
+        return True
 
     def cancel(self, task: Task) -> None:
         """The instruction will not run (it caused a signal): the pages are absent again, TF is the guest's."""
