@@ -42,6 +42,10 @@ class Cursor:
         self.at += size
         return int.from_bytes(value, "little")
 
+    def skip(self, size: int) -> None:
+        """Go on behind so many bytes.  No ``at += number(1)``: that takes `at` as it was before the number."""
+        self.at += size
+
     def length(self) -> tuple[int, int]:
         """A unit's length, and the size of its offsets (DWARF 5 §7.4)."""
         length = self.number(4)
@@ -162,7 +166,7 @@ class LineProgram:
         if form in (DW_FORM_STRP, DW_FORM_LINE_STRP):
             return self._string(form, cursor.number(self._word))
         if form == _DW_FORM_BLOCK:
-            cursor.at += cursor.uleb()
+            cursor.skip(cursor.uleb())
             return b""
         raise ValueError(f"a form {form:#x} in a line program")
 

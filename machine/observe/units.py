@@ -164,9 +164,9 @@ def _value(cursor: Cursor, form: int, size: int, word: int) -> Value:
     if form == _DW_FORM_ADDR:
         return cursor.number(size)
     if form in _BLOCKS:
-        cursor.at += cursor.number(_BLOCKS[form])
+        cursor.skip(cursor.number(_BLOCKS[form]))
     elif form in _LEB_BLOCKS:
-        cursor.at += cursor.uleb()
+        cursor.skip(cursor.uleb())
     elif form != _DW_FORM_IMPLICIT_CONST:
         raise ValueError(f"a form {form:#x}")
     return 0
