@@ -25,6 +25,8 @@ _LEBS = (0x0D, 0x0F, 0x15, 0x1A, 0x1B, 0x22, 0x23, 0x1F01, 0x1F02)
 _OFFSETS = (0x0E, 0x10, 0x17, 0x1D, 0x1F, 0x1F20, 0x1F21)
 _STRX = (0x1A, 0x25, 0x26, 0x27, 0x28)
 Value = Union[int, bytes]
+_ABBREVIATION_STEPS = 4
+"""For one that has no attributes."""
 
 
 class Unit(NamedTuple):
@@ -37,6 +39,41 @@ class Unit(NamedTuple):
     word: int
 
 
+class _Abbreviations:
+    """One table of .debug_abbrev, read once, as far as somebody has asked for: the first one is nearly always it."""
+
+    def __init__(self, cursor: Cursor, work: Work) -> None:
+        self._cursor, self._work = cursor, work
+        self._known: dict[int, tuple[tuple[int, int], ...]] = {}
+        self._ended = False
+
+    def pairs(self, code: int) -> tuple[tuple[int, int], ...]:
+        """(attribute, form) of an abbreviation.  ValueError where it is not there, IndexError, TooMuch."""
+        while code not in self._known:
+            if self._ended:
+                raise ValueError("an abbreviation that is not there")
+            self._read_one()
+        return self._known[code]
+
+    def _read_one(self) -> None:
+        self._ended = True  # and nobody reads on from within one that makes no sense
+        self._work.charge(_ABBREVIATION_STEPS)
+        number = self._cursor.uleb()
+        if number:
+            self._cursor.uleb()
+            self._cursor.skip(1)
+            self._known.setdefault(number, tuple(self._read_pairs()))
+            self._ended = False
+
+    def _read_pairs(self) -> Iterator[tuple[int, int]]:
+        cursor = self._cursor
+        while (pair := (cursor.uleb(), cursor.uleb())) != (0, 0):
+            self._work.charge(1)
+            if pair[1] == _DW_FORM_IMPLICIT_CONST:
+                cursor.sleb()
+            yield pair
+
+
 class Units:
     """The units of one file, in .debug_info; `abbrev` and `aranges` are the sections of these names.
 
@@ -45,7 +82,8 @@ class Units:
 
     def __init__(self, info: bytes, abbrev: bytes, aranges: bytes, work: Work) -> None:
         self._info, self._abbrev, self._work = info, abbrev, work
-        self._declarations: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self._tables: dict[int, _Abbreviations] = {}
+        """By their place in .debug_abbrev."""
         self._ranges = sorted(self._read_ranges(aranges))
         self._starts = [each[0] for each in self._ranges]
 
@@ -109,37 +147,13 @@ class Units:
         self, cursor: Cursor, abbrev: int, code: int, size: int, word: int
     ) -> Iterator[tuple[int, tuple[int, Value]]]:
         """(attribute, (form, value)) of an entry."""
-        for attribute, form in self._declaration(abbrev, code):
+        if abbrev not in self._tables:
+            self._tables[abbrev] = _Abbreviations(Cursor(self._abbrev, abbrev), self._work)
+        for attribute, form in self._tables[abbrev].pairs(code):
             self._work.charge(1)
             while form == _DW_FORM_INDIRECT:
                 form = cursor.uleb()
             yield attribute, (form, _value(cursor, form, size, word))
-
-    def _declaration(self, abbrev: int, code: int) -> list[tuple[int, int]]:
-        """(attribute, form) of an abbreviation."""
-        key = abbrev, code
-        if key not in self._declarations:
-            cursor = Cursor(self._abbrev, abbrev)
-            while True:
-                number = cursor.uleb()
-                if not number:
-                    raise ValueError("an abbreviation that is not there")
-                cursor.uleb()
-                cursor.at += 1
-                pairs = self._pairs(cursor)
-                if number == code:
-                    self._declarations[key] = pairs
-                    break
-        return self._declarations[key]
-
-    def _pairs(self, cursor: Cursor) -> list[tuple[int, int]]:
-        pairs = []
-        while (pair := (cursor.uleb(), cursor.uleb())) != (0, 0):
-            self._work.charge(1)
-            if pair[1] == _DW_FORM_IMPLICIT_CONST:
-                cursor.sleb()
-            pairs.append(pair)
-        return pairs
 
     # -- names --------------------------------------------------------------------------------------
 
