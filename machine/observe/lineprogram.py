@@ -24,16 +24,19 @@ _DW_LNCT_PATH, _DW_LNCT_DIRECTORY_INDEX = 1, 2
 _FIXED = {0x0B: 1, 0x05: 2, 0x06: 4, 0x07: 8, 0x1E: 16}
 """DW_FORM_data1 and its like: bytes."""
 DW_FORM_STRP, DW_FORM_LINE_STRP, _DW_FORM_BLOCK, _DW_FORM_STRING, _DW_FORM_UDATA = 0x0E, 0x1F, 0x09, 0x08, 0x0F
-_OPCODES_A_STEP = 8
+_BYTES_A_STEP = 8
+"""Of a program; its rows come on top.  Not opcodes, which may have 255 operands each."""
+_TEXT_A_STEP = 64
 _MOST_ADDRESS = (1 << 64) - 1
 
 
 class Cursor:
-    """A place in bytes that may end anywhere.  IndexError, struct.error."""
+    """A place in bytes that may end anywhere.  IndexError, ValueError; TooMuch."""
 
-    def __init__(self, data: bytes, at: int) -> None:
+    def __init__(self, data: bytes, at: int, work: Work) -> None:
         self.data = data
         self.at = at
+        self._work = work
 
     def number(self, size: int) -> int:
         value = self.data[self.at : self.at + size]
@@ -69,8 +72,10 @@ class Cursor:
         return value - (1 << bits) if value >> bits - 1 else value
 
     def string(self) -> bytes:
+        """The first `NAME` bytes of it; the rest is charged too, since its end has to be found."""
         start = self.at
         end = self.data.index(b"\0", start)
+        self._work.charge((end - start) // _TEXT_A_STEP)
         self.at = end + 1
         return self.data[start : min(end, start + NAME)]
 
@@ -84,7 +89,7 @@ class LineProgram:
     def __init__(
         self, data: bytes, offset: int, comp_dir: str, string: Callable[[int, int], bytes], work: Work
     ) -> None:
-        self._cursor, self._string, self._work = Cursor(data, offset), string, work
+        self._cursor, self._string, self._work = Cursor(data, offset, work), string, work
         cursor = self._cursor
         length, self._word = cursor.length()
         self._end = min(cursor.at + length, len(data))
@@ -101,6 +106,7 @@ class LineProgram:
         cursor.number(1)
         (self._line_base,) = struct.unpack("<b", cursor.number(1).to_bytes(1, "little"))
         self._line_range, self._opcode_base = cursor.number(1), cursor.number(1)
+        work.charge(1 + self._opcode_base // _BYTES_A_STEP)  # programs may lie in one another: bytes are no bound
         self._lengths = [0, *(cursor.number(1) for _ in range(self._opcode_base - 1))]
         self._directories: list[str] = []
         self.paths = self._files_5(comp_dir) if self.version == 5 else self._files(comp_dir)
@@ -112,14 +118,13 @@ class LineProgram:
 
     def _path(self, comp_dir: str, directory: str, name: bytes) -> str:
         """Where a source file is, as far as the program says it."""
-        path = posixpath.normpath(posixpath.join(comp_dir, directory, name.decode(errors="replace")))[-NAME:]
-        self._work.charge(1 + (len(path) >> 6))
-        return path
+        self._work.charge(1 + (len(comp_dir) + len(directory) + len(name)) // _TEXT_A_STEP)  # "a/../a/../" is long
+        return posixpath.normpath(posixpath.join(comp_dir, directory, name.decode(errors="replace")))[-NAME:]
 
     def _files(self, comp_dir: str) -> list[str]:
         directories = [comp_dir]  # directory 0 is the compiler's own
         while name := self._cursor.string():
-            self._work.charge(1 + (len(name) >> 6))
+            self._work.charge(1)
             directories.append(name.decode(errors="replace"))
         self._directories = directories
         paths = []
@@ -149,10 +154,11 @@ class LineProgram:
         """The entries of one table; each costs a step, for it may be empty."""
         cursor = self._cursor
         form = [(cursor.uleb(), cursor.uleb()) for _ in range(cursor.number(1))]
+        self._work.charge(len(form))
         for _ in range(cursor.uleb()):
             entry = {content: self._value(kind) for content, kind in form}
             text = sum(len(value) for value in entry.values() if isinstance(value, bytes))
-            self._work.charge(1 + len(form) + (text >> 6))
+            self._work.charge(1 + len(form) + text // _TEXT_A_STEP)
             yield entry
 
     def _value(self, form: int) -> Value:
@@ -176,14 +182,14 @@ class LineProgram:
         """Append what it says; TooMuch leaves the rows that there are."""
         cursor, data, work = self._cursor, self._cursor.data, self._work
         base, least, line_base, line_range = self._opcode_base, self._least_length, self._line_base, self._line_range
-        address, file, line, count = 0, 1, 1, 0
-        name = self._name(file)
+        address, line, name = 0, 1, self._name(1)
+        paid = cursor.at
         while cursor.at < self._end:
+            if cursor.at >= paid:
+                work.charge(1 + (cursor.at - paid) // _BYTES_A_STEP)
+                paid = cursor.at + _BYTES_A_STEP
             opcode = data[cursor.at]
             cursor.at += 1
-            count += 1
-            if not count % _OPCODES_A_STEP:
-                work.charge(1)
             if opcode >= base or opcode == _DW_LNS_COPY:
                 if opcode >= base:
                     advance, more = divmod(opcode - base, line_range)
@@ -202,9 +208,7 @@ class LineProgram:
             elif opcode == _DW_LNS_FIXED_ADVANCE_PC:
                 address += cursor.number(2)
             elif opcode:
-                for _ in range(
-                    self._lengths[opcode]
-                ):  # unknown, or not for us: the header says how many numbers follow
+                for _ in range(self._lengths[opcode]):  # unknown, or not for us: so many numbers follow
                     cursor.uleb()
             else:
                 end = cursor.uleb()
@@ -218,7 +222,7 @@ class LineProgram:
                     address = cursor.number(min(8, max(0, end - cursor.at)))
                 elif kind == _DW_LNE_DEFINE_FILE:
                     self.paths.append(self._file(self._comp_dir, cursor.string()))
-                cursor.at = end
+                cursor.at = paid = end  # what lies between costs nothing, and the next one costs a step
 
     def _name(self, file: int) -> str:
         index = file - self._first

@@ -25,8 +25,8 @@ _LEBS = (0x0D, 0x0F, 0x15, 0x1A, 0x1B, 0x22, 0x23, 0x1F01, 0x1F02)
 _OFFSETS = (0x0E, 0x10, 0x17, 0x1D, 0x1F, 0x1F20, 0x1F21)
 _STRX = (0x1A, 0x25, 0x26, 0x27, 0x28)
 Value = Union[int, bytes]
-_ABBREVIATION_STEPS = 4
-"""For one that has no attributes."""
+_HEADER_STEPS, _ABBREVIATION_STEPS = 8, 2
+"""For a unit, or a set of addresses, and for an abbreviation; whatever is in them comes on top."""
 
 
 class Unit(NamedTuple):
@@ -42,8 +42,8 @@ class Unit(NamedTuple):
 class _Abbreviations:
     """One table of .debug_abbrev, read once, as far as somebody has asked for: the first one is nearly always it."""
 
-    def __init__(self, cursor: Cursor, work: Work) -> None:
-        self._cursor, self._work = cursor, work
+    def __init__(self, data: bytes, at: int, work: Work) -> None:
+        self._cursor, self._work = Cursor(data, at, work), work
         self._known: dict[int, tuple[tuple[int, int], ...]] = {}
         self._ended = False
 
@@ -91,8 +91,9 @@ class Units:
 
     def _read_ranges(self, data: bytes) -> Iterator[tuple[int, int, int]]:
         """(start, end, the unit's offset): DWARF 5 §6.1.2."""
-        cursor = Cursor(data, 0)
+        cursor = Cursor(data, 0, self._work)
         while cursor.at < len(data):
+            self._work.charge(_HEADER_STEPS)
             start = cursor.at
             length, word = cursor.length()
             end = min(cursor.at + length, len(data))
@@ -124,7 +125,8 @@ class Units:
 
     def unit(self, at: int) -> Unit:
         """The unit whose header is there."""
-        cursor = Cursor(self._info, at)
+        self._work.charge(_HEADER_STEPS)
+        cursor = Cursor(self._info, at, self._work)
         length, word = cursor.length()
         end = cursor.at + length
         version = cursor.number(2)
@@ -135,7 +137,6 @@ class Units:
         cursor.at += 8 * (kind in (_DW_UT_SKELETON, _DW_UT_SPLIT_COMPILE))
         cursor.at += (8 + word) * (kind in (_DW_UT_TYPE, _DW_UT_SPLIT_TYPE))
         code = cursor.uleb()
-        self._work.charge(8)
         found = dict(self._values(cursor, abbrev, code, size, word)) if code else {}
         program, base = found.get(_DW_AT_STMT_LIST, (0, None))[1], found.get(_DW_AT_STR_OFFSETS_BASE, (0, 8))[1]
         place = found.get(_DW_AT_COMP_DIR, (_DW_FORM_STRING, b""))
@@ -148,10 +149,11 @@ class Units:
     ) -> Iterator[tuple[int, tuple[int, Value]]]:
         """(attribute, (form, value)) of an entry."""
         if abbrev not in self._tables:
-            self._tables[abbrev] = _Abbreviations(Cursor(self._abbrev, abbrev), self._work)
+            self._tables[abbrev] = _Abbreviations(self._abbrev, abbrev, self._work)
         for attribute, form in self._tables[abbrev].pairs(code):
             self._work.charge(1)
-            while form == _DW_FORM_INDIRECT:
+            while form == _DW_FORM_INDIRECT:  # which may be indirect again
+                self._work.charge(1)
                 form = cursor.uleb()
             yield attribute, (form, _value(cursor, form, size, word))
 
@@ -161,7 +163,8 @@ class Units:
         """(form, value) of the compiler's directory: a name, or an offset in .debug_str or .debug_line_str."""
         form, value = unit.place
         if form in _STRX and isinstance(value, int):
-            return DW_FORM_STRP, Cursor(str_offsets, unit.str_offsets + value * unit.word).number(unit.word)
+            cursor = Cursor(str_offsets, unit.str_offsets + value * unit.word, self._work)
+            return DW_FORM_STRP, cursor.number(unit.word)
         return form, value
 
 
