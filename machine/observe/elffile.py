@@ -156,7 +156,7 @@ class ElfFile:
         return section.kind not in (SHT_NULL, SHT_NOBITS) and section.offset + section.size <= len(self.data)
 
     def contents(self, section: Optional[Section]) -> bytes:
-        """b"" of what is not there, and of a compressed one that would become too large."""
+        """b"" of what is not there, and of a compressed one that is damaged or would become too large."""
         if section is None or section.size > self._room or not self.has_bytes(section):
             return b""
         self._room -= section.size
@@ -164,6 +164,8 @@ class ElfFile:
         if not section.flags & SHF_COMPRESSED:
             return raw
         form = struct.Struct("<I4xQQ" if self.bits == 64 else "<III")
+        if len(raw) < form.size:
+            return b""
         kind, size, _ = form.unpack_from(raw)
         return self._inflated(raw[form.size :], size) if kind == _ELFCOMPRESS_ZLIB else b""
 
@@ -171,7 +173,10 @@ class ElfFile:
         if not 0 < size <= self._inflate:
             return b""
         self._inflate -= size
-        data = zlib.decompressobj().decompress(raw, size)
+        try:
+            data = zlib.decompressobj().decompress(raw, size)
+        except zlib.error:
+            return b""
         return data if len(data) == size else b""
 
     def named(self, name: str) -> bytes:

@@ -179,7 +179,15 @@ class LineProgram:
     # -- the program --------------------------------------------------------------------------------
 
     def run(self, rows: list[Row]) -> None:
-        """Append what it says; TooMuch leaves the rows that there are."""
+        """Append what it says.  The rows before TooMuch, and before what makes no sense, hold; of the last one only its
+        first byte is known."""
+        try:
+            self._run(rows)
+        finally:
+            if rows and rows[-1][1]:
+                rows.append((rows[-1][0] + 1 & _MOST_ADDRESS, 0, rows[-1][2]))
+
+    def _run(self, rows: list[Row]) -> None:
         cursor, data, work = self._cursor, self._cursor.data, self._work
         base, least, line_base, line_range = self._opcode_base, self._least_length, self._line_base, self._line_range
         address, line, name = 0, 1, self._name(1)

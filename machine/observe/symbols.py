@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple, Optional
@@ -16,7 +16,7 @@ from typing import NamedTuple, Optional
 from machine.observe.elffile import LINES_WORK, SHF_EXECINSTR, ElfFile, Section, TooMuch, Work, text_at
 from machine.observe.lineprogram import DW_FORM_LINE_STRP, LineProgram, Row
 from machine.observe.output import shortened
-from machine.observe.units import Unit, Units
+from machine.observe.units import SENSELESS, Unit, Units
 
 ReadFile = Callable[[str], bytes]
 Mapping = tuple[str, int, int]
@@ -153,7 +153,7 @@ class ElfSymbols:
         return self._table(info, -1 if unit is None else unit).at(address)
 
     def _units(self) -> Optional[Units]:
-        """None without debugging information, and with some that makes no sense."""
+        """None without debugging information."""
         if self._info is None and self._lines_known:
             self._lines_known = False
             info, abbrev, aranges = (self.file.named(f"debug_{name}") for name in ("info", "abbrev", "aranges"))
@@ -162,27 +162,27 @@ class ElfSymbols:
         return self._info
 
     def _table(self, info: Units, unit: int) -> _Lines:
-        """The rows of one unit, or of all; of a file that has too many, those of its first units."""
+        """The rows of one unit, or of all that make sense; of a file that has too many, those of its first units."""
         table = self._tables.get(unit)
         if table is None:
             rows: list[Row] = []
+            seen: set[int] = set()
             with suppress(TooMuch):
-                for program in self._line_programs(info, info if unit < 0 else [info.unit(unit)]):
-                    program.run(rows)
+                for at in info.offsets() if unit < 0 else (unit,):
+                    with suppress(*SENSELESS):
+                        self._add_rows(info, info.unit(at), rows, seen)
             table = self._tables[unit] = _Lines(rows)
         return table
 
-    def _line_programs(self, info: Units, units: Iterable[Unit]) -> Iterator[LineProgram]:
+    def _add_rows(self, info: Units, unit: Unit, rows: list[Row], seen: set[int]) -> None:
         """Each program once, whatever number of units say that it is theirs."""
-        seen = set()
-        for unit in units:
-            if unit.program is None or unit.program in seen:
-                continue
-            seen.add(unit.program)
-            form, place = info.place_of(unit, self.file.named("debug_str_offsets"))
-            place = self._string(form, place) if isinstance(place, int) else place
-            comp_dir = place.decode(errors="replace")
-            yield LineProgram(self.file.named("debug_line"), unit.program, comp_dir, self._string, self._work)
+        if unit.program is None or unit.program in seen:
+            return
+        seen.add(unit.program)
+        form, place = info.place_of(unit, self.file.named("debug_str_offsets"))
+        place = self._string(form, place) if isinstance(place, int) else place
+        comp_dir = place.decode(errors="replace")
+        LineProgram(self.file.named("debug_line"), unit.program, comp_dir, self._string, self._work).run(rows)
 
     def _string(self, form: int, at: int) -> bytes:
         return text_at(self.file.named("debug_line_str" if form == DW_FORM_LINE_STRP else "debug_str"), at)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple, Optional, Union
 
-from machine.observe.elffile import Work
+from machine.observe.elffile import TooMuch, Work
 from machine.observe.lineprogram import DW_FORM_STRP, Cursor
 
 _DW_AT_STMT_LIST, _DW_AT_COMP_DIR, _DW_AT_STR_OFFSETS_BASE = 0x10, 0x1B, 0x72
@@ -25,6 +26,8 @@ _LEBS = (0x0D, 0x0F, 0x15, 0x1A, 0x1B, 0x22, 0x23, 0x1F01, 0x1F02)
 _OFFSETS = (0x0E, 0x10, 0x17, 0x1D, 0x1F, 0x1F20, 0x1F21)
 _STRX = (0x1A, 0x25, 0x26, 0x27, 0x28)
 Value = Union[int, bytes]
+SENSELESS = (IndexError, ValueError, ZeroDivisionError)
+"""What the readers raise where debugging information makes no sense."""
 _HEADER_STEPS, _ABBREVIATION_STEPS = 8, 2
 """For a unit, or a set of addresses, and for an abbreviation; whatever is in them comes on top."""
 
@@ -32,7 +35,6 @@ _HEADER_STEPS, _ABBREVIATION_STEPS = 8, 2
 class Unit(NamedTuple):
     """What the first entry of a unit says; `place` is (form, value) of the compiler's directory."""
 
-    end: int
     program: Optional[int]
     place: tuple[int, Value]
     str_offsets: int
@@ -77,14 +79,18 @@ class _Abbreviations:
 class Units:
     """The units of one file, in .debug_info; `abbrev` and `aranges` are the sections of these names.
 
-    IndexError, ValueError and TooMuch where something makes no sense.
+    Sets of addresses are taken as far as they make sense.
     """
 
     def __init__(self, info: bytes, abbrev: bytes, aranges: bytes, work: Work) -> None:
         self._info, self._abbrev, self._work = info, abbrev, work
         self._tables: dict[int, _Abbreviations] = {}
         """By their place in .debug_abbrev."""
-        self._ranges = sorted(self._read_ranges(aranges))
+        self._ranges: list[tuple[int, int, int]] = []
+        with suppress(TooMuch, *SENSELESS):
+            for each in self._read_ranges(aranges):
+                self._ranges.append(each)
+        self._ranges.sort()
         self._starts = [each[0] for each in self._ranges]
 
     # -- by address -------------------------------------------------------------------------------
@@ -116,19 +122,19 @@ class Units:
 
     # -- units ------------------------------------------------------------------------------------
 
-    def __iter__(self) -> Iterator[Unit]:
-        at = 0
-        while at < len(self._info):
-            unit = self.unit(at)
-            yield unit
-            at = unit.end
+    def offsets(self) -> Iterator[int]:
+        """Where the units begin, as far as their lengths lead: what is in one of them says nothing about the next."""
+        cursor = Cursor(self._info, 0, self._work)
+        with suppress(IndexError):
+            while cursor.at < len(self._info):
+                yield cursor.at
+                cursor.skip(cursor.length()[0])
 
     def unit(self, at: int) -> Unit:
-        """The unit whose header is there."""
+        """The unit whose header is there.  `SENSELESS`, TooMuch."""
         self._work.charge(_HEADER_STEPS)
         cursor = Cursor(self._info, at, self._work)
-        length, word = cursor.length()
-        end = cursor.at + length
+        _, word = cursor.length()
         version = cursor.number(2)
         kind = cursor.number(1) if version >= 5 else 0
         size = cursor.number(1) if version >= 5 else 0
@@ -140,9 +146,7 @@ class Units:
         found = dict(self._values(cursor, abbrev, code, size, word)) if code else {}
         program, base = found.get(_DW_AT_STMT_LIST, (0, None))[1], found.get(_DW_AT_STR_OFFSETS_BASE, (0, 8))[1]
         place = found.get(_DW_AT_COMP_DIR, (_DW_FORM_STRING, b""))
-        return Unit(
-            end, program if isinstance(program, int) else None, place, base if isinstance(base, int) else 8, word
-        )
+        return Unit(program if isinstance(program, int) else None, place, base if isinstance(base, int) else 8, word)
 
     def _values(
         self, cursor: Cursor, abbrev: int, code: int, size: int, word: int

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from contextlib import suppress
 
 import pytest
 
+from machine.observe import symbols
 from machine.observe.elffile import TooMuch, Work
 from machine.observe.lineprogram import Cursor, LineProgram
+from machine.observe.symbols import ElfSymbols
 from machine.observe.units import Units
+from tests.safety.test_names import BASE, CODE, COMPRESSED, PROGBITS, Row, elf
 
 STEPS, MiB = 1 << 20, 1 << 20
 
@@ -45,7 +49,7 @@ def test_a_table_of_abbreviations_is_read_once(numbers: list[int]) -> None:
     info = b"".join(unit(1 + n) for n in range(count))
     work = Work(STEPS)
     units = Units(info, empty_abbreviations(count), b"", work)
-    assert len(list(units)) == count
+    assert len([units.unit(at) for at in units.offsets()]) == count
     assert len(numbers) <= 5 * count
     assert work.left <= STEPS - count * (8 + 1)
 
@@ -161,3 +165,92 @@ def test_a_header_is_charged() -> None:
     fields = b"\xff" + b"\x01\x0b" * 255 + b"\0"
     rest = struct.pack("<HBBI", 5, 8, 0, 6 + 1024) + bytes((1, 1, 1, 0xFB, 14, 1)) + fields * 2
     assert steps_of(struct.pack("<I", len(rest)) + rest) >= 2 * 255
+
+
+# -- one bad unit ----------------------------------------------------------------------------------------
+
+ABBREV = bytes((1, 0x11, 0, 0x10, 0x17, 0, 0, 2, 0x11, 0, 0x1B, 0x0E, 0x10, 0x17, 0, 0, 3, 0x11, 0, 3, 0x7F, 0, 0))
+ABBREV += bytes((4, 0x11, 0, 0x1B, 0x25, 0x10, 0x17, 0, 0, 0))
+"""Units with a line program; with a directory in .debug_str; with a form that nobody knows; with DW_FORM_strx1."""
+
+
+def rows_of(address: int, name: bytes) -> bytes:
+    """A program with line 1 of a file, two bytes long."""
+    body = b"\0\x09\2" + struct.pack("<Q", address) + b"\1\2\2\0\1\1"
+    return line_program(b"\0" + name + b"\0\0\0\0\0", body)
+
+
+FIRST, LAST = rows_of(BASE + CODE, b"first.c"), rows_of(BASE + CODE + 2, b"last.c")
+
+
+def placed(offset: int) -> bytes:
+    return struct.pack("<I", offset)
+
+
+def with_unit(bad: bytes, *sections: Row, program: bytes = b"") -> ElfSymbols:
+    """A unit for the first two bytes of code, a bad one, whose program this is, and one for the next two bytes."""
+    info = unit(1, placed(0)) + bad + unit(1, placed(len(FIRST)))
+    line = FIRST + LAST + program
+    known = ((".debug_info", info), (".debug_abbrev", ABBREV), (".debug_line", line))
+    return ElfSymbols(elf(*((name, PROGBITS, 0, data, 0) for name, data in known), *sections))
+
+
+def damaged(program: bytes, old: bytes, new: bytes) -> bytes:
+    assert program.count(old) == 1
+    return program.replace(old, new)
+
+
+BAD_PROGRAM = unit(1, placed(len(FIRST + LAST)))
+BAD_STRINGS = (".debug_str", PROGBITS, COMPRESSED, struct.pack("<IIQQ", 1, 0, 1000, 1) + b"no zlib", 0)
+BAD_UNITS = {
+    "no abbreviation": (unit(77), b""),
+    "a form": (unit(3, bytes(8)), b""),
+    "a strx without its section": (unit(4, b"\1" + placed(len(FIRST + LAST))), LAST),
+    "nothing": (placed(0), b""),
+    "a program behind the end": (unit(1, placed(0x10000)), b""),
+    "a program that begins before its end": (unit(1, placed(len(FIRST + LAST))), b"\1\0"),
+    "a program's version": (BAD_PROGRAM, damaged(FIRST, b"\0\0\4\0", b"\0\0\x09\0")),
+    "line_range 0": (BAD_PROGRAM, damaged(line_program(b"\0\0", b"\x20"), b"\xfb\x0e\x0d", b"\xfb\0\x0d")),
+    "a program that breaks off": (BAD_PROGRAM, line_program(b"\0\0", b"\2" + b"\xff" * 20)),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_UNITS)
+def test_one_bad_unit(bad: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others have their lines, and nobody reads them again."""
+    read = with_unit(BAD_UNITS[bad][0], program=BAD_UNITS[bad][1])
+    places = [read.line(BASE + CODE + at) for at in range(5)]
+    assert places == [("first.c", 1), ("first.c", 1), ("last.c", 1), ("last.c", 1), ("", 0)]
+    monkeypatch.delattr(symbols, "LineProgram")
+    assert read.line(BASE + CODE) == ("first.c", 1)
+    assert len(read.all_lines()) >= 4
+
+
+def test_a_unit_that_has_an_address_and_is_bad(numbers: list[int]) -> None:
+    """It is parsed once."""
+    first = len(unit(1, placed(0)))
+    header = struct.pack("<HIBB4x", 2, first, 8, 0) + struct.pack("<QQQQ", BASE + CODE, 2, 0, 0)
+    aranges = struct.pack("<I", len(header)) + header
+    read = with_unit(unit(77), (".debug_aranges", PROGBITS, 0, aranges, 0))
+    assert read.line(BASE + CODE) == ("", 0) and numbers
+    numbers.clear()
+    assert read.line(BASE + CODE) == ("", 0) and not numbers
+
+
+@pytest.mark.parametrize("section", [
+    (".debug_aranges", PROGBITS, 0, b"\1\2\3\4\5\6\7\x08\x09", 0),
+    (".debug_aranges", PROGBITS, COMPRESSED, b"\1", 0),
+    (".debug_str_offsets", PROGBITS, COMPRESSED, struct.pack("<IIQQ", 1, 0, 99, 1) + zlib.compress(b"x")[:-1], 0),
+    BAD_STRINGS,
+])  # fmt: skip
+def test_one_bad_section(section: Row) -> None:
+    """It is none: a unit whose directory was there has none, and the other units have theirs."""
+    read = with_unit(unit(2, placed(5) + placed(len(FIRST + LAST))), section, program=rows_of(BASE + CODE + 4, b"x.c"))
+    assert [read.line(BASE + CODE + at)[0] for at in (0, 2, 4)] == ["first.c", "last.c", "x.c"]
+
+
+def test_of_a_sequence_that_breaks_off_the_last_row_is_one_byte() -> None:
+    """Nobody knows how long it was to be."""
+    program = rows_of(BASE + CODE + 8, b"x.c")[:-5] + b"\2" + b"\xff" * 20
+    read = with_unit(BAD_PROGRAM, program=program)
+    assert [read.line(BASE + CODE + at)[0] for at in (7, 8, 9)] == ["", "x.c", ""]
