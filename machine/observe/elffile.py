@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Optional
 
@@ -28,9 +29,12 @@ information is compressed to a third or a quarter."""
 
 SHT_NULL, SHT_NOBITS = 0, 8
 SHF_EXECINSTR, SHF_COMPRESSED = 0x4, 0x800
+PF_X = 1
 _ELFCOMPRESS_ZLIB = 1
 _SHN_XINDEX = 0xFFFF
 _SECTION_NAME = 64
+_BEHIND = 1 << 65
+"""Larger than an address where an area ends."""
 _FRAMES = ("eh_frame", "debug_frame")
 _UNUSED = ("debug_info", "debug_abbrev", "debug_aranges", "debug_str", "debug_line_str", "debug_str_offsets",
            "debug_addr", "debug_rnglists", "debug_loclists", "debug_loc", "debug_ranges", "debug_line",
@@ -98,6 +102,8 @@ class ElfFile:
         self.bits = 32 * data[4]
         self.segments = list(self._read_segments())
         self.sections = self._read_sections()
+        self._code: Optional[list[tuple[int, int]]] = None
+        """(start, end), sorted and apart."""
         self._room = len(data)
         """Bytes that may still be cut out: sections do not lie on one another."""
         self._cut: dict[str, bytes] = {}
@@ -142,6 +148,15 @@ class ElfFile:
         texts = headers[names][4] if names < len(headers) else len(self.data)
         names_of = (text_at(self.data, texts + header[0], _SECTION_NAME) for header in headers)
         return [Section(name, *header[1:]) for name, header in zip(names_of, headers, strict=True)]
+
+    def is_code(self, address: int) -> bool:
+        """Whether the file has code at a link address: by its sections, or by its segments where no section is code."""
+        if self._code is None:
+            areas = [(each.address, each.size) for each in self.sections if each.flags & SHF_EXECINSTR]
+            areas = areas or [(each.address, each.size) for each in self.segments if each.flags & PF_X]
+            self._code = _merged(sorted((start, start + size) for start, size in areas if size))
+        index = bisect_right(self._code, (address, _BEHIND)) - 1
+        return not self._code or (index >= 0 and address < self._code[index][1])
 
     # -- contents ---------------------------------------------------------------------------------
 
@@ -203,6 +218,17 @@ class ElfFile:
                 found[f"{name}_sec"] = DebugSectionDescriptor(_Metered(data, work), f".{name}", 0, len(data), address)
         arch = "x64" if self.bits == 64 else "x86"
         return DWARFInfo(DwarfConfig(True, arch, self.bits // 8), **found)
+
+
+def _merged(areas: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sorted areas, those that touch as one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in areas:
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def text_at(strings: bytes, at: int, most: int = NAME) -> bytes:

@@ -178,14 +178,23 @@ class LineProgram:
 
     # -- the program --------------------------------------------------------------------------------
 
-    def run(self, rows: list[Row]) -> None:
-        """Append what it says.  The rows before TooMuch, and before what makes no sense, hold; of the last one only its
-        first byte is known."""
+    def run(self, rows: list[Row], is_code: Callable[[int], bool] = lambda address: True) -> None:
+        """Append what it says of code.  The rows before TooMuch, and before what makes no sense, hold; of the last one
+        only its first byte is known."""
+        self._is_code, self._begun = is_code, len(rows)
         try:
             self._run(rows)
         finally:
             if rows and rows[-1][1]:
                 rows.append((rows[-1][0] + 1 & _MOST_ADDRESS, 0, rows[-1][2]))
+            self._end_sequence(rows)
+
+    def _end_sequence(self, rows: list[Row]) -> None:
+        """Drop the rows of code that the linker has removed (--gc-sections, a second copy of a C++ template): it makes
+        their addresses begin at 0, and in a position-independent program they would lie on those of real code."""
+        if self._begun < len(rows) and not self._is_code(rows[self._begun][0]):
+            del rows[self._begun :]
+        self._begun = len(rows)
 
     def _run(self, rows: list[Row]) -> None:
         cursor, data, work = self._cursor, self._cursor.data, self._work
@@ -225,6 +234,7 @@ class LineProgram:
                 if kind == _DW_LNE_END_SEQUENCE:
                     work.charge(1)
                     rows.append((address & _MOST_ADDRESS, 0, name))
+                    self._end_sequence(rows)
                     address, line, name = 0, 1, self._name(1)
                 elif kind == _DW_LNE_SET_ADDRESS:
                     address = cursor.number(min(8, max(0, end - cursor.at)))

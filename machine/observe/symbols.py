@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple, Optional
 
-from machine.observe.elffile import LINES_WORK, SHF_EXECINSTR, ElfFile, Section, TooMuch, Work, text_at
+from machine.observe.elffile import LINES_WORK, PF_X, SHF_EXECINSTR, ElfFile, Section, TooMuch, Work, text_at
 from machine.observe.lineprogram import DW_FORM_LINE_STRP, LineProgram, Row
 from machine.observe.output import shortened
 from machine.observe.units import SENSELESS, Unit, Units
@@ -33,7 +33,6 @@ KEPT = 1 << 30
 """Bytes of all files that are remembered."""
 _NOT_READ = ("/dev/", "/proc/", "/sys/")
 """Code that runs from a device has no names, and looking at it must not read the device."""
-_PF_X = 1
 
 
 class Location(NamedTuple):
@@ -82,7 +81,7 @@ class ElfSymbols:
         self.file = ElfFile(data)
         self.data = data
         # Two segments can share a page of the file; an address that runs is in an executable one.
-        segments = sorted(self.file.segments, key=lambda s: not s.flags & _PF_X)
+        segments = sorted(self.file.segments, key=lambda s: not s.flags & PF_X)
         self.segments = [(s.offset, s.address, s.size) for s in segments]
         self._strings = b""
         self._symbols = self._read_symbols()
@@ -158,7 +157,7 @@ class ElfSymbols:
             self._lines_known = False
             info, abbrev, aranges = (self.file.named(f"debug_{name}") for name in ("info", "abbrev", "aranges"))
             if info and self.file.named("debug_line"):
-                self._info = Units(info, abbrev, aranges, self._work)
+                self._info = Units(info, abbrev, aranges, self._work, self.file.is_code)
         return self._info
 
     def _table(self, info: Units, unit: int) -> _Lines:
@@ -182,7 +181,8 @@ class ElfSymbols:
         form, place = info.place_of(unit, self.file.named("debug_str_offsets"))
         place = self._string(form, place) if isinstance(place, int) else place
         comp_dir = place.decode(errors="replace")
-        LineProgram(self.file.named("debug_line"), unit.program, comp_dir, self._string, self._work).run(rows)
+        program = LineProgram(self.file.named("debug_line"), unit.program, comp_dir, self._string, self._work)
+        program.run(rows, self.file.is_code)
 
     def _string(self, form: int, at: int) -> bytes:
         return text_at(self.file.named("debug_line_str" if form == DW_FORM_LINE_STRP else "debug_str"), at)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple, Optional, Union
 
@@ -82,14 +82,22 @@ class Units:
     Sets of addresses are taken as far as they make sense.
     """
 
-    def __init__(self, info: bytes, abbrev: bytes, aranges: bytes, work: Work) -> None:
+    def __init__(
+        self,
+        info: bytes,
+        abbrev: bytes,
+        aranges: bytes,
+        work: Work,
+        is_code: Callable[[int], bool] = lambda address: True,
+    ) -> None:
         self._info, self._abbrev, self._work = info, abbrev, work
         self._tables: dict[int, _Abbreviations] = {}
         """By their place in .debug_abbrev."""
         self._ranges: list[tuple[int, int, int]] = []
         with suppress(TooMuch, *SENSELESS):
             for each in self._read_ranges(aranges):
-                self._ranges.append(each)
+                if is_code(each[0]):  # the rest is of what the linker has removed
+                    self._ranges.append(each)
         self._ranges.sort()
         self._starts = [each[0] for each in self._ranges]
 

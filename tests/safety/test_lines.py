@@ -192,7 +192,7 @@ def with_unit(bad: bytes, *sections: Row, program: bytes = b"") -> ElfSymbols:
     info = unit(1, placed(0)) + bad + unit(1, placed(len(FIRST)))
     line = FIRST + LAST + program
     known = ((".debug_info", info), (".debug_abbrev", ABBREV), (".debug_line", line))
-    return ElfSymbols(elf(*((name, PROGBITS, 0, data, 0) for name, data in known), *sections))
+    return ElfSymbols(elf(*((name, PROGBITS, 0, data, 0) for name, data in known), *sections, code=bytes(9)))
 
 
 def damaged(program: bytes, old: bytes, new: bytes) -> bytes:
@@ -254,3 +254,51 @@ def test_of_a_sequence_that_breaks_off_the_last_row_is_one_byte() -> None:
     program = rows_of(BASE + CODE + 8, b"x.c")[:-5] + b"\2" + b"\xff" * 20
     read = with_unit(BAD_PROGRAM, program=program)
     assert [read.line(BASE + CODE + at)[0] for at in (7, 8, 9)] == ["", "x.c", ""]
+
+
+# -- code that the linker has removed ------------------------------------------------------------------
+
+
+def uleb(value: int) -> bytes:
+    """In five bytes."""
+    return bytes((value >> 7 * n & 0x7F | (0x80 if n < 4 else 0)) for n in range(5))
+
+
+def removed(size: int) -> bytes:
+    """The program of a dead function: it begins at 0, where the linker has left it, and goes on over real code."""
+    rows = b"\x01\2" + uleb(BASE + CODE + 1) + b"\x01\2" + uleb(size) + b"\0\1\1"
+    return line_program(b"\0dead.c\0\0\0\0\0", b"\0\x09\2" + bytes(8) + rows)
+
+
+def with_removed(aranges: bytes = b"", code: int = 6, segment: int = 5) -> ElfSymbols:
+    info = unit(1, placed(0)) + unit(1, placed(len(FIRST)))
+    known = {".debug_info": info, ".debug_abbrev": ABBREV, ".debug_line": FIRST + removed(100)}
+    known[".debug_aranges"] = aranges
+    data = elf(*((name, PROGBITS, 0, each, 0) for name, each in known.items() if each), flags=code)
+    return ElfSymbols(data[:68] + bytes((segment,)) + data[69:])
+
+
+def test_removed_code_has_no_lines() -> None:
+    """In a position-independent program its addresses would be those of other code."""
+    read = with_removed()
+    assert [read.line(BASE + CODE + at) for at in range(4)] == [("first.c", 1), ("first.c", 1), ("", 0), ("", 0)]
+    assert {name for _, _, name in read.all_lines()} == {"first.c"}
+    assert read.line(0) == ("", 0)
+
+
+def test_removed_code_has_no_addresses() -> None:
+    """A range of it hides none of a unit whose compiler has written no ranges."""
+    header = struct.pack("<HIBB4x", 2, len(unit(1, placed(0))), 8, 0) + struct.pack("<QQQQ", 0, 2 * BASE, 0, 0)
+    read = with_removed(struct.pack("<I", len(header)) + header)
+    assert read.line(BASE + CODE) == ("first.c", 1)
+
+
+@pytest.mark.parametrize("segment, kept", [(5, {"first.c"}), (4, {"first.c", "dead.c"})])
+def test_code_that_no_section_says(segment: int, kept: set[str]) -> None:
+    """Then it is where the segments say it is, and without these anywhere."""
+    assert {name for _, _, name in with_removed(code=2, segment=segment).all_lines()} == kept
+
+
+def test_a_sequence_that_is_cut_short_may_be_of_removed_code() -> None:
+    read = with_unit(BAD_PROGRAM, program=rows_of(0, b"x.c")[:-5] + b"\2" + b"\xff" * 20)
+    assert {name for _, _, name in read.all_lines()} == {"first.c", "last.c"}

@@ -27,11 +27,19 @@ Row = tuple[str, int, int, bytes, int]
 """(name, type, flags, contents, size) of a section."""
 
 
-def elf(*sections: Row, strings: bytes = b"\0main\0", symbols: Sequence[tuple[int, int]] = ((1, CODE),)) -> bytes:
-    """An x86-64 program of one instruction, at `BASE + CODE`; `symbols` are (where the name is, offset of the code)."""
+def elf(
+    *sections: Row,
+    strings: bytes = b"\0main\0",
+    symbols: Sequence[tuple[int, int]] = ((1, CODE),),
+    code: bytes = b"\x8b\0",
+    flags: int = 6,
+) -> bytes:
+    """An x86-64 program of one instruction, at `BASE + CODE`; `symbols` are (where the name is, offset of the code),
+    `flags` those of .text."""
     table = b"\0" * 24 + b"".join(struct.pack("<IBBHQQ", name, 2, 0, 1, BASE + at, 1) for name, at in symbols)
-    rows: list[Row] = [("", 0, 0, b"", 0), (".text", PROGBITS, 6, b"\x8b\0", 2), (".symtab", SYMTAB, 0, table, 0),
-                       (".strtab", STRTAB, 0, strings, 0), *sections]  # fmt: skip
+    text = (".text", PROGBITS, flags, code, len(code))
+    rows: list[Row] = [("", 0, 0, b"", 0), text, (".symtab", SYMTAB, 0, table, 0), (".strtab", STRTAB, 0, strings, 0),
+                       *sections]  # fmt: skip
     names = b"".join(row[0].encode() + b"\0" for row in rows) + b".shstrtab\0"
     rows.append((".shstrtab", STRTAB, 0, names, 0))
     body, headers, name_at = bytearray(CODE), b"", 0

@@ -13,6 +13,7 @@ import pytest
 from guest.toolchain import compile
 from machine.cli import main
 from machine.observe.symbols import ElfSymbols
+from tests.conftest import build
 from tests.testing.conftest import Project
 from tests.unit.test_drcov import read as read_drcov
 
@@ -105,6 +106,20 @@ def test_genhtml_reads_it(source: Path) -> None:
     ran = sum(count > 0 for count in counts.values())
     assert f"({ran} of {len(counts)} lines)" in done.stdout and "(2 of 3 functions)" in done.stdout
     assert list(Path("html").rglob("lines.c.gcov.html"))
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_removed_code_has_no_lines(tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The linker leaves its lines behind, at 0: where a position-independent program has other code."""
+    monkeypatch.chdir(tmp_path)
+    dead = "".join(f"\tv = v * {n} + 1;\n" for n in range(3, 3000))
+    text = f"volatile int v;\nint main(void) {{\n\treturn v;\n}}\nvoid dead(void) {{\n{dead}}}\n"
+    source = Path("gone.c")
+    source.write_text(text)
+    flags = ["-O0", "-ffunction-sections", "-Wl,--gc-sections"]
+    shutil.copy(build(source, target=target, libc="glibc", static=False, cc="host", flags=flags), "gone")
+    assert main(["run", "--ram", "64M", "--cov", "c.info", "./gone"]) == 0
+    assert set(lines_of(Path("c.info").read_text()).items()) == {(2, 1), (3, 1), (4, 1)}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
