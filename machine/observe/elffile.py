@@ -204,6 +204,10 @@ class ElfFile:
         raw = self.contents(self.section(f".z{name}"))
         return self._inflated(raw[12:], int.from_bytes(raw[4:12], "big")) if raw.startswith(b"ZLIB") else b""
 
+    def held(self) -> int:
+        """Bytes of the file and of what has been cut out of it until now, which may be a thousand times the file."""
+        return len(self.data) + sum(len(each) for each in self._cut.values())
+
     # -- debugging information ----------------------------------------------------------------------
 
     def frames(self, work: Work) -> Any:

@@ -202,8 +202,9 @@ class ElfSymbols:
                 yield value, name
 
     def weight(self) -> int:
-        """Some number of bytes that it keeps."""
-        return len(self.data) + 150 * (len(self._symbols) + LINES_WORK - self._work.left)
+        """Some number of bytes that it keeps; it grows when somebody asks for lines or call frames."""
+        steps = len(self._symbols) + LINES_WORK - self._work.left
+        return self.file.held() + len(self._strings) + 150 * steps
 
     # -- where it is loaded ----------------------------------------------------------------------------
 

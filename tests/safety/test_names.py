@@ -88,6 +88,22 @@ def test_a_compressed_section_is_bounded() -> None:
         assert where(bad) == "main"
 
 
+def test_inflated_sections_are_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of files that grow a thousandfold when somebody asks, a few are kept."""
+    monkeypatch.setattr(symbols, "KEPT", 40 * MiB)
+    one_unit = struct.pack("<I", 16 * MiB - 4).ljust(16 * MiB, b"\0")
+    packed = b"ZLIB" + len(one_unit).to_bytes(8, "big") + zlib.compress(one_unit)
+    bad = elf((".zdebug_info", PROGBITS, 0, packed, 0), (".debug_line", PROGBITS, 0, b"x", 0))
+    one = ElfSymbols(bad)
+    before = one.weight()
+    assert one.line(BASE + CODE) == ("", 0) and one.weight() >= before + 16 * MiB
+    del one
+    known = Symbols(lambda path: bad)
+    with at_most(80 * MiB):
+        for n in range(10):
+            assert str(known.locate(BASE + CODE, (f"/p{n}", BASE, 0))) == "main"
+
+
 def test_sections_do_not_lie_on_one_another() -> None:
     """Each of them the whole file."""
     program = elf(*((f".debug_{name}", PROGBITS, 0, b"", 8 * MiB) for name in ("info", "line", "abbrev", "str")))
