@@ -56,8 +56,12 @@ class Cursor:
 
     def uleb(self) -> int:
         """Unsigned LEB128; longer than ten bytes is no number."""
-        value = 0
-        for shift in range(0, 70, 7):
+        value = self.data[self.at]
+        self.at += 1
+        if value < 0x80:  # nearly all are short
+            return value
+        value &= 0x7F
+        for shift in range(7, 70, 7):
             byte = self.data[self.at]
             self.at += 1
             value |= (byte & 0x7F) << shift
