@@ -102,8 +102,8 @@ def compile(
 
     `source` is a path, or the text of a C program (any string with a line end in it).  `pie` None means what
     compilers do unasked: position independent where dynamic, fixed where static.  `flags` are further compiler
-    flags (the host's linker gets those that begin with ``-l``).  `cc` is None (ziglang, else the host's compiler),
-    ``"zig"`` or ``"host"``.  `again` compiles even what is remembered.
+    flags (the linker gets those that begin with ``-Wl,``, and the host's those with ``-l``).  `cc` is None (ziglang,
+    else the host's compiler), ``"zig"`` or ``"host"``.  `again` compiles even what is remembered.
 
     Raises `CompileError`, `ToolMissing`, and `ValueError` for a target or libc that does not exist.
     """
@@ -280,9 +280,13 @@ class Zig:
         # overflow and misalignment, and checks of the stack.
         command = [*self.command, "cc", "-target", build.zig_target(), "-fno-sanitize=undefined", "-g", "-O1"]
         command += ["-fno-stack-protector", "-fPIE" if build.pie else "-fno-pie", f"-I{INCLUDE}"]
-        command += [*_prefix_maps(directory), f"-ffile-prefix-map={self.home()}=zig", *_compiler_flags(build)]
+        flags = _compiler_flags(build)
+        to_linker = [word for flag in flags if flag.startswith("-Wl,") for word in flag.split(",")[1:]]
+        flags = [flag for flag in flags if not flag.startswith("-Wl,")]  # with -c ziglang would link the object so
+        command += [*_prefix_maps(directory), f"-ffile-prefix-map={self.home()}=zig", *flags]
         _run([*command, "-c", name, "-o", str(thing)], directory, self.environment())
-        _run([word.format(output=output, object=thing) for word in linker], directory, self.environment())
+        linked = [word.format(output=output, object=thing) for word in linker]
+        _run([*linked, *to_linker], directory, self.environment())
 
     @staticmethod
     def home() -> Path:

@@ -39,6 +39,15 @@ def test_compile(source: Path, target: str) -> None:
 
 
 @zig_only
+def test_flags_of_the_linker(source: Path) -> None:
+    program = compile(source, flags=("-ffunction-sections", "-Wl,--gc-sections,--defsym=here=0x1234"))
+    assert subprocess.run([program], capture_output=True, check=False).stdout == b"built\n"
+    with open(program, "rb") as opened:
+        (symbol,) = ELFFile(opened).get_section_by_name(".symtab").get_symbol_by_name("here")
+        assert symbol["st_value"] == 0x1234
+
+
+@zig_only
 def test_what_other_directories_have_counts(tmp_path: Path) -> None:
     """A header beside the source's directory, and one that only that includes; a header that is not used does not."""
     (tmp_path / "src").mkdir()
