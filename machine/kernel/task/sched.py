@@ -426,6 +426,8 @@ class Scheduler:
         assert task is not None
         if interruptible and signal_pending(task):
             raise Errno(ERESTARTSYS)
+        if task.killable and fatal_signal_pending(task):  # nobody would wake it (signal_pending_state)
+            return True
         if timeout_ns is not None and timeout_ns <= 0:
             return False
         waiting = tuple(queues)
