@@ -19,10 +19,12 @@ from machine.hardware.cpu import (
     INVALID_OPCODE,
     OVERFLOW,
     PAGE_FAULT,
+    R11,
     RAX,
     RCX,
     RDX,
     RIP,
+    TF,
 )
 from machine.hardware.gdt import USER_CS
 from machine.kernel.abi.errno import ENOSYS, ERESTART_RESTARTBLOCK, ERESTARTSYS, Errno
@@ -95,6 +97,7 @@ class Entry:
         self._dispatch = self._unfiltered
         self._table64 = SyscallTable("x86_64")
         self._table32 = SyscallTable("i386")
+        self._steps = kernel.mmio.steps
         self.cpu.on_page_fault = self.page_fault
         self.cpu.on_syscall = self.system_call
         self.cpu.on_exception = self.exception
@@ -150,7 +153,18 @@ class Entry:
         if task is None:
             self.cpu.stop()
             return
+        if self._steps:
+            self._end_step(task)
         self._dispatch(task, self._table64)
+
+    def _end_step(self, task: Task) -> None:
+        """A call in the middle of a step of one instruction (mmio.py): that one has become another, by another thread's
+        hand, or held its trap off.  No task sleeps or ends in a step."""
+        step = self._steps.get(task)
+        if step is not None:
+            self.kernel.mmio.debug_exception(task)
+            if not step.guest_tf:
+                self.cpu.regs[R11] &= ~TF
 
     def filter_system_calls(self) -> None:
         """A task has asked for seccomp: from now on each call looks whether its task has."""
@@ -295,6 +309,8 @@ class Entry:
         if task is None:
             self.cpu.stop()
         elif vector == IA32_SYSCALL_VECTOR:
+            if self._steps:
+                self.kernel.mmio.debug_exception(task)
             self._dispatch(task, self._table32)
         elif vector == DEBUG and self.kernel.mmio.debug_exception(task):
             if self.sched.need_resched or task.sigpending:  # an interrupt of the device woke somebody
