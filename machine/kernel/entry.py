@@ -386,7 +386,7 @@ class Entry:
                 return
         elif not task.sigpending and task.orig_ax < 0:
             return
-        if task in self.kernel.mmio.steps:  # one instruction on a device's registers first
+        if self._steps and self.kernel.mmio.holds_off(task):  # one instruction first
             return
         if debugger is not None:
             debugger.returning(task)

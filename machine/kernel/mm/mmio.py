@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional
 
 from machine.hardware.bus import BusConflict
-from machine.hardware.cpu import EFLAGS, RIP
+from machine.hardware.cpu import EFLAGS, RIP, RSP
 from machine.hardware.iomem import request_region
 from machine.hardware.paging import NX, PCD, PF_FETCH, PF_USER, PF_WRITE, RW, US, A, D, P
 from machine.hardware.ram import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE
@@ -32,6 +32,7 @@ from machine.kernel.mm.decode import Decoder
 from machine.kernel.mm.page import GFP_ATOMIC, SCRATCH, PG_exec
 from machine.kernel.mm.space import DEVICE, PROTNONE
 from machine.kernel.mm.vma import VM_EXEC, VM_IO, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE
+from machine.kernel.task.signal import fatal_signal_pending
 
 if TYPE_CHECKING:
     from machine.hardware.registers import RegisterBlock
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
 
 TF = 0x100
 MAX_INSTRUCTION = 15
+_PREFIXES = bytes((0x66, 0xF2, 0xF3, *range(0x40, 0x50)))
+_PUSHF = b"\x9c"
+_FAULTS = 8
+"""More page faults than one instruction has: two operands of two pages each, and two pages of code."""
 _PAGE_FAULT = 14
 _ACCESS = VM_READ | VM_WRITE | VM_EXEC
 _PTE_ADDRESS = 0x000F_FFFF_FFFF_F000
@@ -80,11 +85,13 @@ class _Window:
 class _Step:
     """One instruction that is about to run on scratch frames."""
 
-    __slots__ = ("guest_tf", "rip", "windows")
+    __slots__ = ("guest_tf", "returns", "rip", "windows")
 
     def __init__(self, rip: int, guest_tf: bool) -> None:
         self.rip = rip
         self.guest_tf = guest_tf
+        self.returns = 0
+        """How often the task was about to go on with it while a signal waited."""
         self.windows: list[_Window] = []
 
 
@@ -228,6 +235,8 @@ class MmioTrap:
             (window, span, self._bytes(window, span)) for window in step.windows for span in window.spans if span.writes
         ]
         self._close(task, step)
+        if not step.windows and not step.guest_tf:
+            hide_trap_flag(self.kernel, task, step.rip)
         for window, span, value in writes:
             failures = len(self.bus.failures)
             self.bus.write(window.physical + span.offset, span.size, value, task.pid, step.rip)
@@ -288,6 +297,18 @@ class MmioTrap:
         self._begin(task, rip)
         return True
 
+    def holds_off(self, task: Task) -> bool:
+        """Whether a signal has to wait for the end of the task's step.  A deadly one has not, nor one that the
+        instruction itself waits for: it faults again and again, since something else in it can't be had."""
+        step = self.steps.get(task)
+        if step is None:
+            return False
+        step.returns += task.sigpending
+        if step.returns > _FAULTS or fatal_signal_pending(task):
+            self.cancel(task)
+            return False
+        return True
+
     def cancel(self, task: Task) -> None:
         """The instruction will not run (it caused a signal): the pages are absent again, TF is the guest's."""
         step = self.steps.get(task)
@@ -304,6 +325,16 @@ class MmioTrap:
         if not step.guest_tf:
             self.cpu.set_register(EFLAGS, self.cpu.get_register(EFLAGS) & ~TF)
         self.cpu.flush_tlb()
+
+
+def hide_trap_flag(kernel: Kernel, task: Task, rip: int) -> None:
+    """The instruction at `rip` was executed with TF, which is not the guest's: take it out of what `pushf` stored."""
+    code = kernel.peek_user(task.mm, rip, 4)
+    if code.lstrip(_PREFIXES if task.abi.bits == 64 else b"\x66")[:1] == _PUSHF:
+        where = kernel.cpu.regs[RSP] + 1
+        stored = task.mm.read_some(where, 1)
+        if stored:
+            task.mm.write_some(where, bytes((stored[0] & ~(TF >> 8),)))
 
 
 def attach_block(kernel: Kernel, block: RegisterBlock, physical: int) -> None:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from machine.kernel.task.task import task_struct
 
 
+_MAX_LOCK_DEPTH = 1024
+
+
 class pi_waiter(futex_q):
     """Somebody who waits to own the futex at `address`, or at first (FUTEX_WAIT_REQUEUE_PI) to be moved there."""
 
@@ -83,6 +86,20 @@ def _owner(kernel: Kernel, mm: mm_struct, address: int) -> task_struct:
     return kernel.tasks[mm.get_u32(address) & FUTEX_TID_MASK]
 
 
+def _waits_for(kernel: Kernel, owner: task_struct, task: task_struct) -> bool:
+    """Whether `owner`, for what it waits to own, waits for `task`, or at the end of a chain that is too long
+    (kernel/locking/rtmutex.c: rt_mutex_adjust_prio_chain)."""
+    waits = {waiter.task: state for state in kernel.pi_states.values() for waiter in state.waiters}
+    for _ in range(_MAX_LOCK_DEPTH):
+        state = waits.get(owner)
+        if state is None:
+            return False
+        owner = state.owner
+        if owner is task:
+            return True
+    return True
+
+
 def futex_lock_pi(
     kernel: Kernel, task: task_struct, address: int, private: bool, deadline: Optional[tuple[bool, int]], try_it: bool
 ) -> int:
@@ -92,6 +109,9 @@ def futex_lock_pi(
         return 0
     if try_it:
         raise Errno(EAGAIN)
+    state = kernel.pi_states.get(key)
+    if _waits_for(kernel, state.owner if state is not None else _owner(kernel, task.mm, address), task):
+        raise Errno(EDEADLK)
     waiter = pi_waiter(task, key, address)
     _enqueue(kernel, waiter, None)
     try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional
 
-from machine.hardware.cpu import EFLAGS, R11, RIP, RSP
+from machine.hardware.cpu import EFLAGS, R11, RIP
+from machine.kernel.mm.mmio import hide_trap_flag
 from machine.kernel.task.regset import image_of
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from machine.kernel.task.task import Task
 
 TF = 0x100
-_PREFIXES = bytes((0x66, 0xF2, 0xF3, *range(0x40, 0x50)))
-_PUSHF = b"\x9c"
 
 
 class Step:
@@ -94,12 +93,6 @@ class Stepping:
         """The instruction has been executed: TF is not in what it stored."""
         if step.guest_tf or step.rip < 0:
             return
-        mm, regs = task.mm, self.kernel.cpu.regs
-        code = self.kernel.peek_user(mm, step.rip, 4)
-        if code[:2] == b"\x0f\x05":
-            regs[R11] &= ~TF
-        if code.lstrip(_PREFIXES if task.abi.bits == 64 else b"\x66")[:1] == _PUSHF:
-            where = regs[RSP] + 1
-            stored = mm.read_some(where, 1)
-            if stored:
-                mm.write_some(where, bytes((stored[0] & ~(TF >> 8),)))
+        if self.kernel.peek_user(task.mm, step.rip, 2) == b"\x0f\x05":
+            self.kernel.cpu.regs[R11] &= ~TF
+        hide_trap_flag(self.kernel, task, step.rip)

@@ -1,0 +1,82 @@
+/* Instructions that are stepped over one by one, and need a page that does not come.  steps full|waits|device */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PAGE 4096
+
+static int uffd;
+
+static char *map(size_t size, int prot, int flags)
+{
+	return mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+}
+
+/* Straight code up to the end of its page, behind which is nothing. */
+static char *last_page(const char *unit, size_t size)
+{
+	char *code = map(2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, 0);
+	size_t i;
+
+	munmap(code + PAGE, PAGE);
+	memset(code, 0x90, PAGE);
+	for (i = 0; i + size <= PAGE; i += size)
+		memcpy(code + i, unit, size);
+	return code;
+}
+
+static void *ends(void *unused)
+{
+	struct pollfd asked = {.fd = uffd, .events = POLLIN};
+
+	poll(&asked, 1, -1);
+	puts("end");
+	exit(0);
+}
+
+static char *nobody_provides(void)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register r = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+	char *page = map(PAGE, PROT_READ | PROT_WRITE, 0);
+
+	uffd = syscall(SYS_userfaultfd, O_NONBLOCK);
+	r.range = (struct uffdio_range){(uintptr_t)page, PAGE};
+	if (ioctl(uffd, UFFDIO_API, &api) || ioctl(uffd, UFFDIO_REGISTER, &r))
+		_exit(2);
+	return page;
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t thread;
+
+	if (!strcmp(argv[1], "full")) { /* add $4096, %rdi; mov %al, (%rdi) */
+		char *code = last_page("\x48\x81\xc7\x00\x10\x00\x00\x88\x07", 9), *all = map(1ul << 30, 3, MAP_NORESERVE);
+
+		for (size_t i = 0; i < (size_t)atoi(argv[2]) * PAGE; i += PAGE)
+			all[i] = 1;
+		__asm__ volatile("call *%1" ::"D"(all + (600ul << 20)), "r"(code) : "memory");
+	} else if (!strcmp(argv[1], "waits")) { /* mov (%rdi), %cl */
+		char *page = nobody_provides(), *code = last_page("\x8a\x0f", 2);
+
+		__asm__ volatile("call *%1" ::"D"(page), "r"(code + PAGE - 16) : "rcx", "memory");
+	} else {
+		char *device = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, open("/dev/mem", O_RDWR | O_SYNC), 0xfe000000);
+		char *page = nobody_provides();
+
+		pthread_create(&thread, NULL, ends, NULL);
+		__asm__ volatile("movsb" : "+S"(device), "+D"(page)::"memory");
+	}
+	return 1;
+}
