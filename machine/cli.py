@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -135,6 +136,10 @@ def replay(words: Sequence[str]) -> int:
         (sys.stdout if shown else sys.stderr).write(REPLAY)
         return 0 if shown else USAGE_ERROR
     recording = recorded_run(words[-1], words[:-1])
+    from machine.observe.output import one_line
+
+    sys.stderr.write(one_line(f"nopage: the recorded command: nopage run {shlex.join(recording.recorded)}") + "\n")
+    sys.stderr.flush()  # before any of its drivers, which are Python, is loaded
     chosen, commands = parse_run(recording.words)
     chosen.record, chosen.recording, chosen.deterministic = None, recording, True
     return as_recorded(recording, lambda: _session(chosen, commands))

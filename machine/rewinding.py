@@ -127,7 +127,9 @@ class Recording(NamedTuple):
 
     path: str
     words: list[str]
-    """The command line."""
+    """The command line, with what `nopage replay` was given."""
+    recorded: list[str]
+    """The command line of then: it names drivers, binds and files to write."""
     journal: Journal
     env: dict[str, str]
     """What the guest had of the environment of then."""
@@ -139,17 +141,19 @@ def recorded_run(path: str, more: Sequence[str]) -> Recording:
     """Of a file, with `more` options.  ConfigError: there is none, or it is of another directory."""
     try:
         header, journal = load(path)
-        options, program = split_command([str(word) for word in header["words"]])
+        words = [str(word) for word in header["words"]]
+        options, program = split_command(words)
         cwd, env, ignored = str(header["cwd"]), dict(header["env"]), tuple(map(int, header["ignored"]))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, OverflowError):
         raise ConfigError(f"{path}: {NOT_WHOLE}") from None
     if cwd != os.getcwd():
         raise ConfigError(f"{path} was recorded in {cwd}; replay it there")
-    return Recording(path, [*options, *more, *(["--", *program] if program else [])], journal, env, ignored)
+    replayed = [*options, *more, *(["--", *program] if program else [])]
+    return Recording(path, replayed, words, journal, env, ignored)
 
 
 def as_recorded(recording: Optional[Recording], run: Callable[[], int]) -> int:

@@ -51,8 +51,10 @@ def test_a_recording_of_another_program(tmp_path: Path) -> None:
     done = replayed(recording, tmp_path / "events")
     assert done.returncode == 125 and done.stdout == "", done
     said = " where this one asks for write. Program, files, drivers and options must be those of the recording"
-    assert done.stderr.startswith(f"nopage: {recording} does not fit: the recorded run ") and said in done.stderr, done
-    assert done.stderr.count("\n") == 1, done.stderr
+    shown, _, rest = done.stderr.partition("\n")
+    assert shown == f"nopage: the recorded command: nopage run --record {recording} {program}"
+    assert rest.startswith(f"nopage: {recording} does not fit: the recorded run ") and said in rest, done
+    assert rest.count("\n") == 1, rest
     program.write_text("#!/bin/sh\nwhile :; do :; done\n")
     done = replayed(recording, tmp_path / "events")
     assert done.returncode == 125 and " does not fit: " in done.stderr, done

@@ -126,6 +126,8 @@ class Timeline:
             raise Differs(f"the recorded run asked the host for {name.strip('_')} where this one asks for {asked}")
         if isinstance(result, Failed):
             raise OSError(int(result), name)
+        if not _possible(name, result, arguments):
+            raise Differs(f"what the host answers to {name.strip('_')} there is no answer to what this one asks")
         if name in _WRITES and self.number >= self.frontier:  # recorded by another session: nobody has seen it yet
             descriptor, data, *position = arguments
             _write(descriptor, data[:result], *position)
@@ -281,6 +283,13 @@ class Timeline:
             self.control.siginfo.pop(task, None)
             stop = Stop(SIGTRAP, detail, said=text, address=self.kernel.cpu.regs[RIP])
             self.kernel.sched._run_kernel(task, (self.control.stop, (task, stop)))
+
+
+def _possible(name: str, result: Any, arguments: tuple[Any, ...]) -> bool:
+    """Whether the host could have said that: what waits is woken by it, and what was written is not written again."""
+    if name == WAIT:
+        return all(set(ready) <= set(asked) for ready, asked in zip(result, arguments[:2], strict=True))
+    return name not in _WRITES or bool(result <= len(arguments[1]))
 
 
 def _write(descriptor: int, data: bytes, *position: int) -> None:
