@@ -6,7 +6,7 @@ import argparse
 import os
 import shlex
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from elftools.common.exceptions import ELFError
@@ -22,6 +22,13 @@ _SI_ADDR = {64: (16, "<Q"), 32: (12, "<I")}
 """Where `siginfo` has the address of a fault."""
 _PR_NAMES = {64: 40, 32: 28}
 """Where `struct elf_prpsinfo` has the program's name, 16 bytes, and its command line."""
+
+MOST_NOTES = 16 << 20
+"""Bytes of notes: more than the names of all files that a program can map, and no more than is quickly read."""
+_PHDR_SIZE = 32
+"""Of the smaller kind."""
+_PYELFTOOLS = (MemoryError, OverflowError, AttributeError, KeyError, IndexError, TypeError, AssertionError)
+"""What it raises besides for a file that is damaged in its header."""
 
 
 class Core:
@@ -39,10 +46,11 @@ class Core:
                 self.bits: int = elf.elfclass
                 if elf["e_type"] != "ET_CORE":
                     raise ConfigError(f"{path}: an ELF file, but no core: {elf['e_type']}")
-                for segment in elf.iter_segments("PT_NOTE"):
-                    self._read(_notes(segment.data()))
-            except (ELFError, struct.error, ValueError) as error:
-                raise ConfigError(f"{path}: no ELF core, or a damaged one ({error})") from None
+                for data in _note_segments(elf, os.fstat(stream.fileno()).st_size):
+                    self._read(_notes(data))
+            except (ELFError, struct.error, ValueError, *_PYELFTOOLS) as error:
+                why = str(error) or type(error).__name__
+                raise ConfigError(f"{path}: no ELF core, or a damaged one ({why})") from None
         if not self.threads:
             raise ConfigError(f"{path}: a core without notes: it was cut off (RLIMIT_CORE, --max-output?)")
 
@@ -88,6 +96,20 @@ class Core:
         text += [f"  {'mapped' if not n else '      '}   {name}" for n, name in enumerate(self.files)]
         symbols = shlex.quote(program) if os.path.isfile(program) else "PROGRAM"
         return [*text, f"  gdb      gdb {symbols} {shlex.quote(self.path)}"]
+
+
+def _note_segments(elf: ELFFile, size: int) -> Iterator[bytes]:
+    """The notes in a file of `size` bytes; ValueError: what it says of itself can't be."""
+    if elf.num_segments() > size // _PHDR_SIZE:
+        raise ValueError("more program headers than the file has room for")
+    total = 0
+    for segment in elf.iter_segments("PT_NOTE"):
+        total += segment["p_filesz"]
+        if segment["p_offset"] + segment["p_filesz"] > size:
+            raise ValueError("its notes end after the file")
+        if total > MOST_NOTES:
+            raise ValueError(f"more than {MOST_NOTES >> 20} MiB of notes")
+        yield segment.data()
 
 
 def _notes(data: bytes) -> list[tuple[bytes, int, bytes]]:
