@@ -75,3 +75,11 @@ class Cores:
         left: dict[int, str] = dict(self._dumper.written)
         self._dumper.written.clear()
         return left
+
+    def failed(self) -> dict[int, str]:
+        """Why there is no core where there should be one, by pid; it is forgotten here."""
+        if self._dumper is None:
+            return {}
+        why: dict[int, str] = dict(self._dumper.failed)
+        self._dumper.failed.clear()
+        return why

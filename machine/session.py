@@ -338,6 +338,8 @@ class Session:
             self.say(one_line(f"nopage: {self.fatal.line(result.fatal, name, result.signal)}{core}"))
         for pid, core in machine.cores.others().items():
             self.say(one_line(f"nopage: core of pid {pid} in {core}"))
+        for pid, why in machine.cores.failed().items():
+            self.say(one_line(f"nopage: no core of pid {pid}: {why}"))
         if self.chosen.verbose:
             self.say(
                 f"nopage: {name}: status {result.exit}, {seconds:.2f} s, {result.faults} page faults, "

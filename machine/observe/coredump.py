@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MIN_COREDUMP = 4096
 """RLIMIT_CORE below a page: no core (`elf_format.min_coredump`)."""
 CORENAME_MAX_SIZE = 128
+MOST_FAILED = 100
+"""Of so many processes it is kept why they have no core: there may be any number of them."""
 CORE_LEAST = 1 << 16
 """What a core counts for even if there is nothing in it: names and inodes take room too."""
 
@@ -76,6 +78,8 @@ class CoreDumper:
         self.directory = directory
         self.pattern = pattern
         self.written: dict[int, str] = {}
+        self.failed: dict[int, str] = {}
+        """Why there is no core of a process, by pid."""
 
     def __call__(self, task: Task, info: siginfo) -> bool:
         limit = task.signal.rlimits[RLIMIT_CORE][0]
@@ -89,7 +93,10 @@ class CoreDumper:
         try:
             path = self._to_host(core, name, limit) if self.directory is not None else self._to_guest(core, task, name)
         except (OSError, Errno) as error:
-            self.kernel.printk(f"{task.comm}[{task.tgid}]: no core: {name}: {os.strerror(error.errno or 0)}", 4)
+            why = f"{name}: {os.strerror(error.errno or 0)}"
+            self.kernel.printk(f"{task.comm}[{task.tgid}]: no core: {why}", 4)
+            if len(self.failed) < MOST_FAILED:
+                self.failed[task.tgid] = why
             return False
         self.written[task.tgid] = path
         return True
@@ -112,8 +119,11 @@ class CoreDumper:
                     self.left -= len(data)
                     if self.left < 0:
                         raise OSError(EFBIG, os.strerror(EFBIG))
-                os.pwrite(descriptor, _cut(data, position, limit), position)
+                _write(descriptor, _cut(data, position, limit), position)
             os.ftruncate(descriptor, min(core.size, limit))
+        except BaseException:  # a part of a core is none
+            os.unlink(path)
+            raise
         finally:
             os.close(descriptor)
         return path
@@ -135,6 +145,13 @@ class CoreDumper:
             return opened.f_path
         finally:
             opened.put()
+
+
+def _write(descriptor: int, data: bytes, position: int) -> None:
+    """All of it: the host takes a part where the disk or the limit on files ends.  OSError."""
+    while data:
+        done = os.pwrite(descriptor, data, position)
+        data, position = data[done:], position + done
 
 
 def _fresh(path: str) -> int:

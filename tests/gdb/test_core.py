@@ -188,6 +188,14 @@ def test_no_place_for_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         assert any("no core: core." in line and "No such file" in line for line in machine.dmesg)
 
 
+def test_one_that_does_not_fit(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A line says why there is none, and no part of it is left."""
+    words = ["run", "--core", str(tmp_path), "--max-trace", "70K", "sh", "-c", "kill -SEGV $$"]
+    assert cli.main(words) == 139
+    assert re.search(r"^nopage: no core of pid 2: core\.\w+\.2: File too large$", capfd.readouterr().err, re.M)
+    assert os.listdir(tmp_path) == []
+
+
 def test_nopage_core_of_other_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is no core, and cores of others."""
     hole = program("hole.c", "x86_64")
