@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from machine.kernel.task.task import Task
 
 MiB = 1 << 20
-LOOK_SECONDS = 0.25
-"""How often the size is looked at."""
 QUIET_SECONDS = 2.0
 """How long a victim has to end before another one is chosen."""
 HUB_SECONDS = 1.0
@@ -104,12 +102,15 @@ class HostMemory:
     def _full(self) -> None:
         """In the hub: one process ends, or all."""
         self._told = False
-        self._quiet_until = time.monotonic() + QUIET_SECONDS
+        began = time.monotonic()
         gc.collect()
         _trim()
         size, journal = resident_bytes(), self._journal()
+        now = time.monotonic()
         if size + journal <= self.limit:
+            self._quiet_until = now + (now - began)  # it may soon be over it again, but not all time goes into this
             return
+        self._quiet_until = now + QUIET_SECONDS
         victim = self._largest()
         kernel, megabytes = self.kernel, self.limit // MiB
         if size <= self.limit:  # the end of a process would not help

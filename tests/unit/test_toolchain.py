@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_two_at_the_same_time_keep_one(source: Path, monkeypatch: pytest.MonkeyP
         keep(output, place, again)
 
     monkeypatch.setattr(toolchain, "_keep", late)
-    source.write_text(TEXT + "/* two */\n")
+    source.write_text(TEXT + f"/* {source} {time.time_ns()} */\n")  # nobody has compiled that before
     program = compile(source)
     assert program.stat().st_ino == inodes[0] and sorted(os.listdir(program.parent)) == ["prog"]
     compile(source, again=True)

@@ -16,8 +16,8 @@ TLB_GROWTH_TICKS = 20
 """While a set of tables is this young its TLB may grow every second tick: it is resized only when flushed, twofold."""
 TLB_FLUSH_TICKS = 50
 """How often after that: filling a large TLB anew takes milliseconds."""
-LOOK_TICKS = 25
-"""How often the size of this process is looked at (hostlimits.py)."""
+LOOK_TICKS = 4
+"""How often the size of this process is looked at (hostlimits.py): a program can take a gigabyte a second."""
 BUDGETS_PER_FLUSH = 100
 """The same on a repeatable processor, in ticks of its own."""
 
