@@ -70,16 +70,14 @@ class Cores:
 
     def others(self) -> dict[int, str]:
         """The cores that nobody took, by pid; they are forgotten here."""
-        if self._dumper is None:
-            return {}
-        left: dict[int, str] = dict(self._dumper.written)
-        self._dumper.written.clear()
-        return left
+        return {} if self._dumper is None else _emptied(self._dumper.written)
 
     def failed(self) -> dict[int, str]:
         """Why there is no core where there should be one, by pid; it is forgotten here."""
-        if self._dumper is None:
-            return {}
-        why: dict[int, str] = dict(self._dumper.failed)
-        self._dumper.failed.clear()
-        return why
+        return {} if self._dumper is None else _emptied(self._dumper.failed)
+
+
+def _emptied(texts: dict[int, str]) -> dict[int, str]:
+    found = dict(texts)
+    texts.clear()
+    return found

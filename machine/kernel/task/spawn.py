@@ -34,9 +34,9 @@ CLOSED = -1
 """Instead of a descriptor: the program does not have it."""
 SPAWN_FAILED = 127 << 8
 KILL_SECONDS = 10.0
+"""Host time that processes which were killed have to end: one that sleeps uninterruptibly may not."""
 _SETTLING = 5
 """Times the seconds of `settle` of processor time: Python takes one to end, on a slow computer more."""
-"""Host time that processes which were killed have to end: one that sleeps uninterruptibly may not."""
 KEYS = (SIGINT, SIGQUIT, SIGTSTP, SIGWINCH)
 """What a terminal sends to its foreground group."""
 
@@ -280,18 +280,21 @@ def kill_everything(kernel: Kernel) -> None:
 def settle(kernel: Kernel, seconds: float) -> None:
     """Let the processes that are left come to their end: until hardly anybody has run for `seconds` of host time, or
     those that do have taken some times that of the processor."""
-    began = now = time.thread_time()
-    while now - began < _SETTLING * seconds and _alive(kernel):
-        before, deadline = now, kernel.sched.host_deadline(seconds)
-        try:
-            kernel.sched.run(lambda due=deadline: due.passed or not _alive(kernel))  # type: ignore[misc]
-        except Overrun:
-            return
-        finally:
-            deadline.cancel()
-        now = time.thread_time()
-        if not deadline.passed or now - before < seconds / 20:
-            return
+    end = time.thread_time() + _SETTLING * seconds
+    while _are_at_work(kernel, seconds) and time.thread_time() < end:
+        pass
+
+
+def _are_at_work(kernel: Kernel, seconds: float) -> bool:
+    """Run for `seconds` of host time: whether processes are left then, and have not only slept."""
+    before, deadline = time.thread_time(), kernel.sched.host_deadline(seconds)
+    try:
+        kernel.sched.run(lambda: deadline.passed or not _alive(kernel))
+    except Overrun:
+        return False
+    finally:
+        deadline.cancel()
+    return deadline.passed and time.thread_time() - before >= seconds / 20
 
 
 def _alive(kernel: Kernel) -> list[Task]:

@@ -16,8 +16,8 @@ static int uffd;
 
 static void *changes(void *ends)
 {
-	static char zeros[PAGE] __attribute__((aligned(4096)));
-	struct uffdio_copy copy = {.dst = (unsigned long)operand, .src = (unsigned long)zeros, .len = PAGE};
+	static char path[PAGE] __attribute__((aligned(4096))) = "/bin/sh";
+	struct uffdio_copy copy = {.dst = (unsigned long)operand, .src = (unsigned long)path, .len = PAGE};
 	struct pollfd asked = {.fd = uffd, .events = POLLIN};
 
 	if (poll(&asked, 1, -1) != 1)
@@ -40,10 +40,12 @@ static void *changes(void *ends)
 static int call(long number)
 {
 	int status;
+	pid_t pid = fork();
 
-	if (!fork()) {
+	if (!pid) {
 		struct uffdio_api api = {.api = UFFD_API};
 		struct uffdio_register r = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+		char *arguments[] = {"sh", "-c", "while :; do :; done", NULL};
 		pthread_t thread;
 
 		signal(SIGSEGV, SIG_DFL);
@@ -57,8 +59,12 @@ static int call(long number)
 		if (ioctl(uffd, UFFDIO_API, &api) || ioctl(uffd, UFFDIO_REGISTER, &r))
 			_exit(2);
 		pthread_create(&thread, NULL, changes, number == SYS_exit ? "" : NULL);
-		__asm__ volatile("call *%1" : "+a"(number) : "S"(code + PAGE - ROOM), "D"(operand) : "memory");
+		__asm__ volatile("call *%1" : "+a"(number) : "b"(code + PAGE - ROOM), "D"(operand), "S"(arguments), "d"(NULL) : "memory");
 		_exit(5);
+	}
+	if (number == SYS_execve) {
+		usleep(500000);
+		kill(pid, SIGKILL);
 	}
 	wait(&status);
 	return status;
@@ -68,6 +74,9 @@ int main(void)
 {
 	EQUAL("a call, and then no more code", call(SYS_sched_yield), SIGSEGV);
 	EQUAL("another one", call(SYS_getpid), SIGSEGV);
+#ifdef __x86_64__
+	EQUAL("another program, which can be killed", call(SYS_execve), SIGKILL);
+#endif
 	EQUAL("the end of a thread", call(SYS_exit), 42 << 8);
 	return done();
 }
