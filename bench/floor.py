@@ -17,12 +17,12 @@ from typing import Any
 from unicorn import unicorn_const as uc_const
 
 from machine.hardware.cpu import RCX, RDI, RIP, Cpu
-from machine.hardware.paging import NX, RW, US, A, D, P, PageTables
+from machine.hardware.gdt import CPU_ENTRY_AREA, map_entry_area
+from machine.hardware.paging import NX, US, P, PageTables
 from machine.hardware.ram import PAGE_SIZE, MiB, Ram
 
 _INTR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
 
-PAGE_OFFSET = 0xFFFF_8880_0000_0000
 BOOT = 0x100000
 TABLES = 0x200000
 FRAMES = 16 * MiB
@@ -58,11 +58,12 @@ def measure(pages: int, binding: bool = False) -> float:
     ram = Ram(FRAMES + (pages * PAGE_SIZE + 2 * MiB & -2 * MiB))
     free = iter(range(TABLES, FRAMES, PAGE_SIZE))
     kernel = PageTables(ram, lambda: next(free), lambda _physical: None)
-    kernel.map_large(PAGE_OFFSET, 0, P | RW | A | D, ram.limit >> 21)
-    cpu = (BindingCpu if binding else Cpu)(ram, kernel.cr3, BOOT, PAGE_OFFSET)
+    map_entry_area(kernel, BOOT)
+    cpu = (BindingCpu if binding else Cpu)(ram, kernel.cr3, BOOT)
     if isinstance(cpu, BindingCpu):
         cpu.through_binding()
-    tables = PageTables(ram, lambda: next(free), lambda _physical: None, kernel)
+    tables = PageTables(ram, lambda: next(free), lambda _physical: None)
+    tables.share(kernel, CPU_ENTRY_AREA)
     code = next(free)
     ram.view[code : code + len(LOOP)] = LOOP
     tables.set(CODE, code | P | US)

@@ -28,7 +28,7 @@ from machine.hardware.aborts import AbortGuard, find_env
 from machine.hardware.calibrate import REGS_OFFSET, CalibrationError, any_place
 from machine.hardware.codepoints import CodePoints
 from machine.hardware.fpu import FPCW_DEFAULT, FPTAG_DEFAULT, MXCSR_DEFAULT
-from machine.hardware.gdt import KERNEL_CS, KERNEL_DS, USER32_CS, USER_CS, USER_DS, write_gdt
+from machine.hardware.gdt import CPU_ENTRY_AREA, KERNEL_CS, KERNEL_DS, USER32_CS, USER_CS, USER_DS, write_gdt
 from machine.hardware.holes import Holes
 from machine.hardware.image import EFLAGS_FIXED, CpuError, RegisterImage
 from machine.hardware.porthooks import PortHooks
@@ -54,6 +54,7 @@ _MSR_EFER = 0xC0000080
 
 _CPUID = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
+_STUB = CPU_ENTRY_AREA + PAGE_SIZE
 _PROBE_STACK = 0x7000
 """RSP at the deliberate faults."""
 _USER_FETCH = 0x14
@@ -66,8 +67,8 @@ _FLUSH_TLB = uc_const.UC_CTL_IO_WRITE << 30 | uc_const.UC_CTL_TLB_FLUSH
 class Cpu(RegisterImage):
     """One x86-64 processor over `ram`.
 
-    `boot` is the physical address of two frames for the GDT and the entry stub, which the
-    tables at `cr3` must map, supervisor-only and executable, at `boot + direct_map`.
+    `boot` is the physical address of two frames for the GDT and the entry stub, which all tables
+    must map at CPU_ENTRY_AREA (`map_entry_area`).
     `repeatable`: `rdtsc` traps (exception 13), CPUID does not offer RDRAND and RDSEED.
     """
 
@@ -77,14 +78,14 @@ class Cpu(RegisterImage):
         "on_syscall", "regs",
     )  # fmt: skip
 
-    def __init__(self, ram: Ram, cr3: int, boot: int, direct_map: int, repeatable: bool = False) -> None:
+    def __init__(self, ram: Ram, cr3: int, boot: int, repeatable: bool = False) -> None:
         self.ram = ram
         self.counts_blocks = repeatable
         engine: Any = Uc
         self._uc: Any = engine(uc_const.UC_ARCH_X86, uc_const.UC_MODE_64)
         for start, end in ram.pieces:
             self._uc.mem_map_ptr(start, end - start, uc_const.UC_PROT_ALL, ram.address + start)
-        self._boot, self._boot_virtual = boot, boot + direct_map
+        self._boot = boot
         super().__init__(binding.uclib, self._uc._uch, x86)
         self.on_page_fault: Callable[[int, int], None] = self._unexpected_fault
         self.on_syscall: Callable[[], None] = self._unexpected
@@ -121,7 +122,7 @@ class Cpu(RegisterImage):
         uc.reg_write(x86.UC_X86_REG_CR3, cr3)
         uc.reg_write(x86.UC_X86_REG_CR4, _CR4)
         uc.msr_write(_MSR_EFER, _EFER)
-        uc.reg_write(x86.UC_X86_REG_GDTR, (0, self._boot_virtual, 0x7F, 0))
+        uc.reg_write(x86.UC_X86_REG_GDTR, (0, CPU_ENTRY_AREA, 0x7F, 0))
         uc.reg_write(x86.UC_X86_REG_CS, KERNEL_CS)
         uc.reg_write(x86.UC_X86_REG_SS, KERNEL_DS)
         uc.reg_write(x86.UC_X86_REG_CR0, _CR0)
@@ -147,7 +148,7 @@ class Cpu(RegisterImage):
         """What the engine's processor says to CPUID `leaf` (ECX 0): EAX, EBX, ECX, EDX.  At start-up only."""
         stub = self._boot + PAGE_SIZE
         self.ram.view[stub : stub + 3] = b"\x0f\xa2\x90"
-        virtual = stub + self._boot_virtual - self._boot
+        virtual = _STUB
         uc = self._uc
         uc.reg_write(x86.UC_X86_REG_RAX, leaf)
         uc.reg_write(x86.UC_X86_REG_RCX, 0)
@@ -247,7 +248,7 @@ class Cpu(RegisterImage):
         for n in range(3):
             self.ram.view[stub : stub + 6] = b"\x66" * n + b"\x0f\x05" + b"\x90" * (4 - n)
             self._uc.ctl_flush_tb()
-            self._uc.emu_start(stub + self._boot_virtual - self._boot, 0)
+            self._uc.emu_start(_STUB, 0)
         self._traps.length_is_at(any_place(found, [2, 3, 4], "the length of SYSCALL"))
 
     def _guard_of(self, pushed: list[int], registers: list[int]) -> AbortGuard | None:
@@ -262,10 +263,9 @@ class Cpu(RegisterImage):
         self.ram.words[frame : frame + 5] = memoryview(
             b"".join(v.to_bytes(8, "little") for v in (rip, cs, EFLAGS_FIXED, _PROBE_STACK, USER_DS))
         ).cast("Q")
-        offset = self._boot_virtual - self._boot
-        self._uc.reg_write(x86.UC_X86_REG_RSP, stub + 0x800 + offset)
+        self._uc.reg_write(x86.UC_X86_REG_RSP, _STUB + 0x800)
         self._trapped = False
-        status = self._start_raw(self._uch, stub + offset, 0, 0, 0)
+        status = self._start_raw(self._uch, _STUB, 0, 0, 0)
         if not self._trapped:
             raise CalibrationError(f"a deliberate page fault was not reported (engine error {status})")
 

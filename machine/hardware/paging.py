@@ -58,14 +58,12 @@ class PageTables:
     """One hierarchy: its root (`cr3`) and the tables below it.
 
     `alloc` gives the physical address of a zeroed frame or raises (the kernel's ENOMEM);
-    `free` takes it back.  The upper half of the root is shared by copying its entries.
+    `free` takes it back.
     """
 
     __slots__ = ("_alloc", "_free", "_upper", "_words", "cr3", "leaves", "ram")
 
-    def __init__(
-        self, ram: Ram, alloc: Callable[[], int], free: Callable[[int], None], kernel: PageTables | None = None
-    ) -> None:
+    def __init__(self, ram: Ram, alloc: Callable[[], int], free: Callable[[int], None]) -> None:
         self.ram = ram
         self._words = ram.words
         self._alloc = alloc
@@ -75,9 +73,6 @@ class PageTables:
         self._upper: dict[int, int] = {}
         """(level, va >> shift) packed as ``(va >> shift) << 2 | level`` -> physical address of a middle table."""
         self.cr3 = alloc()
-        if kernel is not None:
-            mine, theirs = self.cr3 >> 3, kernel.cr3 >> 3
-            self._words[mine + 256 : mine + 512] = self._words[theirs + 256 : theirs + 512]
 
     def _middle(self, level: int, va: int) -> int:
         """Physical address of the table at `level` (1 PDPT, 2 PD) that covers `va`, made where absent."""
@@ -96,8 +91,13 @@ class PageTables:
             self._upper[key] = table
         return table
 
-    def share(self, va: int) -> None:
-        """Make the middle tables for `va` now: roots that are copied from this one later see what is put below them."""
+    def share(self, other: PageTables, va: int) -> None:
+        """Take over what `other` maps in the 512 GiB around `va`, now and later: the entry of its root."""
+        at = va >> _SHIFTS[0] & 511
+        self._words[(self.cr3 >> 3) + at] = self._words[(other.cr3 >> 3) + at]
+
+    def prepare(self, va: int) -> None:
+        """Make the middle tables for `va` now: a leaf table is all that can be lacking later."""
         self._middle(2, va)
 
     def leaf(self, va: int) -> int:

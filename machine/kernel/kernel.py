@@ -13,6 +13,7 @@ from machine.events import Events, Oops, Report
 from machine.hardware.blame import said
 from machine.hardware.bus import Bus
 from machine.hardware.cpu import PAGE_FAULT, RIP, Cpu
+from machine.hardware.gdt import map_entry_area
 from machine.hardware.paging import PF_FETCH, RW, A, D, P, PageTables
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE, Ram
 from machine.kernel.abi.errno import EAGAIN, Errno
@@ -208,7 +209,8 @@ class Kernel(BoardSide):
         for start, end in ram.pieces:
             base = start & ~0x1FFFFF
             self.kernel_tables.map_large(PAGE_OFFSET + base, base, P | RW | A | D, (end - base + 0x1FFFFF) >> 21)
-        self.cpu = Cpu(ram, self.kernel_tables.cr3, _BOOT, PAGE_OFFSET, self.deterministic)
+        map_entry_area(self.kernel_tables, _BOOT)
+        self.cpu = Cpu(ram, self.kernel_tables.cr3, _BOOT, self.deterministic)
         self.zero_pfn = (_FIRST_FREE >> PAGE_SHIFT) - 1
         """Frame of the zero page: reserved, so never counted."""
         self.vvar = Vvar(self, self.zero_pfn - 1)

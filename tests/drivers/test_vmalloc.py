@@ -64,8 +64,8 @@ module_exit(cleanup)
 OPEN = 'unsigned long long at; int fd = must_open("/dev/bad", O_RDWR); EQUAL("vmalloc", ioctl(fd, 1, &at), 0);'
 
 
-def test_entries_in_the_tables_of_every_process(m: Machine, driver: Load, run_c: Run) -> None:
-    """A process that was there before sees the area: present, writable, no user, no execute; a guard page.  # D4"""
+def test_entries_in_the_tables_of_the_kernel(m: Machine, driver: Load, run_c: Run) -> None:
+    """The area's pages: present, writable, no user, no execute; a guard page; nothing in a process's tables.  # D4"""
     driver(DEVICE)
     seen: list[Any] = []
 
@@ -73,8 +73,10 @@ def test_entries_in_the_tables_of_every_process(m: Machine, driver: Load, run_c:
         if call.operation == "ioctl" and call.result == 0:
             area = m.kernel.vmalloc.areas[0] if m.kernel.vmalloc.areas else None
             seen.append((area, [] if area is None else list(area.pages)))
-            cr3, start = m.kernel.current.mm.tables.cr3, VMALLOC_START  # type: ignore[union-attr]
-            seen.append([walk(m.kernel.ram, cr3, start + page * 4096)[-1][1] for page in range(4)])
+            cr3 = m.kernel.kernel_tables.cr3
+            seen.append([walk(m.kernel.ram, cr3, VMALLOC_START + page * 4096)[-1][1] for page in range(4)])
+            its_own = m.kernel.current.mm.tables.cr3  # type: ignore[union-attr]
+            assert walk(m.kernel.ram, its_own, VMALLOC_START)[-1][1] == 0
 
     m.events.listen("driver_call", look)
     free = m.kernel.mem.free_frames()

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from machine.hardware.cpu import RAX, RBX, RCX, RDI, RDX, RIP, RSI, RSP, Cpu
-from machine.hardware.paging import NX, RW, US, A, D, P, PageTables
+from machine.hardware.gdt import CPU_ENTRY_AREA, map_entry_area
+from machine.hardware.paging import NX, RW, US, P, PageTables
 from machine.hardware.ram import PAGE_SIZE, MiB, Ram
 
-PAGE_OFFSET = 0xFFFF_8880_0000_0000
 BOOT = 0x100000
 CODE = 0x400000
 DATA = 0x500000
@@ -40,11 +40,9 @@ class Board:
         self.ram = Ram(size)
         self._next = 0x200000
         kernel = PageTables(self.ram, self.frame, self._forget)
-        for start, end in self.ram.pieces:
-            base = start & ~0x1FFFFF
-            kernel.map_large(PAGE_OFFSET + base, base, P | RW | A | D, (end - base + 0x1FFFFF) >> 21)
+        map_entry_area(kernel, BOOT)
         self.kernel = kernel
-        self.cpu = Cpu(self.ram, kernel.cr3, BOOT, PAGE_OFFSET)
+        self.cpu = Cpu(self.ram, kernel.cr3, BOOT)
         self.tables = self.new_tables()
         self.faults: list[Fault] = []
         self.exceptions: list[tuple[int, int]] = []
@@ -65,7 +63,9 @@ class Board:
         return None
 
     def new_tables(self) -> PageTables:
-        return PageTables(self.ram, self.frame, self._forget, self.kernel)
+        tables = PageTables(self.ram, self.frame, self._forget)
+        tables.share(self.kernel, CPU_ENTRY_AREA)
+        return tables
 
     def map(self, va: int, bits: int = DATA_BITS, physical: int | None = None, content: bytes = b"") -> int:
         """Map one page (a fresh frame unless `physical` is given) and return its physical address."""

@@ -13,6 +13,7 @@ import pytest
 from machine.events import Events, RegisterAccess
 from machine.hardware.bus import Bus
 from machine.hardware.cpu import DEBUG, EFLAGS, RAX, RDI, RIP, RSP, Cpu
+from machine.hardware.gdt import CPU_ENTRY_AREA, map_entry_area
 from machine.hardware.paging import NX, PF_PRESENT, RW, US, A, D, P, PageTables
 from machine.hardware.ram import PAGE_MASK, PAGE_SIZE, MiB, Ram
 from machine.hardware.registers import Reg, RegisterBlock
@@ -21,7 +22,6 @@ from machine.kernel.mm.page import GFP_KERNEL, GFP_ZERO, Memory
 from machine.kernel.mm.space import DEVICE
 from machine.kernel.mm.vma import VM_READ, VM_SHARED, VM_WRITE
 
-PAGE_OFFSET = 0xFFFF_8880_0000_0000
 CODE, DEV, DATA, STACK = 0x400000, 0x500000, 0x600000, 0x700000
 BASE = 0xFE000000
 
@@ -72,9 +72,10 @@ class Box:
         self.mem = Memory(self.ram, lambda text: None)
         self.mem.release_range(0x300, self.ram.limit >> 12)
         kernel_tables = PageTables(self.ram, self.frame, lambda _: None)
-        kernel_tables.map_large(PAGE_OFFSET, 0, P | RW | A | D, 16)
-        self.cpu = Cpu(self.ram, kernel_tables.cr3, 0x100000, PAGE_OFFSET)
-        self.tables = PageTables(self.ram, self.frame, lambda _: None, kernel_tables)
+        map_entry_area(kernel_tables, 0x100000)
+        self.cpu = Cpu(self.ram, kernel_tables.cr3, 0x100000)
+        self.tables = PageTables(self.ram, self.frame, lambda _: None)
+        self.tables.share(kernel_tables, CPU_ENTRY_AREA)
         self.events = Events()
         self.seen: list[RegisterAccess] = []
         self.events.listen("register", self.seen.append)

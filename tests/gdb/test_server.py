@@ -268,9 +268,10 @@ def test_a_fault_in_a_hole(target: str) -> None:
             "p $_siginfo._sifields._sigfault.si_addr", "p device + 4096", 'eval "monitor vma %p", device',
             'eval "monitor walk %p", device + 4096', "monitor faults",
             'eval "monitor page %p", anonymous + (1 << 19)', "monitor maps", "monitor dmesg", "monitor help",
-            "monitor nonsense", "monitor goto 3", "continue",
+            "monitor nonsense", "monitor goto 3", "monitor walk 0xffff888000100000", "continue",
         )  # fmt: skip
         status, _, err = session.end()
+    assert re.search(r"CR3 +0x[0-9a-f]+, the kernel's own\n(.*\n)*PDE ", text), text
     assert "received signal SIGBUS" in text and "return device[4096];" in text, text
     address = re.search(r"\$1 = \(void \*\) (0x[0-9a-f]+)", text)
     assert address is not None and f"$2 = {address[1]}" in text, text

@@ -17,7 +17,7 @@ BOTH = [
     "short_periods", "sigio",
     "signalfd", "sigreturn_words", "software_interrupts", "sources", "threads", "threads_exec",
 ]  # fmt: skip
-ONLY_64 = ["sigreturn_hostile", "clone_flags", "modes64"]
+ONLY_64 = ["sigreturn_hostile", "clone_flags", "kernel_stack", "modes64"]
 ONLY_32 = ["frames32", "modes32"]
 
 

@@ -150,6 +150,7 @@ def _memory_will_come(kernel: Kernel, task: Task) -> bool:
 def bad_area(kernel: Kernel, task: Task, si_code: int, address: int, error_code: int) -> None:
     kernel.refused = (None, "")
     kernel.fault_answer = "no area" if si_code == SEGV_MAPERR else "area does not allow it"
+    error_code |= PF_USER  # the engine makes some accesses of ring 3 with the rights of ring 0 (hardware/gdt.py)
     kernel.force_sig_fault(task, SIGSEGV, si_code, address, PAGE_FAULT_VECTOR, error_code)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.hardware.gdt import CPU_ENTRY_AREA
 from machine.hardware.paging import NX, PCD, PWT, RW, US, A, D, P, PageTables
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.mm.areas import AreaList
@@ -88,7 +89,8 @@ class mm_struct(UserAccess):
         self.walked: tuple[int, tuple[tuple[int, int], ...]] = (-1, ())
         """The last fault that somebody watched: address >> 21, and the upper three levels of its walk."""
         self.users = 1
-        self.tables = PageTables(kernel.ram, self._alloc_table, self._free_table, kernel.kernel_tables)
+        self.tables = PageTables(kernel.ram, self._alloc_table, self._free_table)
+        self.tables.share(kernel.kernel_tables, CPU_ENTRY_AREA)
         self.start_code = self.end_code = self.start_data = self.end_data = 0
         self.start_brk = self.brk = self.start_stack = 0
         self.arg_start = self.arg_end = self.env_start = self.env_end = 0

@@ -83,7 +83,7 @@ class Vmalloc:
         """`addr` of each, for the search."""
         self._hint = VMALLOC_START
         """Below it there is no gap."""
-        kernel.kernel_tables.share(VMALLOC_START)
+        kernel.kernel_tables.prepare(VMALLOC_START)
         kernel.leak_checks.append(self.held_by)
 
     def find(self, address: int) -> Optional[vm_struct]:

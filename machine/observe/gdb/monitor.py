@@ -128,9 +128,10 @@ def _page(server: Asked, words: list[str]) -> str:
 
 def _walk(server: Asked, words: list[str]) -> str:
     address = _number(words, "an address")
-    tables = server.task().mm.tables
+    upper = address >> 47  # a process's tables have none of the kernel's half but what the processor needs
+    tables = server.kernel.kernel_tables if upper else server.task().mm.tables
     steps = walk(server.kernel.ram, tables.cr3, address)
-    lines = [f"CR3    {tables.cr3:#x}"]
+    lines = [f"CR3    {tables.cr3:#x}" + ", the kernel's own" * bool(upper)]
     for name, (where, entry) in zip(LEVELS, steps, strict=False):
         lines.append(f"{name:<6} {entry_text(entry)}   at {where:#x}")
     return "\n".join(lines) + "\n"
