@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from machine import Machine
 from machine.events import SyscallExit
 from machine.kernel.mm.invariants import check_machine
@@ -21,12 +23,14 @@ class Steps:
         self.looks = 0
         self.problems: list[str] = []
         self.every, self._calls = every, 0
+        self.when: Callable[[], bool] = lambda: True
+        """Whether to look after calls now."""
         if every:
             machine.events.listen("syscall_exit", self._after)
 
     def _after(self, call: SyscallExit) -> None:
         self._calls += 1
-        if self._calls % self.every == 0 and not self.problems:
+        if self._calls % self.every == 0 and not self.problems and self.when():
             found = self._wrong()
             if found:
                 args = ", ".join(map(hex, call.enter.args))

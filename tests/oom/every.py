@@ -36,7 +36,8 @@ class Tally:
     refused: int = 0
     """Programs that could not even start."""
     looks: int = 0
-    """At the whole machine's invariants, after each call and each run."""
+    """At the whole machine's invariants: after each call from the failure on, each run, and each call of the last run,
+    which makes those that the others made before their failures."""
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -83,32 +84,35 @@ def fail_everywhere(
         steps = Steps(machine)
         for number in range(first, min(upto, counted.calls) + 1, step):
             known = len(tally.problems)
-            _one(machine, command, number, times, tally)
+            _one(machine, command, number, times, tally, steps)
             try:
                 _settle(machine)
             except TimeoutExpired as error:
                 tally.problems.append(f"{name}, allocation {number}: what is left hangs: {error}")
             _forget(machine, drivers)
             steps.look("it ended")
-            tally.looks = steps.looks
             tally.problems += [f"{name}, allocation {number}: {text}" for text in steps.problems + _wrong(machine)]
             steps.problems.clear()
             for text in tally.problems[known:]:
                 say(text)
             if len(tally.problems) > MOST:
                 break
+        steps.when = lambda: True
         try:
             last = machine.run(command, timeout=SECONDS, max_ticks=TICKS)
+            tally.problems += [f"{name}, nothing failed: {text}" for text in steps.problems]
         except TimeoutExpired as error:
             tally.problems.append(f"{name}: at the end it hangs: {error}")
         else:
             if last.stdout != result.stdout:
                 tally.problems.append(f"{name}: it does not run any more")
+        tally.looks = steps.looks
     return tally
 
 
-def _one(machine: Machine, command: Sequence[str], number: int, times: int, tally: Tally) -> None:
+def _one(machine: Machine, command: Sequence[str], number: int, times: int, tally: Tally, steps: Steps) -> None:
     with fail_page_alloc(machine.kernel.mem, number, times) as failing:
+        steps.when = lambda: bool(failing.failed)
         try:
             result = machine.run(command, timeout=SECONDS, max_ticks=TICKS)
         except TimeoutExpired as error:
