@@ -10,16 +10,13 @@ The exception comes at the start of the block that was to be translated: its fir
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import threading
 from typing import Any, Optional
 
-from machine.hardware.image import CpuError
-from machine.hardware.ram import PAGE_SIZE
+from machine.hardware.hostcode import SignalCode
 
 _SIGABRT = 6
-_SA_SIGINFO, _SA_NODEFER = 4, 0x40000000
 _THREAD, _ENV, _RAISE, _HOLDS_GIL, _BEFORE, _COUNT = range(6)
 """Indices of the words that the code works with."""
 _HEAD = bytes.fromhex(
@@ -35,13 +32,6 @@ _CODE = bytes.fromhex(
 )
 
 
-class _sigaction(ctypes.Structure):
-    _fields_ = [
-        ("handler", ctypes.c_void_p), ("mask", ctypes.c_byte * 128), ("flags", ctypes.c_int),
-        ("restorer", ctypes.c_void_p),
-    ]  # fmt: skip
-
-
 class _Handler:
     """The process's handler of SIGABRT, made once; what was there before is called for every other abort."""
 
@@ -49,20 +39,8 @@ class _Handler:
         words = self.words = (ctypes.c_uint64 * 6)()
         words[_RAISE] = raise_exception
         words[_HOLDS_GIL] = ctypes.cast(ctypes.pythonapi.PyGILState_Check, ctypes.c_void_p).value or 0
-        self._page = mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self._page.write(_HEAD + ctypes.addressof(words).to_bytes(8, "little") + _CODE)
-        self.code = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
-        self._libc: Any = ctypes.CDLL(None)
-        if self._libc.mprotect(ctypes.c_void_p(self.code), PAGE_SIZE, mmap.PROT_READ | mmap.PROT_EXEC):
-            raise CpuError("the host does not let this process make executable memory")
-
-    def install(self) -> None:
-        """Again for every machine: others (faulthandler) may have put theirs there since."""
-        now, ours = _sigaction(), _sigaction(handler=self.code, flags=_SA_SIGINFO | _SA_NODEFER)
-        self._libc.sigaction(_SIGABRT, None, ctypes.byref(now))
-        if now.handler != self.code:
-            self.words[_BEFORE] = now.handler or 0
-            self._libc.sigaction(_SIGABRT, ctypes.byref(ours), None)
+        before = ctypes.c_uint64.from_buffer(words, 8 * _BEFORE)
+        self.code = SignalCode(_SIGABRT, _HEAD + ctypes.addressof(words).to_bytes(8, "little") + _CODE, before)
 
 
 _handler: Optional[_Handler] = None
@@ -74,7 +52,7 @@ class AbortGuard:
     def __init__(self, raise_exception: int, env: int) -> None:
         global _handler
         _handler = _handler or _Handler(raise_exception)
-        _handler.install()
+        _handler.code.install()
         self._words, self._env, self._outer = _handler.words, env, (0, 0)
 
     def __enter__(self) -> None:

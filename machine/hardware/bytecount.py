@@ -8,11 +8,10 @@ it names an instruction of a run, and a run that is repeated can be stopped ther
 from __future__ import annotations
 
 import ctypes
-import mmap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.hardware.image import CpuError
+from machine.hardware.hostcode import HostCode
 from machine.hardware.paging import walk
 from machine.hardware.ram import PAGE_SIZE
 
@@ -44,12 +43,9 @@ class ByteCount:
 
     def __init__(self, cpu: Cpu, traps: TrapHooks, uc_emu_stop: int, eflags: int) -> None:
         test = b"\x48\x89\x71\x08\x89\xd0\x48\x89\x41\x10\x48\x29\x01\x78\x01\xc3"
-        self._page = mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self._page.write(test + b"\x48\xb8" + uc_emu_stop.to_bytes(8, "little") + b"\xff\xe0")
-        self.code = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
+        self._block_hook = HostCode(test + b"\x48\xb8" + uc_emu_stop.to_bytes(8, "little") + b"\xff\xe0")
+        self.code = self._block_hook.address
         """Host address of the hook."""
-        if ctypes.CDLL(None).mprotect(ctypes.c_void_p(self.code), PAGE_SIZE, mmap.PROT_READ | mmap.PROT_EXEC):
-            raise CpuError("the host does not let this process make executable memory")
         self._words = (ctypes.c_int64 * 3)(FAR, 0, 0)
         self.data = ctypes.addressof(self._words)
         """Host address of the words, the hook's user data: what is left to `limit`, the last block's place, size."""

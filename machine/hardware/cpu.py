@@ -27,6 +27,7 @@ from unicorn.unicorn_py3 import unicorn as binding
 from machine.hardware.aborts import AbortGuard, find_env
 from machine.hardware.calibrate import REGS_OFFSET, CalibrationError, any_place
 from machine.hardware.codepoints import CodePoints
+from machine.hardware.divides import guard_divides
 from machine.hardware.fpu import FPCW_DEFAULT, FPTAG_DEFAULT, MXCSR_DEFAULT
 from machine.hardware.gdt import CPU_ENTRY_AREA, KERNEL_CS, KERNEL_DS, USER32_CS, USER_CS, USER_DS, write_gdt
 from machine.hardware.holes import Holes
@@ -112,6 +113,7 @@ class Cpu(RegisterImage):
             version = ".".join(str(n) for n in binding.uc_version()[:2])
             text = f"cannot calibrate this Unicorn ({version}): {why}; nopage is made for unicorn 2.1.4"
             raise CpuError(text) from None
+        guard_divides(binding.uclib)
 
     # -- start-up ------------------------------------------------------------------------------
 

@@ -8,11 +8,10 @@ at the start of a block is a stop exact.
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 
+from machine.hardware.hostcode import HostCode
 from machine.hardware.image import CpuError
-from machine.hardware.ram import PAGE_SIZE
 
 BLOCK_BUDGET = 50_000
 """Blocks of code between two ticks of a repeatable processor: about a millisecond."""
@@ -33,12 +32,9 @@ class StopCheck:
             raise CpuError(f"nopage runs on x86-64 hosts, this one is {os.uname().machine}")
         self.counts_blocks = counts_blocks
         test = _DEC_QWORD if counts_blocks else _CMP_BYTE
-        self._page = mmap.mmap(-1, PAGE_SIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        self._page.write(test + b"\x48\xb8" + uc_emu_stop.to_bytes(8, "little") + b"\xff\xe0")
-        self.code = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
+        self._code = HostCode(test + b"\x48\xb8" + uc_emu_stop.to_bytes(8, "little") + b"\xff\xe0")
+        self.code = self._code.address
         """Host address of the hook."""
-        if ctypes.CDLL(None).mprotect(ctypes.c_void_p(self.code), PAGE_SIZE, mmap.PROT_READ | mmap.PROT_EXEC):
-            raise CpuError("the host does not let this process make executable memory")
         self._word = ctypes.c_int64(BLOCK_BUDGET if counts_blocks else 0)
         self.data = ctypes.addressof(self._word)
         """Host address of the flag or the budget, the hook's user data."""

@@ -8,11 +8,9 @@ Python object through the C API, and `uc_context_restore`.
 from __future__ import annotations
 
 import ctypes
-import mmap
 from collections.abc import Callable
 
-from machine.hardware.image import CpuError
-from machine.hardware.ram import PAGE_SIZE
+from machine.hardware.hostcode import HostCode
 
 _API = ("PyGILState_Ensure", "PyObject_CallNoArgs", "Py_DecRef", "PyGILState_Release", "PyErr_WriteUnraisable")
 (
@@ -91,14 +89,11 @@ class TrapHooks:
         words[_ENGINE], words[_IMAGE], words[_REGS], words[_FLAGS_NUMBER] = engine, image, regs, eflags
         self.data = ctypes.addressof(words)
         words[_EXCEPTION] = words[_ERROR_CODE] = self.data + 8 * _SCRATCH
-        self._page = mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self._page.write(_SYSCALL_CODE + _INVALID_CODE + _INTR_CODE + _PYTHON_CODE)
-        self.syscall = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
+        self._code = HostCode(_SYSCALL_CODE + _INVALID_CODE + _INTR_CODE + _PYTHON_CODE)
+        self.syscall = self._code.address
         self.invalid = self.syscall + len(_SYSCALL_CODE)
         self.intr = self.invalid + len(_INVALID_CODE)
         words[_PYTHON] = self.intr + len(_INTR_CODE)
-        if ctypes.CDLL(None).mprotect(ctypes.c_void_p(self.syscall), PAGE_SIZE, mmap.PROT_READ | mmap.PROT_EXEC):
-            raise CpuError("the host does not let this process make executable memory")
 
     def call(
         self, on_syscall: Callable[[], None], on_page_fault: Callable[[], None], on_exception: Callable[[], None]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
 from collections.abc import Callable
 from typing import Optional
 
-from machine.hardware.ram import PAGE_SIZE
+from machine.hardware.hostcode import HostCode
+from machine.hardware.image import CpuError
 
 _RDTSC = b"\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0\xc3"  # rdtsc; shl rdx, 32; or rax, rdx; ret
 _CLOCKSOURCE = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
@@ -23,11 +23,10 @@ def tsc_reader() -> Optional[Callable[[], int]]:
                 return None
     except OSError:
         return None
-    page = mmap.mmap(-1, PAGE_SIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-    page.write(_RDTSC)
-    code = ctypes.addressof(ctypes.c_char.from_buffer(page))
-    if ctypes.CDLL(None).mprotect(ctypes.c_void_p(code), PAGE_SIZE, mmap.PROT_READ | mmap.PROT_EXEC):
+    try:
+        code = HostCode(_RDTSC)
+    except CpuError:
         return None
-    call = ctypes.PYFUNCTYPE(ctypes.c_uint64)(code)
-    call.page = page  # type: ignore[attr-defined]
+    call = ctypes.PYFUNCTYPE(ctypes.c_uint64)(code.address)
+    call.code = code  # type: ignore[attr-defined]
     return call

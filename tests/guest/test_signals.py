@@ -12,7 +12,7 @@ PROGRAMS = Path(__file__).parent / "signals"
 Guest = Callable[..., Any]
 
 BOTH = [
-    "altstack", "children", "futex_ops", "futex_ring", "lock_bits", "nested", "queue", "robust", "segv_info",
+    "altstack", "children", "divides", "futex_ops", "futex_ring", "lock_bits", "nested", "queue", "robust", "segv_info",
     "segv_repair",
     "short_periods", "sigio",
     "signalfd", "sigreturn_words", "software_interrupts", "sources", "threads", "threads_exec",

@@ -50,8 +50,8 @@ FRAME_SIZE = _INFO_AT + SIGINFO_SIZE
 # EFLAGS bits that sigreturn takes from the frame (FIX_EFLAGS): AC RF OF DF TF SF ZF AF PF CF.
 FIX_EFLAGS = 0x50DD5
 CLEARED_EFLAGS = 0x1B3500
-"""What a handler begins without: DF, RF, TF; and IOPL, VM, VIF, VIP, which no program can set, but in the engine by IRET
-to virtual-8086 mode."""
+"""What a handler begins without: DF, RF, TF; and IOPL, VM, VIF, VIP, which only the engine's IRET sets, when it goes to
+virtual-8086 mode."""
 
 _SW = struct.Struct("<IIQI")
 _SW_AT = 464
