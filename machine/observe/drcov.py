@@ -81,7 +81,8 @@ class Blocks:
         modules = list(self.modules.items())
         head = f"DRCOV VERSION: 2\nDRCOV FLAVOR: nopage\nModule Table: version 2, count {len(modules)}\n"
         head += "Columns: id, base, end, entry, path\n"
-        for number, (path, each) in enumerate(modules):
+        for number, (name, each) in enumerate(modules):
+            path = name.replace("\n", "\\x0a")  # a module is a line
             head += f"{number:3}, {each.base:#018x}, {each.base + each.size:#018x}, {0:#018x}, {path}\n"
         head += f"BB Table: {self.total()} bbs\n"
         with output:

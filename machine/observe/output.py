@@ -8,7 +8,8 @@ from collections.abc import Callable
 from io import TextIOWrapper
 from typing import Any, Optional, TextIO
 
-_CONTROL = "[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udc9f]"
+_CONTROL = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udcff]"
+"""Control characters, those that turn the direction of writing or end a line, and bytes that are no UTF-8."""
 _CONTROL_OR_COLOUR = "\x1b\\[[0-9]+m|" + _CONTROL
 _PLAIN = bytes(range(0x20, 0x7F)) + b"\n"
 SHOWN = 256
@@ -17,7 +18,10 @@ SHOWN = 256
 
 def _escaped(found: re.Match[str]) -> str:
     text = found[0]
-    return text if len(text) > 1 else f"\\x{ord(text) & 0xFF:02x}"
+    if len(text) > 1:
+        return text
+    code = ord(text)
+    return f"\\u{code:04x}" if 0xFF < code < 0xDC80 else f"\\x{code & 0xFF:02x}"
 
 
 def one_line(text: str) -> str:

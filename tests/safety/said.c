@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define MAPPED "/tmp/\033[2J\342\200\256\240m\nnopage: forged\nnopage (pid"
+
 static void write_file(const char *name, const char *text)
 {
 	int fd = open(name, O_WRONLY | O_CREAT, 0600);
@@ -30,8 +32,8 @@ int main(int argc, char **argv)
 		prctl(PR_SET_NAME, "\033]0;x\007\nnopage");
 		mkdir("/var/\033[2J\n", 0700);
 		write_file("/dev/kmsg", "\033[31mred\nnopage: forged\n");
-		write_file("/tmp/\033[2Jmapped", "text");
-		if (*(volatile char *)mmap(0, 4096, PROT_READ, MAP_SHARED, open("/tmp/\033[2Jmapped", O_RDONLY), 0) != 't')
+		write_file(MAPPED, "text");
+		if (*(volatile char *)mmap(0, 4096, PROT_READ, MAP_SHARED, open(MAPPED, O_RDONLY), 0) != 't')
 			return 9;
 		raise(6);
 	}

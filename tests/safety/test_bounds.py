@@ -65,6 +65,7 @@ def test_no_escapes_in_our_words(options: tuple[str, ...]) -> None:
     assert done.returncode == 128 + 6
     assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", done.stderr), done.stderr
     assert b"\\x1b" in done.stderr
+    assert all(line.isprintable() for line in done.stderr.decode().splitlines())
     lines = done.stderr.splitlines()
     assert not [line for line in lines if line.startswith((b"nopage: forged", b"nopage (pid"))]
 

@@ -13,6 +13,22 @@ from elftools.elf.elffile import ELFFile
 from machine.cli import main
 from tests.conftest import build
 
+TWO_LINES = """
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    if (argc > 1) return 0;
+    int from = open("/proc/self/exe", O_RDONLY);
+    int to = open("/tmp/a\\n  9, 0x1, 0x2, 0x3, forged", O_WRONLY | O_CREAT, 0700);
+    sendfile(to, from, 0, 1 << 24);
+    close(to);
+    execl("/tmp/a\\n  9, 0x1, 0x2, 0x3, forged", "x", "y", (char *)0);
+    return 1;
+}
+"""
 SOURCE = """
 #include <stdio.h>
 #include <sys/wait.h>
@@ -75,3 +91,12 @@ def test_afterwards_the_engine_is_as_before(tmp_path: Path) -> None:
         size = (tmp_path / "one").stat().st_size
         assert machine.run(["hello"]).exit == 0
         assert (tmp_path / "one").stat().st_size == size and machine.kernel.cpu._blocks is None
+
+
+def test_a_module_is_a_line(tmp_path: Path) -> None:
+    """Whatever a program calls its file."""
+    file = tmp_path / "cover.drcov"
+    assert main(["run", "--ram", "64M", "--drcov", str(file), str(build(TWO_LINES, static=True))]) == 0
+    modules, _, _ = read(file)
+    assert sorted(modules.values()) == list(range(len(modules)))
+    assert "/tmp/a\\x0a  9, 0x1, 0x2, 0x3, forged" in modules

@@ -108,7 +108,8 @@ class vm_area_struct:
             dev, number, offset = node.i_sb.s_dev, node.i_ino, self.vm_pgoff << PAGE_SHIFT
         major, minor = dev >> 8 & 0xFFF, (dev & 0xFF) | (dev >> 12 & 0xFFF00)
         line = f"{self.vm_start:08x}-{self.vm_end:08x} {bits} {offset:08x} {major:02x}:{minor:02x} {number} "
-        return f"{line:<73}{name}" if name else line
+        escaped = name.replace("\n", "\\012")  # seq_file_path
+        return f"{line:<73}{escaped}" if name else line
 
 
 def is_cow_mapping(flags: int) -> bool:

@@ -52,7 +52,10 @@ static void areas(void)
 	volatile char sink;
 
 	mprotect(p + 4 * PAGE, PAGE, PROT_READ);
+	if (mmap(NULL, PAGE, PROT_READ, MAP_SHARED, syscall(SYS_memfd_create, "new\nline \\ \t", 0), 0) == MAP_FAILED)
+		CHECK("mmap of a memfd", 0);
 	slurp("/proc/self/maps");
+	CHECK("maps: only a newline is spelled out", strstr(text, "/memfd:new\\012line \\ \t (deleted)\n"));
 	snprintf(line, sizeof line, "%08lx-%08lx rw-p 00000000 00:00 0 \n", (unsigned long)p, (unsigned long)(p + 4 * PAGE));
 	CHECK("maps: the area before the hole", strstr(text, line));
 	snprintf(line, sizeof line, "%08lx-%08lx r--p 00000000 00:00 0 \n", (unsigned long)(p + 4 * PAGE),
