@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from machine.kernel.task.spawn import Spawned
     from machine.machine import Machine
 
+_ENDS_THE_WAIT = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 GDB = "GDB"
 """Variable of the environment that names another gdb for ``nopage debug``."""
 
@@ -95,6 +97,13 @@ class Debugging:
             return machine.spawn(words, stdin=0, stdout=1, stderr=2, env=variables, cwd=directory)
         except NopageError:
             raise Errno(ENOEXEC) from None
+
+    def hears(self, signo: int) -> bool:
+        """A signal from outside while the program waits for gdb ends that, and Ctrl-C does nothing else (True)."""
+        if not self.server.awaits or signo not in _ENDS_THE_WAIT:
+            return False
+        self.server.awaits = False
+        return signo == signal.SIGINT
 
     @property
     def front(self) -> Server:

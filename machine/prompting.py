@@ -40,6 +40,10 @@ class Prompting:
 
     left = False
 
+    def hears(self, signo: int) -> bool:
+        """`Debugging.hears`: a prompt is a terminal's, and Ctrl-C is for the program."""
+        return False
+
     def __init__(
         self, machine: Machine, breaks: Sequence[Break], commands: Optional[str], settings: Optional[list[Any]]
     ) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from machine.defaults import default_environment, ignored_signals
 from machine.errors import ConfigError
+from machine.kernel.abi.signal import SI_USER
 from machine.observe.output import Output
 from machine.observe.travel.journal import NOT_WHOLE, Journal, load
 from machine.observe.travel.snapshots import Base, Snapshots, die_with_parent
@@ -228,11 +229,14 @@ def _watch(pid: int, news: int, timeout: Optional[float]) -> int:
         number: signal.signal(number, lambda signo, _frame: _forward(machine[0], signo))
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
     }
-    for quiet in (signal.SIGINT, signal.SIGQUIT):  # the terminal gives them to the machine too
-        handlers[quiet] = signal.signal(quiet, signal.SIG_IGN)
     text = b""
+    keys = {signal.SIGINT, signal.SIGQUIT}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, keys)
     try:
         while True:
+            key = signal.sigtimedwait(keys, 0)
+            if key is not None and key.si_code == SI_USER:  # not the terminal, which gives them to the machine, too
+                _forward(machine[0], key.si_signo)
             alive = _is_alive(machine[0])
             try:
                 text += os.read(news, 4096)
@@ -258,6 +262,7 @@ def _watch(pid: int, news: int, timeout: Optional[float]) -> int:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _kill(pid: int, timeout: Optional[float]) -> None:

@@ -7,12 +7,11 @@ import os
 import signal
 import time
 from collections.abc import Collection, Sequence
-from types import FrameType, SimpleNamespace
-from typing import Any, Optional
+from types import SimpleNamespace
+from typing import Any
 
 from machine.breakpoints import Breakpoints
 from machine.config import MachineConfig
-from machine.defaults import ignored_signals
 from machine.errors import ConfigError, NotBack, NotExecutable, ProgramNotFound, TimeoutExpired
 from machine.events import Oops, Printk
 from machine.events import Report as DriverReport
@@ -21,17 +20,14 @@ from machine.kernel.module import is_from_debugger
 from machine.kernel.task.spawn import CLOSED
 from machine.machine import Machine, Result
 from machine.observe.output import one_line, shortened
+from machine.outside import Outside
 from machine.views import Views
 
 TIMED_OUT, STOPPED, NOT_EXECUTABLE, NOT_FOUND = 124, 125, 126, 127
-FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
-"""What the host's terminal or user sends to us is for the guest's programs."""
 REPORTS = 20
 """Mistakes of drivers that are shown one by one."""
 NAMED = 4
 """Changed files that are named in the line about them."""
-STOP_KEY = signal.SIGTSTP
-"""Ctrl-Z: for the guest when a shell there does job control, else it stops us, as any program."""
 QUIET = (signal.SIGINT, signal.SIGPIPE)
 """Deaths about which a shell says nothing either."""
 
@@ -80,17 +76,17 @@ class Session:
                         self.travelling.trace(machine, self.output(self.chosen.faults), self.chosen, self.views.opened)
                 self._record_screen(machine)
                 self._open_page(machine)
-                before = self._forward_signals(machine)
+                outside = Outside(machine, lambda: self.debugging, self.say)
+                recording = self.chosen.recording
+                shoot = None if self.screen is None else self.screen.shoot
+                outside.install(shoot, None if recording is None else recording.ignored)
                 try:
                     self._start_debugging(machine)
                     return self._run_all(machine, commands)
                 finally:
                     if self.debugging is not None:
                         self.debugging.close()
-                    for number, handler in before.items():
-                        signal.signal(number, handler)
-                    if before.get(signal.SIGINT) is signal.SIG_DFL:  # the views still have to close their files
-                        signal.signal(signal.SIGINT, signal.default_int_handler)
+                    outside.restore()
                     if self.page is not None:
                         self.page.linger()
                     self.views.close(*filter(None, (self.travelling,)))
@@ -213,32 +209,6 @@ class Session:
                 signal.signal(signal.SIGINT, lambda *_: None)
         if self.debugging is not None and self.travelling is not None:
             self.travelling.debugged(self.debugging.front)
-
-    # -- signals from outside --------------------------------------------------------------------------
-
-    def _forward_signals(self, machine: Machine) -> dict[int, Any]:
-        def forward(number: int, frame: Optional[FrameType]) -> None:
-            machine.interrupt(number)
-
-        def stop(number: int, frame: Optional[FrameType]) -> None:
-            if machine.has_job_control:
-                machine.interrupt(number)
-                return
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            signal.signal(number, stop)  # we go on
-
-        handlers: dict[int, Any] = {**dict.fromkeys(FORWARDED, forward), STOP_KEY: stop}
-        if self.screen is not None:
-            handlers[signal.SIGUSR1] = lambda *_: machine.kernel.sched.interrupt(self.screen.shoot)
-        machine.kernel.ignored_signals = ignored_signals()
-        if self.chosen.recording is not None:
-            machine.kernel.ignored_signals = self.chosen.recording.ignored
-        return {
-            number: signal.signal(number, handler)
-            for number, handler in handlers.items()
-            if number not in machine.kernel.ignored_signals
-        }
 
     # -- programs ----------------------------------------------------------------------------------------
 

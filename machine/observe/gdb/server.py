@@ -72,6 +72,8 @@ class Server:
         self.multiprocess = False
         self.single = False
         """There will be no second connection: a gdb that we started ourselves."""
+        self.awaits = False
+        """A program waits for gdb.  From a signal handler: False, it goes on without."""
         self.abandoned = False
         """The gdb that we started has ended."""
         self.general: Optional[Task] = None
@@ -170,6 +172,7 @@ class Server:
 
     def _accept(self) -> None:
         stream, _ = self._listener.accept()
+        self.awaits = False
         self.link = Link(stream)
         self.extended = self.multiprocess = self.owed = False
         self.control.follows = dict.fromkeys(self.control.follows, False)
@@ -186,6 +189,7 @@ class Server:
         if self.link is not None:
             self.link.close()
             self.link = None
+            self.awaits = self.stopped
         for opened in self.files.values():
             opened.put()
         self.files.clear()
@@ -297,6 +301,7 @@ class Server:
     def _converse(self) -> None:
         """Obey gdb until something is to run."""
         sched = self.kernel.sched
+        self.awaits = self.stopped and self.link is None
         while self.stopped:
             if sched.until() and self.control.inferiors:  # --timeout
                 self._leave()
@@ -311,12 +316,12 @@ class Server:
                 self._lost()
 
     def _await_gdb(self) -> None:
-        """Wait for a connection; a signal for the guest (Ctrl-C) ends the wait."""
+        """Wait for a connection, or for somebody to clear `awaits`."""
         if select.select([self._listener], [], [], POLL)[0]:
             self._accept()
         elif self.abandoned:
             self._leave()
-        elif any(action != self._on_input for action in self.kernel.sched._async):
+        elif not self.awaits:
             self.control.detach_all()
             self.stopped = False
 

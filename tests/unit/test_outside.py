@@ -1,0 +1,75 @@
+"""Signals that nopage itself gets, while it runs a program, waits for gdb, or can go back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+DEAF = "trap '' TERM HUP INT; echo ready; while :; do sleep 1; done"
+STOPPED = "echo ready; kill -STOP $$; echo not me"
+HEARS = "trap 'echo heard; exit 7' INT; echo ready; while :; do sleep 1; done"
+
+
+@contextmanager
+def nopage(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "machine", "run", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, "PYTHONPATH": str(TOP)},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize(("script", "options"), [(DEAF, ()), (DEAF, ("--rewind",)), (STOPPED, ())])
+def test_the_third_one_is_for_nopage(script: str, options: tuple[str, ...]) -> None:
+    """A program that ignores SIGTERM, or is stopped for good, ends all the same."""
+    with nopage(*options, "/bin/sh", "-c", script) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        for _ in range(2):
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        status, out, err = ended(process)
+    assert (status, out) == (137, "")
+    assert "nopage: SIGTERM for the third time: all programs are killed\n" in err
+
+
+def test_the_terminals_size_while_gdb_is_awaited() -> None:
+    """It is nothing to the wait; Ctrl-C ends that, and not the program."""
+    with nopage("--gdb", "0", "/bin/sh", "-c", "echo ran; exit 7") as process:
+        assert process.stderr is not None and "Ctrl-C: go on without" in process.stderr.readline()
+        time.sleep(1)
+        process.send_signal(signal.SIGWINCH)
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert ended(process)[:2] == (7, "ran\n")
+
+
+@pytest.mark.parametrize("options", [(), ("--rewind",)])
+def test_an_interrupt_for_the_process_alone(options: tuple[str, ...]) -> None:
+    """Of a supervisor, not of the terminal, which would send it to every process of ours."""
+    with nopage(*options, "/bin/sh", "-c", HEARS) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        assert ended(process)[:2] == (7, "heard\n")
