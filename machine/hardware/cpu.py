@@ -366,7 +366,8 @@ class Cpu(RegisterImage):
         """Run the task in `image` until `stop`; its state is in `image` again afterwards."""
         while True:
             self._stop_check.arm()
-            self._run_once()
+            while self._run_once():
+                pass
             while self._map_changes:
                 for change in self._map_changes:
                     change()
@@ -374,11 +375,13 @@ class Cpu(RegisterImage):
                 self.flush_tlb()
                 if self._stopped:
                     break
-                self._run_once()
+                while self._run_once():
+                    pass
             if not self._stop_check.again():
                 return
 
-    def _run_once(self) -> None:
+    def _run_once(self) -> bool:
+        """Enter the engine; whether to do it again at once."""
         self._gather_flags()
         self._restore_raw(self._uch_value, self._ctx_value)
         if self._flush_wanted:
@@ -395,8 +398,12 @@ class Cpu(RegisterImage):
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+        if status == uc_const.UC_ERR_FETCH_PROT:  # from addresses that nobody claims: ones, and FF FF is no instruction
+            self.on_exception(INVALID_OPCODE)
+            return not self._stopped and not self._map_changes
         if status:
             raise CpuError(f"the engine stopped: {_error_text(status)} at {self.regs[RIP]:#x}")
+        return False
 
     def stop(self) -> None:
         """Make `run` return.  Only from a handler, inside the engine's hook."""

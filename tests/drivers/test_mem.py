@@ -360,3 +360,25 @@ int main(void)
 """
     )
     assert run_in_machine(program).stdout == b"0 0\n"
+
+
+def test_code_where_nobody_is(machine_clean: Make, run_c: Run) -> None:
+    """Unclaimed addresses read as ones, and FF FF is no instruction: SIGILL there for this process, again and again."""
+    m = machine_clean()
+    result = run_c(
+        m,
+        """
+        int fd = must_open("/dev/mem", O_RDWR);
+        for (int i = 0; i < 3; i++) {
+            int status;
+            if (!fork()) {
+                char *p = map(fd, 0xd7f00000, 2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED);
+                ((void (*)(void))(p + (i == 2 ? PAGE - 1 : 8)))();
+                _exit(1);
+            }
+            wait(&status);
+            EQUAL("status", status, SIGILL);
+        }
+    """,
+    )
+    assert result.exit == 0
