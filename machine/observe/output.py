@@ -24,9 +24,14 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\u{code:04x}" if 0xFF < code < 0xDC80 else f"\\x{code & 0xFF:02x}"
 
 
+def spelled_out(text: str) -> str:
+    """`text` with control characters as ``\\x1b``, but newlines and tabs."""
+    return text if text.isprintable() else re.sub(_CONTROL, _escaped, text)
+
+
 def one_line(text: str) -> str:
     """`text` with control characters as ``\\x1b``, newlines too: what the guest calls itself is no line of ours."""
-    return text if text.isprintable() else re.sub(_CONTROL, _escaped, text).replace("\n", "\\x0a")
+    return spelled_out(text).replace("\n", "\\x0a")
 
 
 def shortened(name: str) -> str:

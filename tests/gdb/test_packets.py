@@ -195,3 +195,27 @@ def test_registers_there_and_back(machine_clean: Make, target: str) -> None:
         server.control.detach_all()
 
     assert at_entry(machine_clean, target, ask).exit == 7
+
+
+def test_names_of_the_guests(machine_clean: Make, target: str) -> None:
+    """What a program calls itself leaves XML well-formed, is no line of ours, and does not steer a terminal."""
+    comm = "<x a=\"'&\x1b[2J\udcff\n\u202e]]>"
+    kept: list[bytes] = []
+
+    def ask(server: Server, task: Any) -> None:
+        task.comm = comm
+        kept.append(server.answer(b"qXfer:threads:read::0,1000") or b"")
+        kept.append(server.answer(b"qXfer:osdata:read:processes:0,1000") or b"")
+        kept.append(server.answer(b"qXfer:osdata:read:threads:0,1000") or b"")
+        kept.append(server.answer(b"qThreadExtraInfo,%x" % task.pid) or b"")
+        kept.append(server.answer(b"qRcmd," + b"help\x1b".hex().encode()) or b"")
+        server.control.detach_all()
+
+    assert at_entry(machine_clean, target, ask).exit == 7
+    *trees, extra, said = kept
+    shown = "<x a=\"'&\\x1b[2J\\xff\\x0a\\u202e]]>"
+    threads, processes, every = (ElementTree.fromstring(tree[1:].decode()) for tree in trees)
+    assert [each.get("name") for each in threads.iter("thread")] == [shown]
+    assert shown in [each.text for each in every.iter("column")] and list(processes.iter("item"))
+    assert bytes.fromhex(extra.decode()).decode() == shown
+    assert bytes.fromhex(said.decode()).decode() == "no such command: help\\x1b; monitor help lists them\n"

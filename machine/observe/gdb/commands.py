@@ -13,6 +13,7 @@ from machine.observe.gdb.signals import from_gdb
 from machine.observe.gdb.table import OK, after, command, find_thread, parse_thread
 from machine.observe.gdb.vfile import vfile
 from machine.observe.gdb.xfer import OBJECTS, transfer
+from machine.observe.output import one_line
 
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
@@ -127,7 +128,7 @@ def more_threads(_server: Server, _rest_: bytes) -> bytes:
 @command("qThreadExtraInfo")
 def about_thread(server: Server, rest: bytes) -> bytes:
     task = find_thread(server, after(rest, b","))
-    return hexed(f"{task.comm}, in {task.syscall}".removesuffix(", in ").encode(errors="surrogateescape"))
+    return hexed(one_line(f"{task.comm}, in {task.syscall}".removesuffix(", in ")).encode())
 
 
 @command("qAttached")

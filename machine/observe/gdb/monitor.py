@@ -27,6 +27,7 @@ from machine.kernel.mm.vma import (
 )
 from machine.observe.disasm import disassemble
 from machine.observe.faults import entry_text, error_text
+from machine.observe.output import one_line, spelled_out
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -77,9 +78,9 @@ def monitor(server: Asked, text: str) -> str:
     name = words[0] if words else "help"
     answer = ANSWERS.get(name)
     if answer is None:
-        return f"no such command: {name}; monitor help lists them\n"
+        return f"no such command: {one_line(name)}; monitor help lists them\n"
     try:
-        return answer[0](server, words[1:])
+        return spelled_out(answer[0](server, words[1:]))
     except ValueError as error:
         return f"monitor {name}: {error}\n"
     except Errno:
@@ -154,7 +155,7 @@ def _fault_line(fault: PageFault) -> str:
     code = disassemble(fault.instruction, fault.bits, fault.rip)
     where = f"{fault.rip:#x} {code}" if fault.origin == "user" else f"in {fault.origin}"
     return (
-        f"fault {fault.number}  {fault.comm}[{fault.pid}]  {where}  "
+        f"fault {fault.number}  {one_line(fault.comm)}[{fault.pid}]  {where}  "
         f"{error_text(fault.error_code)} at {fault.address:#x}: {fault.answer}{frame}, {fault.outcome}\n"
     )
 
@@ -167,7 +168,8 @@ def _frames(server: Asked, words: list[str]) -> str:
         for vma in task.mm.each_vma():
             for va, entry in task.mm.walk_present(vma.vm_start, vma.vm_end):
                 if entry & P and (entry & PTE_PFN) >> PAGE_SHIFT == pfn:
-                    lines.append(f"  {task.comm}[{task.tgid}] at {va:#x}: {entry_text(entry)}  {vma.name()}".rstrip())
+                    who, what = one_line(task.comm), one_line(vma.name())
+                    lines.append(f"  {who}[{task.tgid}] at {va:#x}: {entry_text(entry)}  {what}".rstrip())
     if pfn == kernel.zero_pfn:
         lines.append("  it is the zero page: reads of fresh anonymous memory see it")
     return "\n".join(lines) + "\n"

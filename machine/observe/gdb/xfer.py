@@ -13,6 +13,7 @@ from machine.kernel.fs.proc_task import mm_of
 from machine.kernel.task.siginfo import siginfo
 from machine.observe.gdb.packets import MAX_PACKET, escape, number
 from machine.observe.gdb.registers import target_xml
+from machine.observe.output import one_line
 
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
@@ -43,7 +44,7 @@ def _siginfo(server: Server, _annex: bytes) -> bytes:
 
 def _threads(server: Server, _annex: bytes) -> bytes:
     def row(task: Task) -> str:
-        name = quoteattr(task.comm)
+        name = quoteattr(one_line(task.comm))
         return f'<thread id="{server.thread_id(task).decode()}" core="0" name={name}>{xml(task.syscall)}</thread>'
 
     rows = map(row, server.control.threads())
@@ -75,10 +76,8 @@ def _osdata(server: Server, annex: bytes) -> bytes:
         kind, rows = annex.decode(), tables[annex](server)
     else:
         raise Errno(ENOENT)
-    items = "".join(
-        "<item>" + "".join(f"<column name={quoteattr(k)}>{xml(v)}</column>" for k, v in row.items()) + "</item>\n"
-        for row in rows
-    )
+    columns = [[f"<column name={quoteattr(k)}>{xml(one_line(v))}</column>" for k, v in row.items()] for row in rows]
+    items = "".join(f"<item>{''.join(each)}</item>\n" for each in columns)
     head = '<?xml version="1.0"?>\n<!DOCTYPE osdata SYSTEM "osdata.dtd">\n'
     return f'{head}<osdata type="{kind}">\n{items}</osdata>\n'.encode(errors="replace")
 
