@@ -125,6 +125,10 @@ def test_a_shell_on_it(browser: Browser) -> None:
     browser.wait(f"{terminal}.includes('24 80\\n/dev/pts/0\\nansi')")
     page.type("printf '\\033[2J\\033[Habc\\033[5;3Hxyz\\033[1;2H\\033[K\\033[7;1H'")
     browser.wait(f"{terminal}.startsWith('a\\n\\n\\n\\n  xyz\\n\\n# ')")
+    too_much = "\\033[24L\\033[9999999999999@\\033[9999999999999L"
+    page.type(f"clear; i=0; while [ $((i+=1)) -le 200 ]; do printf '{too_much}'; done; echo fits")
+    browser.wait(f"{terminal}.includes('fits')")
+    assert browser.js("terminal.lines.length < 100 && terminal.lines.every(line => line.length <= 80)")
     page.type("exit 3")
     browser.wait("document.querySelector('#state').textContent.endsWith('ended with status 3')")
     assert page.leave() == 3
