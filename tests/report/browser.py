@@ -160,7 +160,9 @@ class Browser:
         """The value, as soon as it is something."""
         deadline = time.monotonic() + PATIENCE
         while not (value := self.js(expression)):
-            assert time.monotonic() < deadline, f"never came true: {expression}; console: {self.errors}"
+            if time.monotonic() >= deadline:
+                shown = self.js("document.body.innerText.slice(0, 1000)")
+                raise AssertionError(f"never came true: {expression}; console: {self.errors[-3:]}; page: {shown}")
             time.sleep(0.05)
         return value
 

@@ -1,4 +1,4 @@
-/* Instructions that are stepped over one by one, and need a page that does not come.  steps full|waits|device */
+/* Instructions that are stepped over one by one, and need a page that does not come.  steps full|waits|device|left */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -57,10 +57,32 @@ static char *nobody_provides(void)
 	return page;
 }
 
+/* What ENTER copies out of registers, after stores to others: bytes of these may not be among it. */
+static int left(void)
+{
+	char *registers = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, open("/dev/mem", O_RDWR), 0xfe000000);
+	static char stack[4 * PAGE];
+
+	for (int at = 0x100; at < 0x200; at += 16)
+		__asm__ volatile("movups %0, %%xmm0\n\tmovups %%xmm0, %1"
+				 : : "m"(*(char(*)[16])"KEY-OF-SOMEBODY"), "m"(*(char(*)[16])(registers + at)) : "xmm0", "memory");
+#ifdef __x86_64__
+	__asm__ volatile("mov %%rsp, %%r12\n\tmov %%rbp, %%r13\n\tmov %1, %%rbp\n\tmov %0, %%rsp\n\tenter $0, $31\n\t"
+			 "mov %%r13, %%rbp\n\tmov %%r12, %%rsp"
+			 : : "r"(stack + 3 * PAGE), "r"(registers + 0x200) : "r12", "r13", "memory");
+#endif
+	for (size_t i = 0; i < sizeof stack - 4; i++)
+		if (!memcmp(stack + i, "SOME", 4) || !memcmp(stack + i, "BODY", 4))
+			return 1;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t thread;
 
+	if (!strcmp(argv[1], "left"))
+		return left();
 	if (!strcmp(argv[1], "full")) { /* add $4096, %rdi; mov %al, (%rdi) */
 		char *code = last_page("\x48\x81\xc7\x00\x10\x00\x00\x88\x07", 9), *all = map(1ul << 30, 3, MAP_NORESERVE);
 

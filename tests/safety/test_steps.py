@@ -41,3 +41,10 @@ def test_where_another_thread_ends_the_process(machine_clean: Callable[..., Mach
     machine.attach("/dev/mem@0xfe000000", Registers)
     result = machine.run([str(build(PROGRAM, flags=["-pthread"])), "device"], timeout=60)
     assert (result.exit, result.stdout) == (0, b"end\n")
+
+
+def test_what_a_step_leaves(machine_clean: Callable[..., Machine]) -> None:
+    """A step's page shows what its instruction reads and writes, and nothing of the step before, of somebody else."""
+    machine = machine_clean()
+    machine.attach("/dev/mem@0xfe000000", Registers)
+    assert machine.run([str(build(PROGRAM, flags=["-pthread"])), "left"], timeout=60).exit == 0

@@ -48,6 +48,7 @@ _PUSHF = b"\x9c"
 _FAULTS = 8
 """More page faults than one instruction has: two operands of two pages each, and two pages of code."""
 _PAGE_FAULT = 14
+_ONES = bytes([0xFF]) * PAGE_SIZE
 _ACCESS = VM_READ | VM_WRITE | VM_EXEC
 _PTE_ADDRESS = 0x000F_FFFF_FFFF_F000
 
@@ -199,6 +200,7 @@ class MmioTrap:
         pfn = self._scratch.pop() if self._scratch else self._new_scratch()
         window = _Window(address & PAGE_MASK, index, self.kernel.ram.words[index], pfn, physical & PAGE_MASK, spans)
         frame = self.kernel.ram.frame(pfn)
+        frame[:] = _ONES  # what was in the last step's page is nobody's business
         if allowed:
             rip = self.cpu.regs[RIP]
             for span in spans:
