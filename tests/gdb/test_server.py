@@ -102,6 +102,18 @@ def test_watchpoints(target: str) -> None:
     assert (status, out) == (7, "9 from a call\n"), (stops, text)
 
 
+def test_signals_beside_a_watchpoint(target: str) -> None:
+    """A frame that is made where an instruction would have run with the page open has no trap flag.  # F3"""
+    with Debugged(program("alarms.c", target)) as session:
+        text = session.gdb(
+            "handle SIGALRM nostop noprint pass", "break main", "continue", "watch alarms if alarms > 40", "continue",
+            "delete", "detach",
+        )  # fmt: skip
+        status, out, err = session.end()
+    assert "New value = 41" in text, text
+    assert (status, out) == (0, "0\n"), err
+
+
 def test_threads(target: str) -> None:
     """info threads, a breakpoint in a thread, stepping one while the others stand, registers of each.  # F3"""
     with Debugged(many(target, "glibc"), "threads") as session:

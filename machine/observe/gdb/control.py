@@ -248,6 +248,7 @@ class Control:
 
     def signal(self, task: Task, info: siginfo) -> Optional[siginfo]:
         """The task is about to take a signal: what it takes instead, None for nothing (ptrace_signal)."""
+        self.watches.cancel(task)
         if info in self._injected:  # gdb's own: no news to it
             self._injected.remove(info)
             return info

@@ -113,7 +113,7 @@ class Watches:
         self.cpu.flush_tlb()
         if not self.active:
             for task in list(self._windows):
-                self._cancel(task)
+                self.cancel(task)
         self.control.hooks.update()
 
     def resume(self) -> None:
@@ -153,7 +153,7 @@ class Watches:
                 return
         window = self._windows.get(task)
         if window is not None and self.cpu.regs[RIP] != window.rip:  # a signal came instead
-            self._cancel(task)
+            self.cancel(task)
         self.close()
 
     def _changed(self, task: Task) -> Optional[tuple[Watch, int]]:
@@ -282,7 +282,8 @@ class Watches:
                     return b"%s:%x;" % (_NAMES[watch.kind], address)
         return b"" if changed is None else b"%s:%x;" % (_NAMES[changed[0].kind], changed[1])
 
-    def _cancel(self, task: Task) -> None:
+    def cancel(self, task: Task) -> None:
+        """The instruction will not run now (a signal is taken before it): TF is not in the frame."""
         window = self._windows.pop(task, None)
         if window is not None:
             self.cpu.flush_tlb()
