@@ -322,7 +322,8 @@ class Machine(Programs):
         return _Entered(self.kernel)
 
     def close(self) -> None:
-        """End every process and give everything back.  Twice is fine.
+        """End every process and give everything back.  Twice is fine.  OSError: what programs wrote to a ``:rw`` bind
+        could not be brought to the host (a full disk), or not the files of `export`.
 
         The drivers go with the machine, without their exit functions: `unload` runs one, and tells what it leaves.
         """
@@ -343,11 +344,13 @@ class Machine(Programs):
 
     def _release(self) -> None:
         self._closed = True
-        self.kernel.close()
+        failure = self.kernel.close()
         self.kernel.ram.discard()
         _closed.add(self.kernel.cpu)
         if len(_closed) >= _collect_at:
             _free_closed()
+        if failure is not None:
+            raise failure
 
     def __enter__(self) -> Machine:
         return self

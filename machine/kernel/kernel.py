@@ -431,12 +431,13 @@ class Kernel(BoardSide):
         if complaints:
             raise AssertionError("; ".join(complaints))
 
-    def close(self) -> None:
-        """Give back what the host holds for this machine."""
+    def close(self) -> Optional[OSError]:
+        """Give back what the host holds for this machine; why something that was written is not on the host."""
         for each in self.closers:
             each()
-        self.vfs.release_all()
+        failure = self.vfs.release_all()
         self.sched.close()
+        return failure
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from guest.toolchain import ToolMissing, compile
 from machine import Machine
+from machine.kernel.abi.errno import ENOSPC, Errno
+from machine.kernel.fs.overlay import HostData
+from tests.conftest import build
 
 
 @pytest.fixture
@@ -130,3 +134,54 @@ def test_shared_mappings_reach_the_host(machine_clean: Callable[..., Machine], s
     data = (shared / "map").read_bytes()
     assert len(data) == 10000
     assert data[5000:5006] == b"synced" and data[9000:9008] == b"unmapped" and data[:7] == b"at exit"
+
+
+FULL = """
+#include "check.h"
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+int main(int argc, char **argv)
+{
+    int fd = open(argv[1], O_RDWR), status;
+    char *p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    for (int i = 0; i < 4; i++) p[i * PAGE] = 'x';
+    ERRNO("fsync", fsync(fd), ENOSPC);
+    ERRNO("msync", msync(p, 4 * PAGE, MS_SYNC), ENOSPC);
+    ERRNO("syncfs", syscall(SYS_syncfs, fd), ENOSPC);
+    sync();
+    ERRNO("munmap", munmap(p, PAGE), 0);
+    ERRNO("lseek", lseek(fd, 0, SEEK_DATA), 0);
+    if (!fork()) exit(7);
+    wait(&status);
+    EQUAL("exit", status, 7 << 8);
+    ERRNO("close", close(fd), 0);
+    if (argc > 2) { // there is room again: nothing was lost
+        close(open(argv[2], O_WRONLY | O_CREAT, 0600));
+        ERRNO("fsync", fsync(open(argv[1], O_RDWR)), 0);
+    }
+    return done();
+}
+"""
+
+
+@pytest.mark.parametrize("room", [False, True])
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool) -> None:
+    """What a mapping wrote can't be brought to the host: calls that are asked for it say so, exit and munmap do
+    not fail, and the end of the machine tells."""
+    (tmp_path / "file").write_bytes(bytes(4 * 4096))
+    write = HostData.pwrite
+
+    def pwrite(self: HostData, data: bytes, position: int) -> None:
+        if not (tmp_path / "room").exists():
+            raise Errno(ENOSPC)
+        write(self, data, position)
+
+    monkeypatch.setattr(HostData, "pwrite", pwrite)
+    machine = Machine(ram=64 << 20, binds=[(str(tmp_path), "/mnt", True)], check_invariants=True)
+    with nullcontext() if room else pytest.raises(OSError, match="No space left") as told, machine:
+        program = build(FULL, static=True)
+        assert machine.run([str(program), "/mnt/file", *["/mnt/room"] * room], timeout=60).exit == 0
+    if told is not None:
+        assert told.value.filename == str(tmp_path / "file")
+    assert (tmp_path / "file").read_bytes().count(b"x") == 4 * room

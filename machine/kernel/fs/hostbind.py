@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EIO, EOPNOTSUPP, EPERM, EXDEV, Errno
@@ -183,7 +184,8 @@ class bind_file(_passed_through, overlay_file):
 
     def _free_if_unused(self) -> None:
         if self.opens <= 0:
-            self.i_mapping.writeback()
+            with suppress(Errno):  # close and exit don't fail of it: fsync, syncfs and the end of the machine say so
+                self.i_mapping.writeback()
         super()._free_if_unused()
 
 

@@ -69,6 +69,11 @@ class HostData:
         self.set_id = 0
         """The mode of an open program with a set-user-ID bit, else 0."""
 
+    @property
+    def host_name(self) -> str:
+        """The file's path, from what the user has called the tree."""
+        return os.path.join(self.tree.name, self.path)
+
     def open(self) -> int:
         """The host descriptor.  EIO when the name leads to another file by now."""
         fds = self.sb.fds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
@@ -110,7 +111,8 @@ def _next_hole_or_data(node: Any, offset: int, whence: int) -> int:
     """Pages that exist here alone are data; below them the host's file says.  -1 when no data follows."""
     mapping = node.i_mapping
     if mapping.write_through:
-        mapping.writeback()  # the host knows everything then
+        with suppress(Errno):
+            mapping.writeback()  # the host knows everything then
     return _next_data(mapping, node.i_size, offset) if whence == SEEK_DATA else _next_hole(mapping, node.i_size, offset)
 
 

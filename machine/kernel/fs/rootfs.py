@@ -143,15 +143,22 @@ class Vfs:
                 break
         return dropped
 
-    def sync(self) -> None:
-        """Write what shared mappings changed in ``:rw`` binds to the host (sync(2))."""
+    def sync(self) -> Optional[OSError]:
+        """Write what shared mappings changed in ``:rw`` binds to the host (sync(2)); the first failure."""
+        failure = None
         for node in self.files():
             if node.i_mapping.write_through:
-                node.i_mapping.writeback()
+                try:
+                    node.i_mapping.writeback()
+                except Errno as error:
+                    name = node.i_mapping.backing.host_name  # type: ignore[union-attr]
+                    why = f"{os.strerror(error.errno)}: what programs wrote to it by mapping it is not all there"
+                    failure = failure or OSError(error.errno, why, name)
+        return failure
 
-    def release_all(self) -> None:
-        """The end of the machine: write back, free every frame, close every host descriptor."""
-        self.sync()
+    def release_all(self) -> Optional[OSError]:
+        """The end of the machine: write back, free every frame, close every host descriptor; `sync`'s failure."""
+        failure = self.sync()
         for node in self.files():
             node.i_mapping.release()
             data = getattr(node, "data", None)
@@ -163,6 +170,7 @@ class Vfs:
             exported.close()
         self.trees.clear()
         self.covered.clear()
+        return failure
 
 
 # -- mounting --------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ write() and faults go through cached pages.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from machine.hardware.paging import D, P
@@ -101,7 +102,8 @@ class address_space:
         self.i_mmap.pop(vma, None)
         if self.write_through and vma.vm_flags & VM_SHARED:
             self._collect_dirty(vma)
-            self._write_dirty()
+            with suppress(Errno):  # munmap and exit don't fail of it: the pages stay dirty
+                self._write_dirty()
 
     def _collect_dirty(self, vma: vm_area_struct) -> None:
         """Take the D bits of an area's entries over into the frames' flags."""
@@ -329,7 +331,11 @@ class address_space:
             start = index << PAGE_SHIFT
             if first <= index <= last and kernel.mem.flags[pfn] & PG_dirty and start < size:
                 kernel.mem.flags[pfn] &= ~PG_dirty
-                self.backing.pwrite(bytes(kernel.ram.frame(pfn)[: size - start]), start)  # type: ignore[union-attr]
+                try:
+                    self.backing.pwrite(bytes(kernel.ram.frame(pfn)[: size - start]), start)  # type: ignore[union-attr]
+                except Errno:
+                    kernel.mem.flags[pfn] |= PG_dirty  # the disk may have room next time
+                    raise
 
     def drop_clean_pages(self) -> int:
         """Give back pages that can be read again and that nobody maps; returns how many."""

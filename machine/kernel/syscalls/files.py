@@ -12,6 +12,7 @@ from machine.kernel.abi.errno import (
     EBADF,
     EFBIG,
     EINVAL,
+    EIO,
     ENODEV,
     ENOTTY,
     EOPNOTSUPP,
@@ -225,9 +226,10 @@ def sys_sync(task: Task) -> int:
 
 @syscall("syncfs", "fd")
 def sys_syncfs(task: Task, fd: int) -> int:
+    """Since Linux 5.8 it says what could not be written."""
     task.files.fget(fd)
-    task.kernel.vfs.sync()
-    return 0
+    failure = task.kernel.vfs.sync()
+    return 0 if failure is None else -(failure.errno or EIO)
 
 
 @syscall("sync_file_range", "fd off64 off64 flags:SYNC_FILE_RANGE_")
