@@ -296,6 +296,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "new-driver": new_driver,
     "tour": tour,
 }
+HAVE_DIRECTORIES = ("compare", "sweep")
+"""Verbs with temporary directories, which go when SIGTERM or SIGHUP ends them, too."""
 STARTED_AT_ONCE = ("run", "debug", "replay")
 """Verbs that Ctrl-C ends without more ado until there is a program to send it to (`__main__`)."""
 
@@ -333,6 +335,9 @@ def dispatch(words: Sequence[str]) -> int:
     if verb in VERBS:
         if verb not in STARTED_AT_ONCE and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if verb in HAVE_DIRECTORIES and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _end_in_order)
         return VERBS[verb](rest)
     if "/" in verb or os.path.isfile(verb):
         import shlex
@@ -383,6 +388,10 @@ def _occupy_closed() -> None:
             _closed.add(fd)
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 (it lives as long as we)
+
+
+def _end_in_order(number: int, frame: Any) -> None:
+    raise SystemExit(KILLED + number)
 
 
 def command() -> int:

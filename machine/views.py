@@ -13,6 +13,8 @@ from machine.errors import ConfigError
 from machine.machine import Machine
 from machine.observe.output import LimitedFile, Output
 
+_TWO = "two options would write to it, each in its own way"
+
 
 class Views:
     """Those of one `Session`; what isn't asked for isn't imported."""
@@ -33,10 +35,14 @@ class Views:
                 self.outputs[where] = Output.to_descriptor(2, colour=colour, limit=self._limit)
             else:
                 self.outputs[where] = self._created(where, Output.to_file)
-        found: Output = self.outputs[where]
+        found = self.outputs[where]
+        if not isinstance(found, Output):
+            raise ConfigError(f"{where}: {_TWO}")
         return found
 
     def _binary(self, path: str) -> BinaryIO:
+        if path in self.outputs:
+            raise ConfigError(f"{path}: {_TWO}")
         self.outputs[path] = self._created(path, LimitedFile)
         return cast(BinaryIO, self.outputs[path])
 

@@ -20,10 +20,11 @@ HEARS = "trap 'echo heard; exit 7' INT; echo ready; while :; do sleep 1; done"
 
 
 @contextmanager
-def nopage(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def nopage(*arguments: str, verb: str = "run", **environment: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "machine", "run", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, "PYTHONPATH": str(TOP)},
+        [sys.executable, "-m", "machine", verb, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(TOP), **environment},
     )  # fmt: skip
     try:
         yield process
@@ -73,3 +74,24 @@ def test_an_interrupt_for_the_process_alone(options: tuple[str, ...]) -> None:
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         assert ended(process)[:2] == (7, "heard\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_temporary_directories(tmp_path: Path, number: signal.Signals) -> None:
+    """Those of a comparison go with it."""
+    with nopage("--unfenced", "sh", "-c", "sleep 100", verb="compare", TMPDIR=str(tmp_path)) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert list(tmp_path.iterdir())
+        time.sleep(0.5)
+        process.send_signal(number)
+        assert ended(process)[0] == 128 + number
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_file_for_two_options(tmp_path: Path) -> None:
+    file = str(tmp_path / "file")
+    for options in (("--events", file, "--drcov", file), ("--perfetto", file, "--drcov", file)):
+        with nopage(*options, "true") as process:
+            assert ended(process) == (125, "", f"nopage: {file}: two options would write to it, each in its own way\n")
