@@ -25,6 +25,7 @@ from machine.hardware.cpu import (
     RDX,
     RIP,
     TF,
+    X87_FP,
 )
 from machine.hardware.gdt import USER_CS
 from machine.kernel.abi.errno import ENOSYS, ERESTART_RESTARTBLOCK, ERESTARTSYS, Errno
@@ -70,6 +71,7 @@ TRAPS = {
     OVERFLOW: (SIGSEGV, SI_KERNEL),
     INVALID_OPCODE: (SIGILL, ILL_ILLOPN),
     GENERAL_PROTECTION: (SIGSEGV, SI_KERNEL),
+    X87_FP: (SIGFPE, SI_KERNEL),
 }
 """Exception -> the signal it becomes, and its si_code (arch/x86/kernel/traps.c)."""
 
@@ -329,6 +331,10 @@ class Entry:
             if self._icebp(task):
                 return
         signo, si_code = TRAPS.get(vector, (SIGSEGV, SI_KERNEL))
+        if vector == X87_FP:
+            from machine.kernel.task.math_error import fpu_exception_code
+
+            si_code = fpu_exception_code(self.cpu)
         rip = self.cpu.regs[RIP]
         address = rip if signo in (SIGFPE, SIGILL) or vector == DEBUG else 0
         error_code = self.cpu.error_code if vector == GENERAL_PROTECTION else 0
