@@ -153,6 +153,15 @@ def test_both_sides_of_a_fork(target: str) -> None:
     assert (status, out) == (7, "5 1\n"), text
 
 
+def test_child_of_vfork(target: str) -> None:
+    """follow-fork-mode child: it runs while its parent stands still, which goes on when it has ended.  # F3"""
+    with Debugged(many(target), "vfork") as session:
+        text = session.gdb("break vforks", "continue", "continue", before=["set follow-fork-mode child"])
+        status, out, _ = session.end()
+    assert "vfork to child" in text and "Inferior 2 (process 3) exited" in text, text
+    assert (status, out) == (7, "6 2\n"), text
+
+
 def test_vfork(target: str) -> None:
     """catch vfork: the parent, which sleeps until its child has ended, and what it does after.  # F3"""
     with Debugged(many(target), "vfork") as session:

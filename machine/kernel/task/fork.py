@@ -244,11 +244,11 @@ def kernel_clone(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
     if kernel.events.task is not None:
         what = "thread" if args.flags & CLONE_THREAD else "fork"
         kernel.events.task(TaskEvent(parent.pid, parent.comm, what, str(pid), 0, kernel.clock.monotonic_ns()))
-    if kernel.debugger is not None:
-        kernel.debugger.forked(parent, child, bool(args.flags & CLONE_VFORK))
     done = kernel.sched.queue() if args.flags & CLONE_VFORK else None
     child.vfork_done = done
     kernel.sched.add(child)
+    if kernel.debugger is not None:  # now the child can run, whether the parent may or not
+        kernel.debugger.forked(parent, child, bool(args.flags & CLONE_VFORK))
     if event:
         _tell_tracer(kernel, parent, event, pid)
     if done is not None:
