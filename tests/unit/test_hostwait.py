@@ -72,3 +72,20 @@ def test_signal_of_an_event_loop(late: list[int]) -> None:
 
     asyncio.run(embed())
     assert seen == ["SIGUSR2"]
+
+
+def test_an_interrupt_that_is_late() -> None:
+    """A timer's thread that comes after the machine's end writes to nobody, whoever has the pipe's number by then."""
+    with Machine() as machine:
+        wait = machine.kernel.sched._host
+        number = wait._wake_write
+    reading, writing = os.pipe()
+    try:
+        os.dup2(writing, number)
+        os.set_blocking(reading, False)
+        wait.interrupt()
+        with pytest.raises(BlockingIOError):
+            os.read(reading, 1)
+    finally:
+        for fd in {reading, writing, number}:
+            os.close(fd)

@@ -9,6 +9,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Optional
 
+from machine.kernel.abi.errno import EAGAIN, EBADF
 from machine.kernel.task.wait import WaitQueue
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ class HostWait:
         """End a `wait`, or the next one.  From any thread, or a signal handler."""
         try:
             os.write(self._wake_write, NO_SIGNAL)
-        except BlockingIOError:  # full: many interrupts, one end
-            pass
+        except OSError as error:  # full (many interrupts, one end), or closed: a timer's thread was late
+            if error.errno not in (EAGAIN, EBADF):
+                raise
 
     def wait(self, reading: list[int], writing: list[int], timeout: Optional[float]) -> None:
         """Wait until one of them is ready, `timeout` seconds are over, or `interrupt`; wake who waits for it."""
@@ -108,5 +110,7 @@ class HostWait:
 
     def close(self) -> None:
         """Close the pipe."""
-        for fd in (self._wake_read, self._wake_write):
+        fds = self._wake_read, self._wake_write
+        self._wake_read = self._wake_write = -1  # what has the numbers next gets nothing of ours
+        for fd in fds:
             os.close(fd)
