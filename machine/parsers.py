@@ -56,9 +56,12 @@ examples:
   nopage run -L ~/debian-root /bin/sh              another root directory
   nopage run --bind ./data:/data:rw ./a.out /data  a directory that the guest may write
 
+Ctrl-C, SIGTERM, SIGHUP and the like are for the programs; the third SIGTERM or SIGHUP in 10 seconds kills them.
+
 exit status: the program's own; 128+N when signal N killed it; 124 after --timeout, --max-ticks, --max-output and, when
 killing a process did not help, --max-memory, and when a device model or a driver can't be stopped;
-125 for an error of nopage, and when the debugger in a driver (breakpoint()) is left with quit;
+125 for an error of nopage, when a full disk kept back what programs wrote to a --bind by mapping it, and when the
+debugger in a driver (breakpoint()) is left with quit;
 126 when the program can't be executed; 127 when it is not there; 2 for a mistake on the command line.
 """
 
