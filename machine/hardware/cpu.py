@@ -32,6 +32,7 @@ from machine.hardware.fpu import FPCW_DEFAULT, FPTAG_DEFAULT, MXCSR_DEFAULT
 from machine.hardware.gdt import CPU_ENTRY_AREA, KERNEL_CS, KERNEL_DS, USER32_CS, USER_CS, USER_DS, write_gdt
 from machine.hardware.holes import Holes
 from machine.hardware.image import EFLAGS_FIXED, CpuError, RegisterImage
+from machine.hardware.patches import guard_lengths
 from machine.hardware.porthooks import PortHooks
 from machine.hardware.ram import PAGE_SIZE, Ram
 from machine.hardware.stop import StopCheck
@@ -113,7 +114,12 @@ class Cpu(RegisterImage):
             version = ".".join(str(n) for n in binding.uc_version()[:2])
             text = f"cannot calibrate this Unicorn ({version}): {why}; nopage is made for unicorn 2.1.4"
             raise CpuError(text) from None
-        guard_divides(binding.uclib)
+        guards = {
+            "abort()": self._guard is not None, "IDIV": guard_divides(binding.uclib) is not None,
+            "PCMPESTRI": guard_lengths(binding.uclib),
+        }  # fmt: skip
+        self.unguarded = [name for name, there in guards.items() if not there]
+        """What of a hostile program's could end or read the host's process: this build of the engine is another one."""
 
     # -- start-up ------------------------------------------------------------------------------
 

@@ -9,15 +9,15 @@ raises #DE as for all others, with everything in its place.
 from __future__ import annotations
 
 import ctypes
+import re
 from typing import Any, Optional
-
-from capstone import CS_ARCH_X86, CS_MODE_64, Cs
 
 from machine.hardware.hostcode import SignalCode
 
 _SIGFPE = 8
 _AT, _LENGTH, _QUOTIENT, _BEFORE, _SIGNAL, _RAISE, _COUNT = range(7)
 """Indices of the words that the code works with."""
+_CQO_IDIV = re.compile(rb"\x48\x99([\x48\x49]\xf7[\xf8-\xff])")  # cqo; idiv of a register
 _MOST = 64
 """Bytes of the helper that are looked at."""
 _HEAD = b"\x49\xb8"  # mov r8, the words
@@ -32,14 +32,11 @@ _CODE = bytes.fromhex(
 
 
 class Divides:
-    """The process's handler of SIGFPE; `helper` is the host's address of the engine's function."""
+    """The process's handler of SIGFPE; `address` and `length` are those of the engine's IDIV."""
 
-    def __init__(self, helper: int) -> None:
+    def __init__(self, address: int, length: int) -> None:
         words = self._words = (ctypes.c_uint64 * 7)()
-        found = _find_idiv(helper)
-        if found is not None:
-            words[_AT], words[_LENGTH] = found
-        words[_QUOTIENT] = 1 << 63
+        words[_AT], words[_LENGTH], words[_QUOTIENT] = address, length, 1 << 63
         libc: Any = ctypes.CDLL(None)
         for index, name in ((_SIGNAL, "signal"), (_RAISE, "raise")):
             words[index] = ctypes.cast(getattr(libc, name), ctypes.c_void_p).value or 0
@@ -52,23 +49,18 @@ class Divides:
         return self._words[_COUNT]
 
 
-def _find_idiv(function: int) -> Optional[tuple[int, int]]:
-    """Address and length of the first IDIV of a function of the host's."""
-    for each in Cs(CS_ARCH_X86, CS_MODE_64).disasm(ctypes.string_at(function, _MOST), function):
-        if each.mnemonic == "idiv":
-            return each.address, each.size
-    return None
-
-
 _divides: Optional[Divides] = None
 
 
 def guard_divides(library: Any) -> Optional[Divides]:
-    """Install the handler for the engine's `library`; None for one whose function has another name."""
+    """Install the handler for the engine's `library`; None for one whose function is another."""
     global _divides
     function = getattr(library, "helper_idivl_EAX_x86_64", None)
     if _divides is None and function is not None:
-        _divides = Divides(ctypes.cast(function, ctypes.c_void_p).value or 0)
+        address = ctypes.cast(function, ctypes.c_void_p).value or 0
+        found = _CQO_IDIV.search(ctypes.string_at(address, _MOST))
+        if found is not None:
+            _divides = Divides(address + found.start(1), len(found[1]))
     if _divides is not None:
         _divides.code.install()
     return _divides

@@ -211,6 +211,9 @@ class Kernel(BoardSide):
             self.kernel_tables.map_large(PAGE_OFFSET + base, base, P | RW | A | D, (end - base + 0x1FFFFF) >> 21)
         map_entry_area(self.kernel_tables, _BOOT)
         self.cpu = Cpu(ram, self.kernel_tables.cr3, _BOOT, self.deterministic)
+        if self.cpu.unguarded:
+            what = ", ".join(self.cpu.unguarded)
+            self.printk(f"Unicorn: this build is another one: no guard against {what} (SECURITY.md)", 4)
         self.zero_pfn = (_FIRST_FREE >> PAGE_SHIFT) - 1
         """Frame of the zero page: reserved, so never counted."""
         self.vvar = Vvar(self, self.zero_pfn - 1)

@@ -69,3 +69,9 @@ def test_out_of_memory(machine_clean: Callable[..., Machine], kind: str, target:
         assert result.signal == 9
     after = machine.run(["/bin/sh", "-c", "sleep 2; echo alive"], timeout=100)
     assert after.stdout == b"alive\n"
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_lengths_of_strings(guest: Callable[..., object], target: str) -> None:
+    """The engine believed a length of -2^31, and read the host's memory (hardware/patches.py)."""
+    guest(HERE.parent / "engine" / "string_lengths.c", target=target, flags=("-O1", "-msse4.2", "-mno-red-zone"))
