@@ -86,7 +86,8 @@ def test_temporary_directories(tmp_path: Path, number: signal.Signals) -> None:
         assert list(tmp_path.iterdir())
         time.sleep(0.5)
         process.send_signal(number)
-        assert ended(process)[0] == 128 + number
+        status, _, err = ended(process)
+    assert status == 128 + number, err
     assert not list(tmp_path.iterdir())
 
 

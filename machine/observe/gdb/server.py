@@ -304,7 +304,10 @@ class Server:
         self.awaits = self.stopped and self.link is None
         while self.stopped:
             if sched.until() and self.control.inferiors:  # --timeout
-                self._leave()
+                if self.link is None:
+                    self._go_on_without()
+                else:
+                    self._leave()
                 return
             try:
                 if self.link is None:
@@ -322,8 +325,11 @@ class Server:
         elif self.abandoned:
             self._leave()
         elif not self.awaits:
-            self.control.detach_all()
-            self.stopped = False
+            self._go_on_without()
+
+    def _go_on_without(self) -> None:
+        self.control.detach_all()
+        self.stopped = False
 
     def _take_packets(self) -> None:
         while self.link is not None:
