@@ -20,10 +20,10 @@ HEARS = "trap 'echo heard; exit 7' INT; echo ready; while :; do sleep 1; done"
 
 
 @contextmanager
-def nopage(*arguments: str, verb: str = "run", **environment: str) -> Iterator[subprocess.Popen[str]]:
+def nopage(*arguments: str, verb: str = "run", cwd: Path = TOP, **environment: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "machine", verb, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
+        stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(TOP), **environment},
     )  # fmt: skip
     try:
@@ -79,16 +79,20 @@ def test_an_interrupt_for_the_process_alone(options: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_temporary_directories(tmp_path: Path, number: signal.Signals) -> None:
     """Those of a comparison go with it."""
-    with nopage("--unfenced", "sh", "-c", "sleep 100", verb="compare", TMPDIR=str(tmp_path)) as process:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    words = "--unfenced", "sh", "-c", "sleep 100"
+    with nopage(*words, verb="compare", cwd=here, TMPDIR=str(there)) as process:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        while not list(there.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert list(tmp_path.iterdir())
+        assert list(there.iterdir())
         time.sleep(0.5)
         process.send_signal(number)
         status, _, err = ended(process)
     assert status == 128 + number, err
-    assert not list(tmp_path.iterdir())
+    assert not list(there.iterdir())
 
 
 def test_one_file_for_two_options(tmp_path: Path) -> None:
