@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, Optional
 
 from machine.defaults import ignored_signals
+from machine.kernel.task.spawn import kill_all
 from machine.machine import Machine
 
 FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
@@ -66,13 +67,15 @@ class Outside:
 
     def _kill(self, name: str) -> None:
         """For programs that ignore it, or are stopped for good.  The next one is for Python, if this was not enough."""
-        from machine.kernel.task.spawn import kill_everything
-
         for number in ENDING:
             if number in self._before:
                 signal.signal(number, signal.SIG_DFL)
-        self._say(f"nopage: {name} for the third time: all programs are killed")
-        self._machine.kernel.sched.interrupt(lambda: kill_everything(self._machine.kernel))
+
+        def kill() -> None:
+            self._say(f"nopage: {name} for the third time: all programs are killed")
+            kill_all(self._machine.kernel)
+
+        self._machine.kernel.sched.interrupt(kill)
 
     def _stop(self, number: int, frame: Optional[FrameType]) -> None:
         if self._machine.has_job_control:

@@ -17,28 +17,36 @@ from typing import Any, Optional
 from machine.hardware.hostcode import SignalCode
 
 _SIGABRT = 6
-_THREAD, _ENV, _RAISE, _HOLDS_GIL, _BEFORE, _COUNT = range(6)
+_THREAD, _ENV, _RAISE, _HOLDS_GIL, _BEFORE, _COUNT, _SIGNAL, _SEND = range(8)
 """Indices of the words that the code works with."""
 _HEAD = bytes.fromhex(
     "53 4154 56 52 4883ec08 89fb 49bc"  # push rbx, r12, rsi, rdx; sub rsp, 8; mov ebx, edi; mov r12, the words
 )
 _CODE = bytes.fromhex(
+    "837e08fa 752c"  # cmp dword [rsi+SI_CODE], SI_TKILL; jne 1f: another process has sent it
     "64488b042500000000 493b0424 751d"  # mov rax, fs:[0]; cmp rax, [r12+THREAD]; jne 1f: not the engine's thread
     "41ff542418 85c0 7514"  # call [r12+HOLDS_GIL]; test eax, eax; jne 1f: what has called abort is Python's
     "49ff442428"  # inc qword [r12+COUNT]
     "498b7c2408 be06000000 41ff542410"  # mov rdi, [r12+ENV]; mov esi, INVALID_OPCODE; call [r12+RAISE], for good
-    "498b442420 89df 4883c408 5a 5e 415c 5b"  # 1: mov rax, [r12+BEFORE]; mov edi, ebx; add rsp, 8; pop ...
-    "4883f801 7602 ffe0 c3"  # cmp rax, SIG_IGN; jbe 2f; jmp rax; 2: ret, and abort() goes on
+    "498b442420 4885c0 7515"  # 1: mov rax, [r12+BEFORE]; test rax, rax; jne 2f
+    "89df 31f6 41ff542430"  # signal(SIGABRT, SIG_DFL)
+    "89df 41ff542438 b801000000"  # raise(SIGABRT); mov eax, SIG_IGN
+    "89df 4883c408 5a 5e 415c 5b"  # 2: mov edi, ebx; add rsp, 8; pop ...
+    "4883f801 7602 ffe0 c3"  # cmp rax, SIG_IGN; jbe 3f; jmp rax; 3: ret
 )
 
 
 class _Handler:
-    """The process's handler of SIGABRT, made once; what was there before is called for every other abort."""
+    """The process's handler of SIGABRT, made once; what was there before is called for every other SIGABRT."""
 
     def __init__(self, raise_exception: int) -> None:
-        words = self.words = (ctypes.c_uint64 * 6)()
+        words = self.words = (ctypes.c_uint64 * 8)()
         words[_RAISE] = raise_exception
-        words[_HOLDS_GIL] = ctypes.cast(ctypes.pythonapi.PyGILState_Check, ctypes.c_void_p).value or 0
+        libc: Any = ctypes.CDLL(None)
+        for index, function in (
+            (_HOLDS_GIL, ctypes.pythonapi.PyGILState_Check), (_SIGNAL, libc.signal), (_SEND, libc["raise"]),
+        ):  # fmt: skip
+            words[index] = ctypes.cast(function, ctypes.c_void_p).value or 0
         before = ctypes.c_uint64.from_buffer(words, 8 * _BEFORE)
         self.code = SignalCode(_SIGABRT, _HEAD + ctypes.addressof(words).to_bytes(8, "little") + _CODE, before)
 

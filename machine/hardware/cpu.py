@@ -156,12 +156,11 @@ class Cpu(RegisterImage):
         """What the engine's processor says to CPUID `leaf` (ECX 0): EAX, EBX, ECX, EDX.  At start-up only."""
         stub = self._boot + PAGE_SIZE
         self.ram.view[stub : stub + 3] = b"\x0f\xa2\x90"
-        virtual = _STUB
         uc = self._uc
         uc.reg_write(x86.UC_X86_REG_RAX, leaf)
         uc.reg_write(x86.UC_X86_REG_RCX, 0)
-        uc.ctl_set_exits([virtual + 2])
-        uc.emu_start(virtual, 0)
+        uc.ctl_set_exits([_STUB + 2])
+        uc.emu_start(_STUB, 0)
         uc.ctl_set_exits([])
         uc.ctl_flush_tb()
         names = (x86.UC_X86_REG_EAX, x86.UC_X86_REG_EBX, x86.UC_X86_REG_ECX, x86.UC_X86_REG_EDX)

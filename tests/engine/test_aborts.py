@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
-
-import pytest
 
 from machine.hardware import aborts
 from machine.hardware.cpu import INVALID_OPCODE, RAX, RIP
@@ -61,29 +55,3 @@ def test_whatever_is_no_pointer_is_not_read() -> None:
     there = ctypes.addressof(ctypes.c_char.from_buffer(held))
     assert aborts.find_env([0, -1, 8, 1 << 47, there + 1, there], bytes(held)) == there
     assert aborts.find_env([8, there + 1], bytes(held)) is None
-
-
-PYTHONS = """
-import faulthandler, os, sys
-if "dump" in sys.argv:
-    faulthandler.enable()
-from tests.engine.board import Board
-board = Board()
-def abort():
-    os.abort()
-if "inside" in sys.argv:
-    board.on_syscall = abort
-    board.start(b"\\x0f\\x05")
-os.abort()
-"""
-
-
-@pytest.mark.parametrize("where", [[], ["inside"], ["dump"], ["dump", "inside"]])
-def test_an_abort_that_is_not_the_engines(where: list[str]) -> None:
-    """The process ends by SIGABRT, in a handler of the engine's too; whoever had a handler before is called."""
-    done = subprocess.run(
-        [sys.executable, "-c", PYTHONS, *where], capture_output=True, cwd=TOP, timeout=100, check=False,
-        env={**os.environ, "PYTHONPATH": str(TOP)},
-    )  # fmt: skip
-    assert done.returncode == -signal.SIGABRT, done.stderr
-    assert (b"Fatal Python error: Aborted" in done.stderr) == ("dump" in where)

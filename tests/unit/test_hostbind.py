@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -149,6 +150,7 @@ int main(int argc, char **argv)
     ERRNO("fsync", fsync(fd), ENOSPC);
     ERRNO("msync", msync(p, 4 * PAGE, MS_SYNC), ENOSPC);
     ERRNO("syncfs", syscall(SYS_syncfs, fd), ENOSPC);
+    ERRNO("syncfs", syscall(SYS_syncfs, open("/", O_RDONLY)), 0);
     sync();
     ERRNO("munmap", munmap(p, PAGE), 0);
     ERRNO("lseek", lseek(fd, 0, SEEK_DATA), 0);
@@ -163,6 +165,45 @@ int main(int argc, char **argv)
     return done();
 }
 """
+
+
+UNLINKED = """
+#include "check.h"
+#include <fcntl.h>
+int main(int argc, char **argv)
+{
+    for (int close_first = 0; close_first < 2; close_first++) {
+        int fd = open(argv[1], O_RDWR | O_CREAT | O_TRUNC, 0600);
+        ERRNO("ftruncate", ftruncate(fd, 3 * PAGE), 0);
+        char *p = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        p[0] = 'x';
+        if (close_first) close(fd);
+        ERRNO("unlink", unlink(argv[1]), 0);
+        for (int i = 0; i < 3; i++) p[i * PAGE] = 'x';
+        ERRNO("msync", msync(p, 3 * PAGE, MS_SYNC), 0);
+        for (int i = 0; i < 3; i++) p[i * PAGE + 1] = 'y';
+        if (!close_first) ERRNO("fsync", fsync(fd), 0);
+        sync();
+        if (!close_first) {
+            char seen[2];
+            p[0] = 'z';
+            EQUAL("pread", pread(fd, seen, 2, 0), 2);
+            EQUAL("seen", seen[0] << 8 | seen[1], 'z' << 8 | 'y');
+        }
+    }
+    return done();
+}
+"""
+
+
+def test_an_unlinked_file(tmp_path: Path) -> None:
+    """What a mapping wrote to a file that has no name any more goes with it: nobody fails of that."""
+    program = build(UNLINKED, static=True)
+    subprocess.run([str(program), str(tmp_path / "file")], check=True)
+    with Machine(ram=64 << 20, binds=[(str(tmp_path), "/mnt", True)], check_invariants=True) as machine:
+        done = machine.run([str(program), "/mnt/file"], timeout=60)
+        assert (done.exit, done.stderr) == (0, b"")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("room", [False, True])

@@ -54,6 +54,37 @@ def test_the_third_one_is_for_nopage(script: str, options: tuple[str, ...]) -> N
     assert "nopage: SIGTERM for the third time: all programs are killed\n" in err
 
 
+STUCK = """
+import os, sys, time
+from machine.kernel.linux import MISC_DYNAMIC_MINOR, file_operations, misc_register, miscdevice, module_init
+
+def read(filp, buf, count, ppos):
+    os.write(2, b"in the driver\\n")
+    while True:
+        time.sleep(0.1)
+
+def init():
+    return misc_register(miscdevice(minor=MISC_DYNAMIC_MINOR, name="stuck", fops=file_operations(read=read)))
+
+module_init(init)
+"""
+
+
+def test_the_next_one_ends_nopage_itself(tmp_path: Path) -> None:
+    """Where a driver's own code does not come back, nobody kills programs."""
+    driver = tmp_path / "stuck.py"
+    driver.write_text(STUCK)
+    with nopage("--device", str(driver), "/bin/cat", "/dev/stuck") as process:
+        assert process.stderr is not None and process.stderr.readline() == "in the driver\n"
+        for _ in range(3):
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert ended(process)[0] == -signal.SIGTERM
+
+
 def test_the_terminals_size_while_gdb_is_awaited() -> None:
     """It is nothing to the wait; Ctrl-C ends that, and not the program."""
     with nopage("--gdb", "0", "/bin/sh", "-c", "echo ran; exit 7") as process:

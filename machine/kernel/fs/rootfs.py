@@ -143,15 +143,17 @@ class Vfs:
                 break
         return dropped
 
-    def sync(self) -> Optional[OSError]:
-        """Write what shared mappings changed in ``:rw`` binds to the host (sync(2)); the first failure."""
+    def sync(self, sb: Any = None) -> Optional[OSError]:
+        """Write what shared mappings changed in ``:rw`` binds to the host (sync(2); of one file system: syncfs(2)); the
+        first failure."""
+        nodes: list[Any] = list(self.files() if sb is None else getattr(sb, "files", ()))
         failure = None
-        for node in self.files():
+        for node in nodes:
             if node.i_mapping.write_through:
                 try:
                     node.i_mapping.writeback()
                 except Errno as error:
-                    name = node.i_mapping.backing.host_name  # type: ignore[union-attr]
+                    name = node.data.host_name
                     why = f"{os.strerror(error.errno)}: what programs wrote to it by mapping it is not all there"
                     failure = failure or OSError(error.errno, why, name)
         return failure

@@ -227,8 +227,8 @@ def sys_sync(task: Task) -> int:
 @syscall("syncfs", "fd")
 def sys_syncfs(task: Task, fd: int) -> int:
     """Since Linux 5.8 it says what could not be written."""
-    task.files.fget(fd)
-    failure = task.kernel.vfs.sync()
+    filp = task.files.fget(fd)
+    failure = task.kernel.vfs.sync(filp.f_inode.i_sb)
     return 0 if failure is None else -(failure.errno or EIO)
 
 

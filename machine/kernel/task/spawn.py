@@ -262,11 +262,9 @@ def kill_everything(kernel: Kernel) -> None:
     deadline = kernel.sched.host_deadline(KILL_SECONDS)  # a driver's timer that starts itself again never ends
     try:
         for _attempt in range(1000):
-            alive = _alive(kernel)
-            if not alive:
+            kill_all(kernel)
+            if not _alive(kernel):
                 return
-            for task in alive:
-                send_signal(kernel, task, SIGKILL, None)
             kernel.sched.run(lambda: deadline.passed or not _alive(kernel))
             if deadline.passed:
                 return
@@ -275,6 +273,12 @@ def kill_everything(kernel: Kernel) -> None:
     finally:
         deadline.cancel()
         kernel.interruptible = before
+
+
+def kill_all(kernel: Kernel) -> None:
+    """SIGKILL for every process; they end when they are scheduled."""
+    for task in _alive(kernel):
+        send_signal(kernel, task, SIGKILL, None)
 
 
 def settle(kernel: Kernel, seconds: float) -> None:

@@ -268,6 +268,7 @@ class Server:
         if task is None:
             self.general = None
         self.stopped = True
+        self.awaits = self.link is None  # before the user is told how to end it
         if self.link is None:
             self.say(f"nopage: {self.waiting()}")
         elif self.owed:
@@ -301,7 +302,6 @@ class Server:
     def _converse(self) -> None:
         """Obey gdb until something is to run."""
         sched = self.kernel.sched
-        self.awaits = self.stopped and self.link is None
         while self.stopped:
             if sched.until() and self.control.inferiors:  # --timeout
                 if self.link is None:
