@@ -32,7 +32,7 @@ from machine.hardware.fpu import FPCW_DEFAULT, FPTAG_DEFAULT, MXCSR_DEFAULT
 from machine.hardware.gdt import CPU_ENTRY_AREA, KERNEL_CS, KERNEL_DS, USER32_CS, USER_CS, USER_DS, write_gdt
 from machine.hardware.holes import Holes
 from machine.hardware.image import EFLAGS_FIXED, CpuError, RegisterImage
-from machine.hardware.patches import guard_lengths
+from machine.hardware.patches import guard_blocks, guard_lengths, mend_horizontal
 from machine.hardware.porthooks import PortHooks
 from machine.hardware.ram import PAGE_SIZE, Ram
 from machine.hardware.stop import StopCheck
@@ -54,6 +54,11 @@ _CR4_TSD = 0x4
 _EFER = 0xD01  # NXE, LMA, LME, SCE
 _MSR_EFER = 0xC0000080
 
+_RDRAND = 1 << 30
+"""CPUID leaf 1, ECX (SDM vol. 2A)."""
+_BMI1, _BMI2, _RDSEED = 1 << 3, 1 << 8, 1 << 18
+"""CPUID leaf 7, EBX.  BLSI's carry, BZHI of large positions, PEXT and PDEP of 32 bits and RORX of RIP-relative operands
+are the engine's, not hardware's (tests/engine/test_modes.py)."""
 _CPUID = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 _STUB = CPU_ENTRY_AREA + PAGE_SIZE
@@ -105,8 +110,7 @@ class Cpu(RegisterImage):
         self.gdt = write_gdt(ram, boot)
         """The descriptor table itself; entries 12 to 14 are a task's TLS descriptors."""
         self._enable_paging(cr3)
-        if repeatable:
-            self._make_repeatable()
+        self._offer_features(repeatable)
         self._add_hooks()
         try:
             self._calibrate(cr3)
@@ -116,8 +120,9 @@ class Cpu(RegisterImage):
             raise CpuError(text) from None
         guards = {
             "abort()": self._guard is not None, "IDIV": guard_divides(binding.uclib) is not None,
-            "PCMPESTRI": guard_lengths(binding.uclib),
+            "long blocks": guard_blocks(binding.uclib), "PCMPESTRI": guard_lengths(binding.uclib),
         }  # fmt: skip
+        mend_horizontal(binding.uclib)
         self.unguarded = [name for name, there in guards.items() if not there]
         """What of a hostile program's could end or read the host's process: this build of the engine is another one."""
 
@@ -135,11 +140,13 @@ class Cpu(RegisterImage):
         uc.reg_write(x86.UC_X86_REG_SS, KERNEL_DS)
         uc.reg_write(x86.UC_X86_REG_CR0, _CR0)
 
-    def _make_repeatable(self) -> None:
-        self._uc.reg_write(x86.UC_X86_REG_CR4, _CR4 | _CR4_TSD)
+    def _offer_features(self, repeatable: bool) -> None:
+        """What CPUID says: not what the engine gets wrong, nor, on a repeatable processor, what differs each time."""
+        if repeatable:
+            self._uc.reg_write(x86.UC_X86_REG_CR4, _CR4 | _CR4_TSD)
         seen = {leaf: self.cpuid(leaf) for leaf in (1, 7)}
-        seen[1] = (*seen[1][:2], seen[1][2] & ~(1 << 30), seen[1][3])
-        seen[7] = (seen[7][0], seen[7][1] & ~(1 << 18), *seen[7][2:])
+        seen[1] = (*seen[1][:2], seen[1][2] & ~(_RDRAND * repeatable), seen[1][3])
+        seen[7] = (seen[7][0], seen[7][1] & ~(_RDSEED * repeatable | _BMI1 | _BMI2), *seen[7][2:])
         self._cpuid_seen = seen
         self._cpuid_cb = _CPUID(self._cpuid_hook)
         self._hook(uc_const.UC_HOOK_INSN, self._cpuid_cb, ctypes.c_int(x86.UC_X86_INS_CPUID))

@@ -109,3 +109,5 @@ def test_what_the_processor_says_it_can(board: Board) -> None:
     features = board.cpu.regs[RCX]
     assert features >> 20 & 1 and features >> 23 & 1, "SSE4.2, popcnt"
     assert not features >> 28 & 1, "AVX"
+    board.start(b"\x0f\xa2" + UD2, rax=7, rcx=0)
+    assert board.cpu.regs[RBX] & 0x389 == 0x281, "FSGSBASE, SMEP, ERMS; not BMI1 and BMI2: the engine's have faults"

@@ -22,7 +22,7 @@ CPU_MHZ = 2000.0
 CPU_FLAGS = (
     "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 "
     "syscall nx rdtscp lm nopl cpuid pni pclmulqdq ssse3 cx16 sse4_1 sse4_2 movbe popcnt aes xsave rdrand hypervisor "
-    "lahf_lm abm fsgsbase bmi1 smep bmi2 erms xsaveopt"
+    "lahf_lm abm fsgsbase smep erms xsaveopt"
 )
 """What CPUID of the engine's default 64-bit model says (leaves 1, 7, 0xd, 0x80000001), in the kernel's order."""
 
