@@ -7,7 +7,7 @@ import signal
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Optional, TextIO
 
 TERMINAL = "/dev/tty"
@@ -19,15 +19,17 @@ def usual_terminal(descriptor: int, settings: Optional[list[Any]]) -> Iterator[N
     afterwards."""
     guests: Any = None
     if settings is not None:
-        guests = termios.tcgetattr(descriptor)
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, settings)
+        with suppress(termios.error):  # it has gone
+            guests = termios.tcgetattr(descriptor)
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, settings)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
         if guests is not None:
-            termios.tcsetattr(descriptor, termios.TCSADRAIN, guests)
+            with suppress(termios.error):
+                termios.tcsetattr(descriptor, termios.TCSADRAIN, guests)
 
 
 class Lent(NamedTuple):

@@ -185,7 +185,9 @@ def _list_leaks(kernel: Kernel, old: module) -> list[str]:
 
 
 def _line(code: CodeType, place: int) -> int:
-    """The source line of a place in a function's code."""
+    """The source line of a place in a function's code (-1: of the function)."""
+    if place < 0:
+        return code.co_firstlineno
     return next((line or 0 for start, end, line in code.co_lines() if start <= place < end), 0)
 
 

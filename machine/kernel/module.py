@@ -236,7 +236,7 @@ def _got_in_vain(mem: Memory, pfn: int, method: Callable[..., Any], args: tuple[
     page = getattr(args[0], "page", None)  # of a struct vm_fault
     code = getattr(method, "__code__", None)
     if code is not None and not (isinstance(page, Page) and page.pfn == pfn):
-        mem.got_at.setdefault(pfn, (code, 0))
+        mem.got_at.setdefault(pfn, (code, -1))
 
 
 def _entering(

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pty
+import socket
 import struct
 import termios
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from machine import Machine
+from machine.errors import TimeoutExpired
+from machine.kernel.fs import nowait
 
 
 def run(machine: Machine, argv: list[str], stdin: int, stdout: int) -> int:
@@ -77,3 +86,138 @@ def test_bytes(machine_clean: Callable[..., Machine]) -> None:
     result = machine.run(["sh", "-c", "read a; echo $a; cat | tr a-z A-Z; echo err >&2"], stdin=b"one\ntwo\nthree")
     assert (result.stdout, result.stderr) == (b"one\nTWO\nTHREE", b"err\n")
     assert machine.run(["cat"]).stdout == b""
+
+
+BUSY = "while :; do :; done & "
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_input_while_another_program_computes(machine_clean: Callable[..., Machine], deterministic: bool) -> None:
+    """Who waits for it need not wait until all others sleep."""
+    reading, writing = os.pipe()
+    out_read, out_write = os.pipe()
+    late = threading.Timer(1, os.write, (writing, b"a line\n"))
+    late.start()
+    machine = machine_clean(ram=64 << 20, deterministic=deterministic)
+    assert run(machine, ["sh", "-c", BUSY + "read x; echo got $x; kill $!"], reading, out_write) == 0
+    late.join()
+    assert os.read(out_read, 100) == b"got a line\n"
+    for fd in (reading, writing, out_read, out_write):
+        os.close(fd)
+
+
+@contextmanager
+def full(kind: str, directory: Path) -> Iterator[tuple[int, int]]:
+    """A descriptor that waits when it is written, since nobody reads; the other end."""
+    if kind == "socket":
+        ours, theirs = socket.socketpair()
+        outer, inner = theirs.detach(), ours.detach()
+    elif kind == "terminal":
+        outer, inner = pty.openpty()
+    elif kind == "FIFO":
+        os.mkfifo(directory / "fifo")
+        outer = os.open(directory / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+        os.set_blocking(outer, True)
+        inner = os.open(directory / "fifo", os.O_WRONLY)
+    else:
+        outer, inner = os.pipe()
+    yield inner, outer
+    os.close(inner)
+    os.close(outer)
+
+
+SLOWLY = "i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done & head -c 300000 /dev/zero | tr '\\0' x; wait; printf end"
+KINDS = ["pipe", "FIFO", "socket", "terminal"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reader_that_does_not_read(machine_clean: Callable[..., Machine], tmp_path: Path, kind: str) -> None:
+    """The writer waits; other programs do not, and `timeout` ends it."""
+    machine = machine_clean(ram=64 << 20)
+    with full(kind, tmp_path) as (inner, _):
+        writer = machine.spawn(["sh", "-c", "yes 0123456789 & sleep 1; kill $!; exit 3"], stdout=inner)
+        assert machine.wait(writer, timeout=60).exit == 3
+        started = time.monotonic()
+        writer = machine.spawn(["yes"], stdout=inner)
+        with pytest.raises(TimeoutExpired, match="sleeps in write"):
+            machine.wait(writer, timeout=2)
+        assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_repeatable_machine_waits_for_a_slow_reader(
+    machine_clean: Callable[..., Machine], tmp_path: Path, kind: str
+) -> None:
+    """The whole machine: whether the reader is slow makes no difference to what runs when."""
+    texts = []
+    for slow in (False, True):
+        (tmp_path / str(slow)).mkdir()
+        machine = machine_clean(ram=64 << 20, deterministic=True)
+        switches: list[object] = []
+        machine.kernel.events.listen(
+            "switch", lambda event, seen=switches: seen.append((event.pid, event.rip, event.time_ns))
+        )
+        with full(kind, tmp_path / str(slow)) as (inner, outer):
+            seen = bytearray()
+
+            def read(slow: bool = slow, outer: int = outer, seen: bytearray = seen) -> None:
+                while not seen.endswith(b"end"):
+                    time.sleep(0.01 * slow)
+                    seen.extend(os.read(outer, 4096))
+
+            reader = threading.Thread(target=read)
+            reader.start()
+            writer = machine.spawn(["sh", "-c", SLOWLY], stdout=inner)
+            assert machine.wait(writer, timeout=100).exit == 0
+            reader.join()
+        texts.append((bytes(seen), switches))
+    assert len(texts[0][0]) == 300003 and len(texts[0][1]) > 10
+    assert texts[0] == texts[1]
+    machine = machine_clean(ram=64 << 20, deterministic=True)
+    with full(kind, tmp_path) as (inner, _):
+        writer = machine.spawn(["yes"], stdout=inner)
+        with pytest.raises(TimeoutExpired, match="sleeps in write"):
+            machine.wait(writer, timeout=2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_waits(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of reads and writes, with RWF_NOWAIT and on a host that has none."""
+    for refuses in (False, True):
+        if refuses:
+
+            def refuse(*_: object) -> int:
+                raise OSError(errno.EOPNOTSUPP, "no RWF_NOWAIT here")
+
+            monkeypatch.setattr(os, "preadv", refuse)
+            monkeypatch.setattr(os, "pwritev", refuse)
+            (tmp_path / "again").mkdir()
+        with full(kind, tmp_path / "again" if refuses else tmp_path) as (inner, outer):
+            if kind != "terminal":
+                with pytest.raises(BlockingIOError):
+                    nowait.read(outer, 100)
+            assert nowait.write(inner, b"text") == 4
+            assert nowait.read(outer, 100) == b"text"
+            if kind == "terminal":
+                with pytest.raises(BlockingIOError):
+                    nowait.read(inner, 100)
+                os.write(outer, b"typed\n")
+                assert nowait.read(inner, 100) == b"typed\n"
+            with pytest.raises(BlockingIOError):
+                while True:
+                    assert nowait.write(inner, b"x" * 100_000)
+            assert os.get_blocking(inner) and os.get_blocking(outer)
+
+
+def test_as_the_users_shell_opened_them(machine_clean: Callable[..., Machine], tmp_path: Path) -> None:
+    """Input that is only for writing is EBADF; a terminal's output may be read, as pagers do."""
+    machine = machine_clean(ram=64 << 20)
+    for_writing = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
+    assert run(machine, ["sh", "-c", "cat 2>/dev/null"], for_writing, for_writing) == 1
+    outer, inner = pty.openpty()
+    os.write(outer, b"a key\n")
+    null = os.open("/dev/null", os.O_RDONLY)
+    result = machine.spawn(["sh", "-c", "read x <&2; echo $x"], stdin=null, stderr=inner)
+    assert machine.wait(result, timeout=60).stdout == b"a key\n"
+    for fd in (for_writing, outer, inner, null):
+        os.close(fd)

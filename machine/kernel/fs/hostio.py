@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from machine.kernel.abi.errno import EFAULT, EFBIG, EINVAL, ENOTTY, EPIPE, ESPIPE, Errno
 from machine.kernel.abi.signal import SIGPIPE, SIGTTIN, SIGTTOU
+from machine.kernel.fs import nowait
 from machine.kernel.fs.anon import anon_inode
 from machine.kernel.fs.file import (
     FMODE_READ,
@@ -49,10 +50,10 @@ _WAYS = frozenset((TCSBRK, TCSBRKP, TCXONC, TCFLSH))
 """Commands whose argument is a number."""
 JOB_CONTROL = frozenset((TIOCSCTTY, TIOCGPGRP, TIOCSPGRP, TIOCNOTTY, TIOCGSID))
 TOSTOP = 0x100
-_TTY_PIECE = 2048
-"""Bytes that are written to a terminal at once when it says that it has room."""
 _EAGAIN_LATER = 1_000_000
 """A descriptor that says EAGAIN and is not pollable is tried again after a millisecond."""
+_ROOM_LATER = 10_000_000
+"""One that has some room, but not enough, after so many nanoseconds."""
 
 
 class HostDescriptor(anon_inode):
@@ -63,9 +64,12 @@ class HostDescriptor(anon_inode):
         self.kernel = kernel
         self.fd = fd
         self.is_tty: bool = kernel.host(os.isatty, fd)
+        self.waits = False
+        """Whether the host's read or write of it may wait."""
         self.pushed = b""
         """Bytes that were read and could not be delivered."""
         self.getattr()
+        self.waits = self.is_tty or stat.S_ISFIFO(self.i_mode) or stat.S_ISSOCK(self.i_mode)
 
     def getattr(self) -> None:
         info = self.kernel.host(os.fstat, self.fd)
@@ -96,17 +100,18 @@ class HostOperations(file_operations):
             data, node.pushed = node.pushed[:count], node.pushed[count:]
             return bytes(data)
         regular = stat.S_ISREG(node.i_mode)
-        if not regular:
-            self._ready(node, filp, False)
-        try:
-            if regular and position != filp.f_pos:
-                return bytes(node.kernel.host(os.pread, node.fd, count, position))
-            return bytes(node.kernel.host(os.read, node.fd, min(count, 1 << 20)))
-        except BlockingIOError:
-            node.kernel.sched.wait_host_fd(node.fd, timeout_ns=_EAGAIN_LATER)
-            return self.read_iter(filp, count, position)
-        except OSError as failure:
-            raise host_error(failure) from None
+        while True:
+            if not regular:
+                self._ready(node, filp, False)
+            try:
+                if regular and position != filp.f_pos:
+                    return bytes(node.kernel.host(os.pread, node.fd, count, position))
+                read = nowait.read if node.waits else os.read
+                return bytes(node.kernel.host(read, node.fd, min(count, 1 << 20)))
+            except BlockingIOError:  # somebody else was quicker
+                node.kernel.sched.wait_host_fd(node.fd, timeout_ns=_EAGAIN_LATER)
+            except OSError as failure:
+                raise host_error(failure) from None
 
     def unread(self, filp: file, data: bytes) -> None:
         """Put back what the reader's memory could not take: the next read finds it here."""
@@ -122,26 +127,18 @@ class HostOperations(file_operations):
             _check_background(node, SIGTTOU)
         while done < len(data):
             piece = data[done : done + (1 << 20)]
-            if node.is_tty:  # after Ctrl-S it would hold the whole machine
-                piece = piece[:_TTY_PIECE]
-                try:
-                    self._ready(node, filp, True)
-                except Errno:
-                    if done:
-                        break
-                    raise
             try:
                 if positioned:
                     done += node.kernel.host(os.pwrite, node.fd, piece, position + done)
                 else:
-                    done += node.kernel.host(os.write, node.fd, piece)
+                    done += node.kernel.host(nowait.write if node.waits else os.write, node.fd, piece)
             except BlockingIOError:
                 if filp.f_flags & O_NONBLOCK:
                     if done:
                         break
                     raise Errno(11) from None
                 try:
-                    node.kernel.sched.wait_host_fd(node.fd, write=True)
+                    _wait_for_room(node)
                 except Errno:
                     if done:
                         break
@@ -236,11 +233,20 @@ def _check_background(node: HostDescriptor, signo: int, setting: bool = False) -
     task = node.kernel.current
     if not vfs.foreground or task is None or task.signal.pgrp == vfs.foreground or task.signal.tty is not vfs.host_tty:
         return
-    if signo == SIGTTOU and not setting and not node.kernel.host(termios.tcgetattr, node.fd)[3] & TOSTOP:
+    if signo == SIGTTOU and not setting and not node.kernel.host(_local_modes, node.fd) & TOSTOP:
         return
     from machine.kernel.tty.tty_jobctrl import tty_check_change
 
     tty_check_change(vfs.host_tty, signo)
+
+
+def _local_modes(fd: int) -> int:
+    """Of a terminal; none once it has gone: the write says so."""
+    try:
+        modes: int = termios.tcgetattr(fd)[3]
+        return modes
+    except termios.error:
+        return 0
 
 
 def _host_ioctl(node: Any, cmd: int, data: Union[bytes, int]) -> bytes:
@@ -275,6 +281,16 @@ def _poll_now(node: Any, write: bool) -> bool:
     return bool(_poll_mask(node) & ((POLLOUT | POLLERR) if write else (POLLIN | POLLHUP | POLLERR)))
 
 
+def _wait_for_room(node: HostDescriptor) -> None:
+    sched = node.kernel.sched
+    if node.kernel.cpu.counts_blocks and sched.hold_for(node.fd):
+        return
+    if _poll_now(node, True):  # too little for what is to be written at once
+        sched.wait(sched.queue(), _ROOM_LATER)
+    else:
+        sched.wait_host_fd(node.fd, write=True)
+
+
 def _broken_pipe(kernel: Kernel) -> None:
     from machine.kernel.task.signal import send_sig
 
@@ -282,10 +298,11 @@ def _broken_pipe(kernel: Kernel) -> None:
         send_sig(kernel, kernel.current, SIGPIPE)
 
 
-def host_file(kernel: Kernel, fd: int, flags: int) -> file:
+def host_file(kernel: Kernel, fd: int) -> file:
     """An open file over a descriptor of the host, which stays the host's: it is never closed here.
 
-    One host object is one inode however often it is given: ``>out 2>&1`` is the same file twice.
+    One host object is one inode however often it is given: ``>out 2>&1`` is the same file twice.  It may be read and
+    written as the user's shell has opened it.
     """
     for known in kernel.vfs.host_descriptors:
         if known.fd == fd:
@@ -297,20 +314,20 @@ def host_file(kernel: Kernel, fd: int, flags: int) -> file:
     kind, number, inherited, name = kernel.host(_opened, fd)
     if kind not in (stat.S_IFREG, stat.S_IFCHR):
         name = f"pipe:[{number}]" if kind == stat.S_IFIFO else f"socket:[{number}]"
-    opened = file(Dentry(node, name, None, name), flags | inherited, host_operations, name)
+    opened = file(Dentry(node, name, None, name), inherited, host_operations, name)
     if kind == stat.S_IFREG:
         opened.f_pos = kernel.host(os.lseek, fd, 0, os.SEEK_CUR)
     return opened
 
 
 def _opened(fd: int) -> tuple[int, int, int, str]:
-    """Of a descriptor: its type, its inode, O_APPEND where the user's shell opened it so (``>>``), its name."""
+    """Of a descriptor: its type, its inode, how the user's shell opened it (O_APPEND for ``>>``), its name."""
     info = os.fstat(fd)
     try:
         name = os.readlink(f"/proc/self/fd/{fd}")
     except OSError:
         name = f"host:[{fd}]"
-    return stat.S_IFMT(info.st_mode), info.st_ino, fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND, name
+    return stat.S_IFMT(info.st_mode), info.st_ino, fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_APPEND | os.O_ACCMODE), name
 
 
 # -- bytes in memory -------------------------------------------------------------------------------

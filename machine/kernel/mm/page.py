@@ -139,8 +139,8 @@ class Memory:
         self.journals: list[dict[int, int]] = []
         """Of each fault that is watched: frame -> its count before the fault changed it (trace.py)."""
         self.got_at: dict[int, tuple[Any, int]] = {}
-        """Frame -> (code, `f_lasti`) of the driver's last `get_page` of it; the line follows from them.  Without those
-        of a `nopage` or `fault` for the page that it answers with: that reference is the entry's."""
+        """Frame -> (code, `f_lasti` or -1) of the driver's last `get_page` of it; the line follows from them.  Without
+        those of a `nopage` or `fault` for the page that it answers with: that reference is the entry's."""
         self.got = NOBODY_ASKS
         """While a driver's `nopage` or `fault` runs: the frame whose reference it took first, before that NONE_YET.
         Belongs to the task that runs (sched.py: _switch_out)."""

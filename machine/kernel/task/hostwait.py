@@ -26,6 +26,8 @@ class HostWait:
         self._sched = sched
         self._queues: dict[int, tuple[WaitQueue, WaitQueue]] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.due = False
+        """A descriptor is ready that somebody waits for, or may be: `look` while others run."""
         self._before: list[int] = []
         """What `signal.set_wakeup_fd` had before each run: first that of a program which embeds us (an event loop)."""
 
@@ -38,9 +40,32 @@ class HostWait:
 
     def waited_for(self) -> tuple[list[int], list[int]]:
         """Descriptors that somebody wants to read, and to write."""
-        reading = [fd for fd, (r, _) in self._queues.items() if r.sleepers]
-        writing = [fd for fd, (_, w) in self._queues.items() if w.sleepers]
+        queues = list(self._queues.items())  # at once: the ticker's thread asks, too
+        reading = [fd for fd, (r, _) in queues if r.sleepers]
+        writing = [fd for fd, (_, w) in queues if w.sleepers]
         return reading, writing
+
+    def is_due(self) -> bool:
+        """Whether one of them is ready, and so `due`.  From any thread."""
+        reading, writing = self.waited_for()
+        if reading or writing:
+            try:
+                self.due = any(select.select(reading, writing, [], 0))
+            except (OSError, ValueError):
+                self.due = True
+        return self.due
+
+    def look(self) -> None:
+        """Wake who waits for a descriptor that is ready."""
+        self.due = False
+        reading, writing = self.waited_for()
+        if reading or writing:
+            self.wait(reading, writing, 0)
+
+    def hold(self, fd: int) -> None:
+        """Wait until `fd` can be written, or `interrupt`; nobody runs meanwhile."""
+        self.queue(fd, True)
+        self.wait([], [fd], None)
 
     def expects(self) -> bool:
         """Whether a timer, a descriptor or an interrupt can come."""

@@ -233,6 +233,8 @@ class Scheduler:
         while True:
             self._run_async()
             self.timers.run()
+            if self._host.due:
+                self._host.look()
             if self.until():
                 self._park()
                 return False
@@ -310,8 +312,8 @@ class Scheduler:
     # -- from outside, and timers --------------------------------------------------------------------
 
     def has_work(self) -> bool:
-        """Whether user code should make way: for another task, a timer, an interrupt.  From any thread."""
-        return bool(self.runqueue or self._async or self.timers.due())
+        """Whether user code should make way: for another task, a timer, an interrupt, input.  From any thread."""
+        return bool(self._host.is_due() or self.runqueue or self._async or self.timers.due())
 
     def interrupt(self, action: Callable[[], None]) -> None:
         """Have `action` run in the hub soon: from a signal handler or another thread."""
@@ -469,6 +471,17 @@ class Scheduler:
     def host_queue(self, fd: int, write: bool = False) -> WaitQueue:
         """The queue that is woken while the host's descriptor is ready."""
         return self._host.queue(fd, write)
+
+    def look_at_host(self) -> None:
+        """At the next turn of the hub, wake who waits for a descriptor of the host that is ready."""
+        self._host.due = True
+
+    def hold_for(self, fd: int) -> bool:
+        """Wait until the host's descriptor `fd` can be written, and let nobody run meanwhile: on a repeatable processor
+        it makes no difference then how quick the reader is.  False when the hub has to do something first."""
+        if not self._async and not self.until():
+            self._host.hold(fd)
+        return not self._async and not self.until()
 
     def _idle(self) -> bool:
         """Nobody can run: wait for a timer, the host's descriptors, or an interrupt; False if none can come."""

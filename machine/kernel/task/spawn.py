@@ -13,7 +13,7 @@ from machine.kernel.abi.errno import EACCES, ENOENT, ENOTDIR, Errno
 from machine.kernel.abi.layout import ABI64
 from machine.kernel.abi.signal import SIG_IGN, SIGCHLD, SIGINT, SIGKILL, SIGQUIT, SIGTSTP, SIGWINCH
 from machine.kernel.fs.fdtable import files_struct, fs_struct
-from machine.kernel.fs.file import O_RDONLY, O_WRONLY, file
+from machine.kernel.fs.file import O_RDONLY, file
 from machine.kernel.fs.hostbind import bind_root
 from machine.kernel.fs.hostio import buffer_input, buffer_output, host_file
 from machine.kernel.fs.namei import lookup, open_file
@@ -141,14 +141,14 @@ def _standard_files(
     elif not isinstance(stdin, int):
         task.files.install(buffer_input(kernel, stdin or b""), 0)
     elif stdin != CLOSED:
-        task.files.install(host_file(kernel, stdin, O_RDONLY), 0)
+        task.files.install(host_file(kernel, stdin), 0)
     for fd, host in ((1, stdout), (2, stderr)):
         if host is None:
             filp, collected = buffer_output(kernel)
             spawned.outputs[fd] = collected
             task.files.install(filp, fd)
         elif host != CLOSED:
-            task.files.install(host_file(kernel, host, O_WRONLY), fd)
+            task.files.install(host_file(kernel, host), fd)
 
 
 def _start(

@@ -20,6 +20,8 @@ LOOK_TICKS = 4
 """How often the size of this process is looked at (hostlimits.py): a program can take a gigabyte a second."""
 BUDGETS_PER_FLUSH = 100
 """The same on a repeatable processor, in ticks of its own."""
+BUDGETS_PER_LOOK = 8
+"""And how often descriptors of the host are looked at, while others run: each look is in a recording."""
 
 
 class Ticker:
@@ -99,6 +101,8 @@ class Ticker:
             self._sched.kernel.clock.tick()
             self._budgets += 1
             self._flush_due = self._budgets % BUDGETS_PER_FLUSH == 0
+            if self._budgets % BUDGETS_PER_LOOK == 0:
+                self._sched.look_at_host()
         if self._flush_due:
             self._flush_due = False
             cpu.flush_tlb()

@@ -26,6 +26,7 @@ from typing import Any, Optional, Protocol
 from machine.events import PageFault
 from machine.kernel.current import set_current_kernel
 from machine.kernel.kernel import Kernel
+from machine.observe.output import one_line
 from machine.observe.report.recorder import Recorder
 
 HERE = Path(__file__).parent
@@ -120,8 +121,8 @@ def page(data: dict[str, Any]) -> str:
         kind, body = "application/x-deflate", base64.b64encode(zlib.compress(text.encode(), 4)).decode()
     said = data["meta"]
     parts = {
-        "title": html.escape(said["headline"]),
-        "sentences": "".join(f"<p>{html.escape(sentence)}</p>" for sentence in said["sentences"]),
+        "title": html.escape(one_line(said["headline"])),
+        "sentences": "".join(f"<p>{html.escape(one_line(sentence))}</p>" for sentence in said["sentences"]),
         "style": (HERE / "report.css").read_text(),
         "script": "\n".join((HERE / name).read_text() for name in SCRIPTS),
         "kind": kind,

@@ -1,0 +1,89 @@
+"""Reads and writes of the host's pipes, sockets and terminals that never wait: the whole machine would wait with them.
+
+Their descriptors are shared with whoever started us, so O_NONBLOCK is none of our business.  preadv2 and pwritev2 take
+RWF_NOWAIT where the host has it for the kind (pipe(2) since Linux 6.5, sockets).  Terminals and FIFOs are opened a
+second time, for one call: whoever reads the other end waits for the last of us to close it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import stat
+
+_NO_FLAGS = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""What a host says that has no RWF_NOWAIT, or not for this kind."""
+_SURE = select.PIPE_BUF
+"""Bytes that a pipe takes that says it is ready (pipe(7))."""
+_MOST = 1 << 16
+_PTMX = os.makedev(5, 2)
+"""Opened, it is another terminal each time."""
+
+
+def read(fd: int, count: int) -> bytes:
+    """As os.read; BlockingIOError where that would wait."""
+    info = os.fstat(fd)
+    mode = info.st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        buffer = bytearray(min(count, _MOST))
+        try:
+            return bytes(buffer[: os.preadv(fd, (buffer,), -1, os.RWF_NOWAIT)])
+        except OSError as failure:
+            if failure.errno not in _NO_FLAGS:
+                raise
+    if stat.S_ISSOCK(mode):
+        with socket.socket(fileno=os.dup(fd)) as same:
+            return same.recv(count, socket.MSG_DONTWAIT)
+    again = _open_again(fd, info, os.O_RDONLY)
+    if again is None:
+        return os.read(fd, count)
+    try:
+        return os.read(again, count)
+    finally:
+        os.close(again)
+
+
+def write(fd: int, data: bytes) -> int:
+    """As os.write, perhaps less than all; BlockingIOError where it would wait."""
+    info = os.fstat(fd)
+    mode = info.st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        try:
+            return os.pwritev(fd, (data,), -1, os.RWF_NOWAIT)
+        except OSError as failure:
+            if failure.errno not in _NO_FLAGS:
+                raise
+    if stat.S_ISSOCK(mode):
+        with socket.socket(fileno=os.dup(fd)) as same:
+            return same.send(data, socket.MSG_DONTWAIT)
+    again = _open_again(fd, info, os.O_WRONLY)
+    if again is None:
+        return os.write(fd, data if stat.S_ISCHR(mode) and not os.isatty(fd) else _as_much_as_is_sure(fd, data))
+    try:
+        return os.write(again, data)
+    finally:
+        os.close(again)
+
+
+def _open_again(fd: int, info: os.stat_result, how: int) -> int | None:
+    """None where there is no need, or it can't be (a terminal of somebody else's, its master, no /proc)."""
+    if not stat.S_ISFIFO(info.st_mode) and (not os.isatty(fd) or info.st_rdev == _PTMX):
+        return None
+    try:
+        return os.open(f"/proc/self/fd/{fd}", how | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _as_much_as_is_sure(fd: int, data: bytes) -> bytes:
+    """What a descriptor takes at once that says it is ready."""
+    poller = select.poll()
+    poller.register(fd, select.POLLOUT)
+    if not poller.poll(0):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return data[:_SURE]
+
+
+__all__ = ["read", "write"]
