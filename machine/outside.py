@@ -14,7 +14,7 @@ from machine.defaults import ignored_signals
 from machine.kernel.task.spawn import kill_all
 from machine.machine import Machine
 
-FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
+FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT, signal.SIGWINCH)
 """What the host's terminal or user sends to us is for the guest's programs."""
 STOP_KEY = signal.SIGTSTP
 """Ctrl-Z: for the guest when a shell there does job control, else it stops us, as any program."""
@@ -64,6 +64,8 @@ class Outside:
                 self._kill(signal.Signals(number).name)
                 return
         self._machine.interrupt(number)
+        if number == signal.SIGHUP:  # as of a terminal that has gone: what is stopped must hear it
+            self._machine.interrupt(signal.SIGCONT)
 
     def _kill(self, name: str) -> None:
         """For programs that ignore it, or are stopped for good.  The next one is for Python, if this was not enough."""

@@ -207,6 +207,12 @@ class Bus:
             found = self._pages.get(physical & -PAGE_SIZE)
         return found
 
+    def has_blocks(self, first: int, last: int) -> bool:
+        """Whether a register block answers anywhere from `first` to `last`."""
+        if self.asleep is not None:
+            self.wake()
+        return any(first <= page <= last for page in self._pages)
+
     def wake(self) -> None:
         """Have the cards on the bus."""
         asleep, self.asleep = self.asleep, None

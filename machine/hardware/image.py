@@ -24,6 +24,8 @@ from machine.hardware.gdt import USER_CS
 
 EFLAGS_FIXED = 0x202
 """EFLAGS of a new program: interrupts on, and bit 1, which is always set."""
+_FP_KNOWN = 4
+"""States that are kept in both forms: those of a handler, of what it interrupts, of another program."""
 
 FLAGS = 17
 """Where EFLAGS follows RIP in `regs`."""
@@ -55,8 +57,8 @@ class RegisterImage:
         self._template64 = self._template32 = b""
         self._fp_region = slice(0, 0)
         """The part of the image with all x87 and SSE state in it; empty until it is looked for."""
-        self._fp_image = self._fp_saved = b""
-        """What that part was when it was saved or loaded last, and the same as FXSAVE64 stores it."""
+        self._fp_known: dict[bytes, bytes] = {}
+        """What that part was when it was saved lately: the same as FXSAVE64 stores it."""
 
     def _bind(self) -> None:
         """Bind what each trap calls without the binding's layers, and make the views."""
@@ -206,19 +208,24 @@ class RegisterImage:
     def fxsave(self) -> bytes:
         """The 512 bytes that FXSAVE64 stores for the image (hardware/fpu.py)."""
         now = self._fp_now()
-        if now != self._fp_image:
+        saved = self._fp_known.get(now)
+        if saved is None:
             control = FpuControl._make(self.get_register(number) for number in self._fpu_control)
-            self._fp_saved = pack_fxsave(control, self._st, self._xmm)
-            self._fp_image = now
-        return self._fp_saved
+            saved = pack_fxsave(control, self._st, self._xmm)
+            if len(self._fp_known) >= _FP_KNOWN:
+                self._fp_known.clear()
+            self._fp_known[now] = saved
+        return saved
 
     def fxrstor(self, area: bytes) -> None:
         """Load x87 and SSE state into the image from the 512 bytes of an FXSAVE64 area.
 
         The caller has checked MXCSR against `fpu.MXCSR_MASK`.
         """
-        if area == self._fp_saved and self._fp_now() == self._fp_image:
-            return  # a signal handler that left them alone, mostly
+        for image, saved in self._fp_known.items():
+            if saved == area:  # the state of before a signal handler, mostly, or the initial one
+                self.image[self._fp_region] = image
+                return
         control = unpack_fxsave(area, self._st, self._xmm)
         for number, value in zip(self._fpu_control, control, strict=True):
             self.set_register(number, value)

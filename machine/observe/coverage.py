@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol
 
 from machine.hardware.ram import PAGE_SHIFT
 from machine.hardware.watching import unwatch_blocks, watch_blocks
+from machine.observe.output import one_line
 from machine.observe.symbols import ElfSymbols, ReadFile
 
 if TYPE_CHECKING:
@@ -306,7 +307,7 @@ class CoverageFiles:
         """Write them.  OSError, with the name of the file, when one of them can't be; the others are."""
         self._counter.close()
         for why in self.coverage.why_none():
-            self._say(f"nopage: {', '.join(self._paths)}: {why}")
+            self._say(one_line(f"nopage: {', '.join(self._paths)}: {why}"))
         failed: Optional[OSError] = None
         for path in self._paths:
             try:

@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
+from machine.observe.output import one_line
+
 if TYPE_CHECKING:
     from machine.observe.coverage import Coverage, SourceFile
 
@@ -15,11 +17,11 @@ _DTD = "http://cobertura.sourceforge.net/xml/coverage-04.dtd"
 
 def lcov(coverage: Coverage) -> str:
     """A tracefile: SF, FN, FNDA, DA and the totals of each source."""
-    return "".join(_record(path, each) for path, each in sorted(coverage.files.items()))
+    return "".join(_record(one_line(path), each) for path, each in sorted(coverage.files.items()))
 
 
 def _record(path: str, source: SourceFile) -> str:
-    functions = sorted((line, name, calls) for name, (line, calls) in source.functions.items())
+    functions = sorted((line, one_line(name), calls) for name, (line, calls) in source.functions.items())
     lines = ["TN:", f"SF:{path}"]
     lines += [f"FN:{line},{name}" for line, name, _ in functions]
     lines += [f"FNDA:{calls},{name}" for _, name, calls in functions]
@@ -46,7 +48,7 @@ def cobertura(coverage: Coverage) -> str:
         f'<packages><package name="" line-rate="{rate}" branch-rate="0" complexity="0"><classes>',
     ]
     for path, each in sorted(coverage.files.items()):
-        rows += _class(os.path.relpath(path, here) if path.startswith(here + os.sep) else path, each)
+        rows += _class(one_line(os.path.relpath(path, here) if path.startswith(here + os.sep) else path), each)
     return "\n".join([*rows, "</classes></package></packages>", "</coverage>", ""])
 
 
@@ -56,7 +58,7 @@ def _class(path: str, source: SourceFile) -> list[str]:
     rows = [f'<class {names} line-rate="{rate}" branch-rate="0" complexity="0">', "<methods>"]
     for name, (line, calls) in sorted(source.functions.items(), key=lambda item: item[1]):
         rows.append(
-            f'<method name={quoteattr(name)} signature="" line-rate="{1 if calls else 0}" branch-rate="0" '
+            f'<method name={quoteattr(one_line(name))} signature="" line-rate="{1 if calls else 0}" branch-rate="0" '
             f'complexity="0"><lines><line number="{line}" hits="{calls}"/></lines></method>'
         )
     rows += ["</methods>", "<lines>"]

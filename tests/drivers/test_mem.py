@@ -382,3 +382,24 @@ def test_code_where_nobody_is(machine_clean: Make, run_c: Run) -> None:
     """,
     )
     assert result.exit == 0
+
+
+def test_gigabytes_of_physical_addresses(machine_clean: Make, run_c: Run) -> None:
+    """Whole tables at once, but where registers are; at any offset, shared and private.  # A2, B5"""
+    m = machine_clean(board="lab")
+    body = """
+        int fd = must_open("/dev/mem", O_RDWR);
+        int wide = sizeof(long) == 8;
+        unsigned long long offset = wide ? 0xc0001000 : 0x130001000, size = wide ? 4ULL << 30 : 1 << 30;
+        for (int flags = MAP_SHARED; flags <= MAP_PRIVATE; flags++) {
+            volatile unsigned char *p = (void *)map(fd, offset, size, flags == MAP_SHARED ? RW : PROT_READ, flags);
+            CHECK("mapped", p != MAP_FAILED);
+            for (unsigned long long at = 0x140000000; at < offset + size; at += 0x1ffff000)
+                EQUAL("nobody is there", p[at - offset], 0xff);
+            EQUAL("unmapped in the middle", munmap((void *)(p + 0x1234000), size / 4), 0);
+            EQUAL("unmapped", munmap((void *)p, size), 0);
+        }
+    """
+    run_c(m, body)
+    with m.entered():
+        assert m.kernel.bus.has_blocks(0, 1 << 40)

@@ -15,7 +15,7 @@ BOTH = [
     "altstack", "children", "divides", "futex_ops", "futex_ring", "lock_bits", "nested", "queue", "robust", "segv_info",
     "segv_repair",
     "short_periods", "sigio",
-    "signalfd", "sigreturn_words", "software_interrupts", "sources", "threads", "threads_exec", "x87",
+    "handler_fpu", "signalfd", "sigreturn_words", "software_interrupts", "sources", "threads", "threads_exec", "x87",
 ]  # fmt: skip
 ONLY_64 = ["sigreturn_hostile", "clone_flags", "kernel_stack", "modes64"]
 ONLY_32 = ["frames32", "modes32"]

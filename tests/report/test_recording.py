@@ -317,3 +317,18 @@ def test_nopage_run_writes_it(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 125
     assert done.stderr == f"nopage: --report {tmp_path}/none/out.html: No such file or directory\n"
+
+
+def test_names_that_are_no_text(
+    machine_clean: Callable[..., Any], tmp_path: Path, guest_cc: Callable[..., Path]
+) -> None:
+    """A program may call itself anything: bytes that are no UTF-8, lines, what turns the direction of writing."""
+    source = """
+        #include <sys/prctl.h>
+        int main(void) { prctl(PR_SET_NAME, "a\\n\\x1b<b>\\xff\\xe2\\x80\\xae"); return *(volatile int *)8; }
+    """
+    machine = machine_clean()
+    report = Report(machine, tmp_path / "r.html")
+    machine.run([str(guest_cc(source))], timeout=120)
+    report.close()
+    assert "<title>a\\x0a\\x1b&lt;b&gt;\\xff\\u202e" in (tmp_path / "r.html").read_text()

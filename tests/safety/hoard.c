@@ -358,8 +358,8 @@ static long pseudo_terminals(long n)
 	(void)n;
 	if (fd < 0)
 		return 1;
-	while (write(fd, big, 4096) > 0)
-		;
+	for (int i = 0; i < 2 && write(fd, big, 512) > 0; i++)
+		; /* as on the host, what is too long for a line is dropped */
 	return 0;
 }
 

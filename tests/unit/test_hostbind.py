@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -226,3 +227,25 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool
     if told is not None:
         assert told.value.filename == str(tmp_path / "file")
     assert (tmp_path / "file").read_bytes().count(b"x") == 4 * room
+
+
+def test_a_program_in_a_bind_runs_on_the_host_too(tmp_path: Path) -> None:
+    """Who reads it here is not in its way there (ETXTBSY), and who has written and closed it neither; to write one that
+    runs there is refused when it is opened."""
+    program = tmp_path / "program"
+    shutil.copy("/bin/sleep", program)
+    with Machine(ram=64 << 20, binds=[(str(tmp_path), "/mnt", True)], check_invariants=True) as machine:
+        machine.spawn(["sh", "-c", "exec 3< /mnt/program; read -r x <&3; sleep 1000"])
+        assert shell(machine, "head -c 4 /mnt/program | tail -c 3") == "ELF"
+        subprocess.run([str(program), "0"], check=True)
+        running = subprocess.Popen([str(program), "1000"])
+        try:
+            said = shell(machine, "(: >> /mnt/program); (: > /mnt/program); cp /bin/true /mnt/program")
+        finally:
+            running.kill()
+            running.wait()
+        assert said.count("Text file busy") == 3, said
+        assert (
+            shell(machine, "cp /bin/true /mnt/new; chmod 755 /mnt/new; : >> /mnt/new; /mnt/new && echo ran") == "ran\n"
+        )
+        subprocess.run([str(tmp_path / "new")], check=True)

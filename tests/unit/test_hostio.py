@@ -20,6 +20,8 @@ import pytest
 from machine import Machine
 from machine.errors import TimeoutExpired
 from machine.kernel.fs import nowait
+from machine.kernel.fs.hostio import _local_modes
+from machine.terminal import usual_terminal
 
 
 def run(machine: Machine, argv: list[str], stdin: int, stdout: int) -> int:
@@ -221,3 +223,14 @@ def test_as_the_users_shell_opened_them(machine_clean: Callable[..., Machine], t
     assert machine.wait(result, timeout=60).stdout == b"a key\n"
     for fd in (for_writing, outer, inner, null):
         os.close(fd)
+
+
+def test_a_terminal_that_has_gone() -> None:
+    """Its settings can't be asked for; that is no error of ours."""
+    outer, inner = pty.openpty()
+    settings = termios.tcgetattr(inner)
+    os.close(outer)
+    assert _local_modes(inner) == 0
+    with usual_terminal(inner, settings):
+        pass
+    os.close(inner)

@@ -85,6 +85,17 @@ def test_the_next_one_ends_nopage_itself(tmp_path: Path) -> None:
         assert ended(process)[0] == -signal.SIGTERM
 
 
+@pytest.mark.parametrize(("number", "status", "text"), [(signal.SIGCONT, 0, "back\n"), (signal.SIGHUP, 129, "")])
+def test_a_program_that_has_stopped_itself(number: signal.Signals, status: int, text: str) -> None:
+    """`fg` of the user's shell lets it go on, and a terminal that closes ends it."""
+    with nopage("/bin/sh", "-c", "echo ready; kill -STOP $$; echo back") as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(number)
+        assert ended(process)[:2] == (status, text)
+
+
 def test_the_terminals_size_while_gdb_is_awaited() -> None:
     """It is nothing to the wait; Ctrl-C ends that, and not the program."""
     with nopage("--gdb", "0", "/bin/sh", "-c", "echo ran; exit 7") as process:

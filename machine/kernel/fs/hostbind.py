@@ -126,22 +126,22 @@ def _refresh(node: Any) -> None:
 class bind_file(_passed_through, overlay_file):
     """A regular file, written through."""
 
-    def __init__(self, sb: overlay_super, tree: HostTree, path: str, info: os.stat_result) -> None:
-        super().__init__(sb, tree, path, info)
-        self.data.write = tree.writable
-
     def _mapping(self, sb: memory_super, backing: object = None) -> address_space:
         return address_space(sb.kernel, self, self.data, None, write_through=True)
 
-    def opened(self) -> None:
-        """A file that only root of the host may write is opened for reading."""
+    def opened(self, write: bool = False) -> None:
+        """It is opened for writing on the host while somebody here has it open so: the host refuses that for a program
+        that runs, and to run it meanwhile (ETXTBSY)."""
         self.getattr()
-        if self.data.write and self.data.fd < 0:
-            try:
-                self.data.open()
-            except Errno:
-                self.data.write = False
+        if write:
+            self.data.make_writable()
         super().opened()
+
+    def closed(self) -> None:
+        super().closed()
+        if self.opens <= 0 and self.data.write:
+            self.data.close()
+            self.data.write = False
 
     def modified(self, kill_suid: bool = False) -> None:
         self.getattr()

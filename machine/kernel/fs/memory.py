@@ -199,7 +199,7 @@ class memory_file(memory_inode):
     def _mapping(self, sb: memory_super, backing: Optional[Backing] = None) -> address_space:
         return address_space(sb.kernel, self, backing, sb)
 
-    def opened(self) -> None:
+    def opened(self, write: bool = False) -> None:
         """One more open file."""
         self.opens += 1
 

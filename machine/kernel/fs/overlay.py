@@ -59,12 +59,13 @@ class HostData:
 
     __slots__ = ("fd", "identity", "path", "sb", "set_id", "tree", "write")
 
-    def __init__(self, sb: overlay_super, tree: HostTree, path: str, info: os.stat_result, write: bool = False) -> None:
+    def __init__(self, sb: overlay_super, tree: HostTree, path: str, info: os.stat_result) -> None:
         self.sb = sb
         self.tree = tree
         self.path = path
         self.identity = (info.st_dev, info.st_ino)
-        self.write = write
+        self.write = False
+        """Whether the descriptor is for writing, too (``:rw`` binds)."""
         self.fd = -1
         self.set_id = 0
         """The mode of an open program with a set-user-ID bit, else 0."""
@@ -81,19 +82,36 @@ class HostData:
             if self in fds:
                 fds.move_to_end(self)
             return self.fd
-        fd, info = self.tree.open_regular(self.path, self.write)
+        self._keep(*self._open_host(self.write))
+        return self.fd
+
+    def _open_host(self, write: bool) -> tuple[int, os.stat_result]:
+        fd, info = self.tree.open_regular(self.path, write)
         if (info.st_dev, info.st_ino) != self.identity:
             os.close(fd)
             raise Errno(EIO)
+        return fd, info
+
+    def _keep(self, fd: int, info: os.stat_result) -> None:
+        fds = self.sb.fds
         self.fd = fd
         self.set_id = info.st_mode if set_id_bits(info.st_mode) and not self.tree.privileged else 0
         fds[self] = None
         if len(fds) > MAX_HOST_FDS:
             next(iter(fds)).close()
-        return fd
+
+    def make_writable(self) -> None:
+        """From now on the descriptor is for writing, too.  The host's errno where it does not let us (EACCES, EPERM,
+        EROFS, ETXTBSY)."""
+        if not self.write:
+            opened = self._open_host(True)
+            self.close()
+            self.write = True
+            self._keep(*opened)
 
     def open_to_write(self) -> int:
         """The host descriptor for a change of the bytes: it takes set-user-ID bits away."""
+        self.make_writable()
         fd = self.open()
         if self.set_id:
             drop_set_id(fd, self.set_id)
@@ -210,7 +228,7 @@ class overlay_file(memory_file, _lower):
                 self.data.identity = (info.st_dev, info.st_ino)
             self._refresh(info)
 
-    def opened(self) -> None:
+    def opened(self, write: bool = False) -> None:
         """EACCES and others where the host does not let us read it."""
         self.getattr()
         if not self.upper:

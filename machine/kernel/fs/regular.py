@@ -32,7 +32,7 @@ class RegularOperations(file_operations):
         super().__init__(mmap=generic_file_mmap)
 
     def open(self, node: Any, filp: file) -> int:
-        node.opened()
+        node.opened(bool(filp.f_mode & FMODE_WRITE))
         if filp.f_mode & FMODE_WRITE:
             node.writers = getattr(node, "writers", 0) + 1
             filp.f_mode |= FMODE_WRITER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 from machine.hardware.paging import RW, A, P
@@ -24,8 +25,11 @@ from machine.kernel.module import calling_line, calling_module
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
+    from machine.kernel.mm.space import mm_struct
 
 KERN_NOTICE = 5
+PTRS_PER_PTE = 512
+_TABLE_MASK = PTRS_PER_PTE * PAGE_SIZE - 1
 MAX_PFN = 1 << 28
 """The engine's processor has physical addresses of 40 bits; one more in an entry is a reserved bit, and a fault."""
 
@@ -63,7 +67,12 @@ def _remap_2_6_10(vma: vm_area_struct, virt_addr: int, end: int, pfn: int, prot:
     changed = False
     ordinary = 0
     try:
-        for address in range(virt_addr, end, PAGE_SIZE):
+        address = virt_addr - PAGE_SIZE
+        while (address := address + PAGE_SIZE) < end:
+            if not address & _TABLE_MASK and _fill_table(mm, address, end, pfn, bits):
+                address += _TABLE_MASK + 1 - PAGE_SIZE
+                pfn += PTRS_PER_PTE
+                continue
             index = mm.tables.leaf(address)
             if words[index]:
                 mm.zap_range(address, address + PAGE_SIZE)
@@ -83,6 +92,20 @@ def _remap_2_6_10(vma: vm_area_struct, virt_addr: int, end: int, pfn: int, prot:
     if ordinary:
         _tell_ordinary(mm.kernel, vma, ordinary)
     return 0
+
+
+def _fill_table(mm: mm_struct, address: int, end: int, pfn: int, bits: int) -> bool:
+    """All entries of an empty table at once, where the frames are above all RAM and no registers: a program may ask for
+    gigabytes of /dev/mem.  Errno(ENOMEM)."""
+    first = pfn << PAGE_SHIFT
+    if end - address <= _TABLE_MASK or pfn < mm.mem.max_pfn or mm.kernel.bus.has_blocks(first, first + _TABLE_MASK):
+        return False
+    index = mm.tables.leaf(address)
+    entries = mm.ram.words[index : index + PTRS_PER_PTE]
+    if any(entries):
+        return False
+    entries[:] = memoryview(array("Q", range(first | bits, (first | bits) + _TABLE_MASK, PAGE_SIZE)))
+    return True
 
 
 def _tell_address(kernel: Kernel, pfn: int) -> None:
@@ -112,7 +135,12 @@ def _remap_today(vma: vm_area_struct, virt_addr: int, end: int, pfn: int, prot: 
     vma.vm_flags |= VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP
     bits = prot | A if vma.vm_flags & VM_SHARED else (prot | A) & ~RW
     try:
-        for address in range(virt_addr, end, PAGE_SIZE):
+        address = virt_addr - PAGE_SIZE
+        while (address := address + PAGE_SIZE) < end:
+            if not address & _TABLE_MASK and _fill_table(mm, address, end, pfn, bits | SPECIAL):
+                address += _TABLE_MASK + 1 - PAGE_SIZE
+                pfn += PTRS_PER_PTE
+                continue
             index = mm.tables.leaf(address)
             if mm.ram.words[index]:
                 where = calling_line(3)

@@ -298,11 +298,12 @@ class mm_struct(UserAccess):
         """The references that removed entries held."""
         mem = self.mem
         flags, count, mapcount, owners, low = mem.flags, mem.count, mem.mapcount, mem._owner, mem.low_pfn
+        top = mem.max_pfn
         for pte in removed:
             if pte & SPECIAL or (pte & DEVICE and not pte & P):
                 continue
             pfn = (pte & PTE_PFN) >> PAGE_SHIFT
-            if (pfn >= low and not mem.pfn_valid(pfn)) or flags[pfn] & PG_reserved:
+            if pfn >= top or (pfn >= low and not mem.pfn_valid(pfn)) or flags[pfn] & PG_reserved:
                 continue
             if owners[pfn] == ANONYMOUS:
                 self.rss_anon -= 1

@@ -88,7 +88,7 @@ def _settime(task: Task, number: int, flags: int, new: int, old: int, layout: st
     inner = timer.timer
     timer.withdraw()
     if not value:
-        inner.set(0, interval)
+        inner.set(0, 0)
     else:
         inner.set(value if flags & TIMER_ABSTIME else inner.now() + value, interval)
     if old:

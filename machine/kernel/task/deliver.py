@@ -42,7 +42,7 @@ from machine.kernel.abi.signal import (
 from machine.kernel.task.exit import do_group_exit, is_current_pgrp_orphaned
 from machine.kernel.task.rseq import rseq_abort
 from machine.kernel.task.sigframe32 import setup_frame32
-from machine.kernel.task.sigframe64 import setup_rt_frame
+from machine.kernel.task.sigframe64 import initial_fpstate, setup_rt_frame
 from machine.kernel.task.sighand import (
     SIGNAL_CLD_CONTINUED,
     SIGNAL_CLD_MASK,
@@ -340,6 +340,7 @@ def _handle_signal(kernel: Kernel, task: task_struct, info: siginfo, action: k_s
     if (task.rseq[0] and not rseq_abort(task)) or not setup(kernel, task, info, action, oldset):
         force_sigsegv(kernel, task, info.signo)
         return
+    kernel.cpu.fxrstor(initial_fpstate())  # fpu__clear_user_states
     task.saved_sigmask = None
     mask = task.blocked | action.mask
     if not action.flags & SA_NODEFER:

@@ -63,6 +63,8 @@ class SignalTimer:
         self.expires, self.interval = expires, interval
         if expires:
             self._arm()
+            if expires <= self.now():
+                self.kernel.sched.need_resched = True  # it fires before the call returns
 
     def cancel(self) -> None:
         """Disarm it."""

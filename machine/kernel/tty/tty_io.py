@@ -255,7 +255,7 @@ class TtyOperations(file_operations):
             tty_check_change(tty, SIGTTOU)
         done = 0
         while done < len(data):
-            if filp.f_op is hung_up_tty_fops or not tty.link.files:
+            if filp.f_op is hung_up_tty_fops or (not tty.is_master and not tty.link.files):
                 if done:
                     break
                 raise Errno(EIO)

@@ -228,6 +228,13 @@ static void descriptors(void)
 	VALUE(SYS_read, fd, &count, 8);
 	show("%d\n", (int)count);
 	close(fd);
+	fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK);
+	every.it_value.tv_sec = 1; /* of 1970 */
+	for (int i = 0; i < 3; i++) {
+		timerfd_settime(fd, TFD_TIMER_ABSTIME, &every, NULL);
+		VALUE(SYS_read, fd, &count, 8);
+	}
+	close(fd);
 }
 
 int main(void)
