@@ -9,7 +9,7 @@ mark "an exception is being delivered".  `_calibrate` finds their places with de
 
 Beside this file: the image itself (image.py), the searches of the calibration (calibrate.py), FXSAVE's layout
 (fpu.py), segments (gdt.py), the exact stop (stop.py), the hooks of traps (traps.py), physical addresses that are not
-RAM (holes.py).
+RAM (holes.py), what is mended of the engine (aborts.py, divides.py, patches.py, transcendental.py).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from machine.hardware.patches import guard_blocks, guard_lengths, mend_horizonta
 from machine.hardware.porthooks import PortHooks
 from machine.hardware.ram import PAGE_SIZE, Ram
 from machine.hardware.stop import StopCheck
+from machine.hardware.transcendental import mend_x87
 from machine.hardware.traps import TrapHooks
 
 # Indices into `Cpu.regs`, in the engine's (and the ModRM byte's) order.
@@ -123,6 +124,7 @@ class Cpu(RegisterImage):
             "long blocks": guard_blocks(binding.uclib), "PCMPESTRI": guard_lengths(binding.uclib),
         }  # fmt: skip
         mend_horizontal(binding.uclib)
+        mend_x87(binding.uclib)
         self.unguarded = [name for name, there in guards.items() if not there]
         """What of a hostile program's could end or read the host's process: this build of the engine is another one."""
 

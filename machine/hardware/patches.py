@@ -46,8 +46,8 @@ _own_code: list[HostCode] = []
 def guard_blocks(library: Any) -> bool:
     """Make the engine's blocks short, once.  False (of this and of the others): the code is not what it should be, or
     the host does not let us."""
-    address = _address(library, "tb_gen_code_x86_64")
-    found = _BLOCK_LIMIT.search(ctypes.string_at(address, 2 * _MOST)) if address else None
+    address = address_of(library, "tb_gen_code_x86_64")
+    found = _BLOCK_LIMIT.search(code_at(address, 2 * _MOST))
     before, limit = (number.to_bytes(4, "little") for number in (512, BLOCK))
     if found is None or found[1] != found[2] or found[1] not in (before, limit):
         return False
@@ -58,8 +58,8 @@ def guard_lengths(library: Any) -> bool:
     """Mend the comparisons of PCMPESTRI and PCMPESTRM."""
     signed: list[tuple[int, int]] = []
     for name in _LENGTH_HELPERS:
-        address = _address(library, name)
-        code = ctypes.string_at(address, _MOST) if address else b""
+        address = address_of(library, name)
+        code = code_at(address, _MOST)
         places = [found.start(1) for found in _LIMIT.finditer(code)]
         if len(places) != _LIMITS:
             return False
@@ -72,20 +72,16 @@ def mend_horizontal(library: Any) -> bool:
     if _own_code:
         return True
     helpers = {
-        _address(library, f"helper_{name}_{kind}_x86_64"): bytes.fromhex(text % opcode)
+        address_of(library, f"helper_{name}_{kind}_x86_64"): bytes.fromhex(text % opcode)
         for name, opcode in _HORIZONTAL.items()
         for kind, text in (("xmm", _XMM), ("mmx", _MMX))
     }
-    size = len(_JUMP[0]) + 8 + len(_JUMP[1])
-    if 0 in helpers or any(_RET in ctypes.string_at(address, size) for address in helpers) or not _has_ssse3():
+    if 0 in helpers or not _has_ssse3():
         return False
     code = HostCode(b"".join(each.ljust(32, b"\x90") for each in helpers.values()))
     _own_code.append(code)
     places = (code.address + 32 * n for n in range(len(helpers)))
-    return all(
-        _write(address, _JUMP[0] + place.to_bytes(8, "little") + _JUMP[1])
-        for address, place in zip(helpers, places, strict=False)
-    )
+    return all(divert(address, place) for address, place in zip(helpers, places, strict=False))
 
 
 def _has_ssse3() -> bool:
@@ -95,9 +91,21 @@ def _has_ssse3() -> bool:
         return False
 
 
-def _address(library: Any, name: str) -> int:
+def address_of(library: Any, name: str) -> int:
+    """The host's, of a function of the engine; 0 where it has none of that name."""
     function = getattr(library, name, None)
     return (ctypes.cast(function, ctypes.c_void_p).value or 0) if function is not None else 0
+
+
+def code_at(address: int, size: int) -> bytes:
+    """Code of the engine's, from `address` on; none at 0."""
+    return ctypes.string_at(address, size) if address else b""
+
+
+def divert(address: int, where: int) -> bool:
+    """Have the engine's function at `address` go on `where`.  False where it has no room for the jump."""
+    jump = _JUMP[0] + where.to_bytes(8, "little") + _JUMP[1]
+    return _RET not in code_at(address, len(jump)) and _write(address, jump)
 
 
 def _write(address: int, data: bytes) -> bool:

@@ -16,6 +16,7 @@ BOTH = [
     "segv_repair",
     "short_periods", "sigio",
     "handler_fpu", "signalfd", "sigreturn_words", "software_interrupts", "sources", "threads", "threads_exec", "x87",
+    "x87_functions",
 ]  # fmt: skip
 ONLY_64 = ["sigreturn_hostile", "clone_flags", "kernel_stack", "modes64"]
 ONLY_32 = ["frames32", "modes32"]
