@@ -51,7 +51,7 @@ def guard_blocks(library: Any) -> bool:
     before, limit = (number.to_bytes(4, "little") for number in (512, BLOCK))
     if found is None or found[1] != found[2] or found[1] not in (before, limit):
         return False
-    return all(_write(address + found.start(group), limit) for group in (1, 2))
+    return found[1] == limit or all(_write(address + found.start(group), limit) for group in (1, 2))
 
 
 def guard_lengths(library: Any) -> bool:
@@ -109,7 +109,7 @@ def divert(address: int, where: int) -> bool:
 
 
 def _write(address: int, data: bytes) -> bool:
-    libc: Any = ctypes.CDLL(None)
+    libc: Any = ctypes.PyDLL(None)  # keeps the lock of Python: no other thread writes there meanwhile
     start = address & -PAGE_SIZE
     page, length = ctypes.c_void_p(start), ctypes.c_size_t(address + len(data) - start)
     if libc.mprotect(page, length, _PROT_ALL):

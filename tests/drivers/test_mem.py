@@ -394,12 +394,17 @@ def test_gigabytes_of_physical_addresses(machine_clean: Make, run_c: Run) -> Non
         for (int flags = MAP_SHARED; flags <= MAP_PRIVATE; flags++) {
             volatile unsigned char *p = (void *)map(fd, offset, size, flags == MAP_SHARED ? RW : PROT_READ, flags);
             CHECK("mapped", p != MAP_FAILED);
+            if (wide && flags == MAP_SHARED)
+                EQUAL("registers are there", *(volatile unsigned *)(p + (REGISTER - offset)), VALUE);
             for (unsigned long long at = 0x140000000; at < offset + size; at += 0x1ffff000)
                 EQUAL("nobody is there", p[at - offset], 0xff);
             EQUAL("unmapped in the middle", munmap((void *)(p + 0x1234000), size / 4), 0);
             EQUAL("unmapped", munmap((void *)p, size), 0);
         }
     """
-    run_c(m, body)
     with m.entered():
-        assert m.kernel.bus.has_blocks(0, 1 << 40)
+        pages = [page for page in range(0xC0002000, 0x100000000, 4096) if m.kernel.bus.find(page)]
+        value = m.kernel.bus.read(pages[0], 4)
+        assert m.kernel.bus.has_blocks(pages[0], pages[0]) and not m.kernel.bus.has_blocks(1 << 36, 1 << 37)
+    assert value != 0xFFFFFFFF
+    run_c(m, body.replace("REGISTER", f"{pages[0]:#x}ULL").replace("VALUE", f"{value:#x}"))

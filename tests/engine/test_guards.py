@@ -81,7 +81,8 @@ def test_a_signal_that_is_not_the_engines(where: list[str], number: signal.Signa
 @pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGFPE])
 def test_one_that_comes_from_outside(number: signal.Signals) -> None:
     """While the engine runs: a supervisor's SIGABRT is no abort of the engine."""
-    code = "from tests.engine.board import Board; print(1, flush=True); Board().start(b'\\xeb\\xfe')"
+    code = "from tests.engine.board import Board; board = Board(); board.on_syscall = lambda: print(1, flush=True); "
+    code += "board.start(b'\\x0f\\x05\\xeb\\xfe')"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=TOP, env={**os.environ, "PYTHONPATH": str(TOP)}
     ) as process:

@@ -139,9 +139,15 @@ class bind_file(_passed_through, overlay_file):
 
     def closed(self) -> None:
         super().closed()
-        if self.opens <= 0 and self.data.write:
-            self.data.close()
-            self.data.write = False
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Where nobody has it open for writing, nobody has on the host."""
+        if self.data.write and getattr(self, "writers", 0) <= 0:
+            if self.opens > 0:
+                with suppress(Errno):
+                    self.i_mapping.writeback()
+            self.data.leave_off_writing(self.opens > 0)
 
     def modified(self, kill_suid: bool = False) -> None:
         self.getattr()
@@ -165,6 +171,7 @@ class bind_file(_passed_through, overlay_file):
         except OSError as failure:
             raise host_error(failure) from None
         self.i_mapping.truncate(length)
+        self.give_back()
         self.getattr()
 
     def fallocate(self, mode: int, offset: int, length: int) -> None:
@@ -243,10 +250,8 @@ class bind_dir(_passed_through, overlay_dir):
         if node is not None and (node.i_nlink <= 0 or node.i_mode & S_IFMT != kind):
             del sb.by_host[identity]  # it is gone: the host has given its number to another
             node = None
-        if node is not None and node.path != path:
-            there = node.host_stat()
-            if there is None or (there.st_dev, there.st_ino) != identity:
-                moved(node, path)  # the name that it was known by is gone
+        if node is not None:
+            _must_be_known_by(node, path, identity)
         if node is None:
             node = (bind_file if kind == S_IFREG else bind_special)(sb, tree, path, info)
             if info.st_nlink > 1:
@@ -263,6 +268,7 @@ class bind_dir(_passed_through, overlay_dir):
             self.children.pop(name, None)
             return None
         if known is not None and known.i_ino == self.i_sb.number_of(info.st_dev, info.st_ino):
+            _must_be_known_by(known, path, (info.st_dev, info.st_ino))
             return known
         node = self.children[name] = self._from_host(path, info)
         return node
@@ -293,11 +299,15 @@ class bind_dir(_passed_through, overlay_dir):
             check_mode(mode)
         if kind in (0, S_IFREG):
             path = self.below(name)
-            fd = self.tree.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode & 0o7777)
+            fd = self.tree.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode & 0o7777)
             os.fchmod(fd, mode & 0o7777)  # the guest's umask counts, not ours
-            os.close(fd)
             self.children.pop(name, None)
             made = self.lookup(name)
+            info = os.fstat(fd)
+            if isinstance(made, bind_file) and made.data.identity == (info.st_dev, info.st_ino):
+                made.data.made(fd)
+            else:
+                os.close(fd)
         elif kind == S_IFIFO:
             made = self._make(name, mode, lambda fd: os.mkfifo(name, mode & 0o7777, dir_fd=fd))
         elif kind == stat.S_IFSOCK:
@@ -364,6 +374,14 @@ class bind_dir(_passed_through, overlay_dir):
         from machine.kernel.fs.hostrename import rename
 
         rename(self, name, new_dir, new_name, flags)
+
+
+def _must_be_known_by(node: Any, path: str, identity: tuple[int, int]) -> None:
+    """An object that has just been found at `path`: the name that it was known by may be gone."""
+    if node.path != path:
+        there = node.host_stat()
+        if there is None or (there.st_dev, there.st_ino) != identity:
+            moved(node, path)
 
 
 def moved(node: inode, path: str) -> None:

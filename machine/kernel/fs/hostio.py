@@ -121,7 +121,7 @@ class HostOperations(file_operations):
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
         node: Any = filp.f_inode
         positioned = stat.S_ISREG(node.i_mode) and position != filp.f_pos and not filp.f_flags & O_APPEND
-        done = 0
+        done, refused = 0, False
         _spend(node.kernel, len(data))
         if node.is_tty:
             _check_background(node, SIGTTOU)
@@ -138,7 +138,9 @@ class HostOperations(file_operations):
                         break
                     raise Errno(11) from None
                 try:
-                    _wait_for_room(node)
+                    _wait_for_room(node, refused)
+                    refused = not refused
+                    continue
                 except Errno:
                     if done:
                         break
@@ -149,6 +151,7 @@ class HostOperations(file_operations):
                 if done:
                     break
                 raise host_error(failure) from None
+            refused = False
         return done
 
     @staticmethod
@@ -281,11 +284,12 @@ def _poll_now(node: Any, write: bool) -> bool:
     return bool(_poll_mask(node) & ((POLLOUT | POLLERR) if write else (POLLIN | POLLHUP | POLLERR)))
 
 
-def _wait_for_room(node: HostDescriptor) -> None:
+def _wait_for_room(node: HostDescriptor, again: bool) -> None:
+    """`again`: it said that it has room, and has too little for what is to be written at once."""
     sched = node.kernel.sched
-    if node.kernel.cpu.counts_blocks and sched.hold_for(node.fd):
-        return
-    if _poll_now(node, True):  # too little for what is to be written at once
+    if node.kernel.cpu.counts_blocks:
+        sched.hold_for(node.fd, again)
+    elif again:
         sched.wait(sched.queue(), _ROOM_LATER)
     else:
         sched.wait_host_fd(node.fd, write=True)

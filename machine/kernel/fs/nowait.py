@@ -2,7 +2,8 @@
 
 Their descriptors are shared with whoever started us, so O_NONBLOCK is none of our business.  preadv2 and pwritev2 take
 RWF_NOWAIT where the host has it for the kind (pipe(2) since Linux 6.5, sockets).  Terminals and FIFOs are opened a
-second time, for one call: whoever reads the other end waits for the last of us to close it.
+second time, for one call: whoever reads the other end waits for the last of us to close it.  Where that can't be (a
+terminal of another user, the master of one) a small piece goes to what says that it is ready.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ import select
 import socket
 import stat
 
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+"""0: this Python was made with a C library that has no preadv2."""
 _NO_FLAGS = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 """What a host says that has no RWF_NOWAIT, or not for this kind."""
 _SURE = select.PIPE_BUF
 """Bytes that a pipe takes that says it is ready (pipe(7))."""
+_SURE_OF_TERMINAL = 256
+"""Likewise: a pseudo terminal's buffers grow by so much."""
 _MOST = 1 << 16
 _PTMX = os.makedev(5, 2)
 """Opened, it is another terminal each time."""
@@ -26,10 +31,12 @@ def read(fd: int, count: int) -> bytes:
     """As os.read; BlockingIOError where that would wait."""
     info = os.fstat(fd)
     mode = info.st_mode
-    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+    if _NOWAIT and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         buffer = bytearray(min(count, _MOST))
         try:
-            return bytes(buffer[: os.preadv(fd, (buffer,), -1, os.RWF_NOWAIT)])
+            return bytes(buffer[: os.preadv(fd, (buffer,), -1, _NOWAIT)])
+        except NotImplementedError:
+            pass
         except OSError as failure:
             if failure.errno not in _NO_FLAGS:
                 raise
@@ -49,9 +56,11 @@ def write(fd: int, data: bytes) -> int:
     """As os.write, perhaps less than all; BlockingIOError where it would wait."""
     info = os.fstat(fd)
     mode = info.st_mode
-    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+    if _NOWAIT and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         try:
-            return os.pwritev(fd, (data,), -1, os.RWF_NOWAIT)
+            return os.pwritev(fd, (data,), -1, _NOWAIT)
+        except NotImplementedError:
+            pass
         except OSError as failure:
             if failure.errno not in _NO_FLAGS:
                 raise
@@ -83,7 +92,7 @@ def _as_much_as_is_sure(fd: int, data: bytes) -> bytes:
     poller.register(fd, select.POLLOUT)
     if not poller.poll(0):
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    return data[:_SURE]
+    return data[: _SURE_OF_TERMINAL if os.isatty(fd) else _SURE]
 
 
 __all__ = ["read", "write"]

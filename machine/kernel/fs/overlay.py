@@ -16,7 +16,7 @@ import stat
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Optional
 
-from machine.kernel.abi.errno import EIO, ENOENT, ENOTDIR, ENXIO, ESTALE, Errno
+from machine.kernel.abi.errno import EIO, ENOENT, ENOTDIR, ENXIO, EROFS, ESTALE, Errno
 from machine.kernel.fs.file import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, inode
 from machine.kernel.fs.hostfs import HostTree, host_error
 from machine.kernel.fs.hostperm import drop_set_id, set_id_bits
@@ -103,11 +103,47 @@ class HostData:
     def make_writable(self) -> None:
         """From now on the descriptor is for writing, too.  The host's errno where it does not let us (EACCES, EPERM,
         EROFS, ETXTBSY)."""
-        if not self.write:
+        if self.write:
+            return
+        if not self.tree.writable:
+            raise Errno(EROFS)
+        held = self in self.sb.fds or self.fd < 0
+        try:
+            fd = os.open(f"/proc/self/fd/{self.open()}", os.O_RDWR | os.O_CLOEXEC)  # its name may be gone
+            opened = fd, os.fstat(fd)
+        except FileNotFoundError:
             opened = self._open_host(True)
+        except OSError as failure:
+            raise host_error(failure) from None
+        self.close()
+        self.write = True
+        self._keep(*opened)
+        if not held:
+            self.sb.fds.pop(self, None)
+
+    def leave_off_writing(self, keep: bool) -> None:
+        """Nobody writes any more: the descriptor is closed, or (`keep`: somebody reads) for reading only."""
+        if not self.write:
+            return
+        if keep and self.fd >= 0:
+            try:
+                fd = os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return
+            held = self in self.sb.fds
             self.close()
-            self.write = True
-            self._keep(*opened)
+            self._keep(fd, os.fstat(fd))
+            if not held:
+                self.sb.fds.pop(self, None)
+        else:
+            self.close()
+        self.write = False
+
+    def made(self, fd: int) -> None:
+        """`fd` has just made it, and may write it whatever its mode says."""
+        self.close()
+        self.write = True
+        self._keep(fd, os.fstat(fd))
 
     def open_to_write(self) -> int:
         """The host descriptor for a change of the bytes: it takes set-user-ID bits away."""

@@ -156,6 +156,7 @@ class Vfs:
                     name = node.data.host_name
                     why = f"{os.strerror(error.errno)}: what programs wrote to it by mapping it is not all there"
                     failure = failure or OSError(error.errno, why, name)
+                node.give_back()
         return failure
 
     def release_all(self) -> Optional[OSError]:

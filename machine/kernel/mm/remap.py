@@ -101,10 +101,11 @@ def _fill_table(mm: mm_struct, address: int, end: int, pfn: int, bits: int) -> b
     if end - address <= _TABLE_MASK or pfn < mm.mem.max_pfn or mm.kernel.bus.has_blocks(first, first + _TABLE_MASK):
         return False
     index = mm.tables.leaf(address)
-    entries = mm.ram.words[index : index + PTRS_PER_PTE]
-    if any(entries):
+    words = mm.ram.words
+    if any(words[index : index + PTRS_PER_PTE]):
         return False
-    entries[:] = memoryview(array("Q", range(first | bits, (first | bits) + _TABLE_MASK, PAGE_SIZE)))
+    entries = array("Q", range(first | bits, (first | bits) + _TABLE_MASK, PAGE_SIZE))
+    words[index : index + PTRS_PER_PTE] = memoryview(entries)  # not a slice of it: entries may be watched
     return True
 
 

@@ -15,6 +15,7 @@ from machine.kernel.task.wait import WaitQueue
 if TYPE_CHECKING:
     from machine.kernel.task.sched import Scheduler
 
+_PAUSE = 0.01
 NO_SIGNAL = b"\0"
 """In the pipe, where `signal.set_wakeup_fd` writes the number of each signal."""
 
@@ -62,10 +63,10 @@ class HostWait:
         if reading or writing:
             self.wait(reading, writing, 0)
 
-    def hold(self, fd: int) -> None:
-        """Wait until `fd` can be written, or `interrupt`; nobody runs meanwhile."""
+    def hold(self, fd: int, pause: bool) -> None:
+        """Wait until `fd` can be written (`pause`: 10 ms), or `interrupt`; nobody runs meanwhile."""
         self.queue(fd, True)
-        self.wait([], [fd], None)
+        self.wait([], [] if pause else [fd], _PAUSE if pause else None)
 
     def expects(self) -> bool:
         """Whether a timer, a descriptor or an interrupt can come."""

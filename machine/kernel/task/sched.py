@@ -476,12 +476,17 @@ class Scheduler:
         """At the next turn of the hub, wake who waits for a descriptor of the host that is ready."""
         self._host.due = True
 
-    def hold_for(self, fd: int) -> bool:
-        """Wait until the host's descriptor `fd` can be written, and let nobody run meanwhile: on a repeatable processor
-        it makes no difference then how quick the reader is.  False when the hub has to do something first."""
-        if not self._async and not self.until():
-            self._host.hold(fd)
-        return not self._async and not self.until()
+    def hold_for(self, fd: int, pause: bool) -> None:
+        """Wait until the host's descriptor `fd` can be written (`pause`: it says so, and has too little room), or
+        something comes from outside, and let nobody run meanwhile: on a repeatable processor it makes no difference
+        then how quick the reader is.  Errno(ERESTARTSYS) when a signal is pending.
+
+        The host is asked the same whatever has come, so that a recording of it can be repeated.
+        """
+        self._host.hold(fd, pause)
+        task = self.current
+        if self.break_off() or (task is not None and signal_pending(task)):
+            raise Errno(ERESTARTSYS)
 
     def _idle(self) -> bool:
         """Nobody can run: wait for a timer, the host's descriptors, or an interrupt; False if none can come."""

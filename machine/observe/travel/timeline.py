@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -301,4 +302,8 @@ def _write(descriptor: int, data: bytes, *position: int) -> None:
         except OSError as failure:
             if failure.errno != ESPIPE:
                 raise
-    os.write(descriptor, data)
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])
