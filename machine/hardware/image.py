@@ -25,7 +25,7 @@ from machine.hardware.gdt import USER_CS
 EFLAGS_FIXED = 0x202
 """EFLAGS of a new program: interrupts on, and bit 1, which is always set."""
 _FP_KNOWN = 4
-"""States that are kept in both forms: those of a handler, of what it interrupts, of another program."""
+"""States of the task that are kept in both forms: those of a handler and of what it interrupts."""
 
 FLAGS = 17
 """Where EFLAGS follows RIP in `regs`."""
@@ -216,6 +216,11 @@ class RegisterImage:
                 self._fp_known.clear()
             self._fp_known[now] = saved
         return saved
+
+    def forget_fpu(self) -> None:
+        """Another task's registers are in the image from now on.  What a state has beside what FXSAVE stores is the
+        engine's, and a program's own: the engine lets some malformed instructions write it."""
+        self._fp_known.clear()
 
     def fxrstor(self, area: bytes) -> None:
         """Load x87 and SSE state into the image from the 512 bytes of an FXSAVE64 area.

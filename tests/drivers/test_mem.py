@@ -408,3 +408,23 @@ def test_gigabytes_of_physical_addresses(machine_clean: Make, run_c: Run) -> Non
         assert m.kernel.bus.has_blocks(pages[0], pages[0]) and not m.kernel.bus.has_blocks(1 << 36, 1 << 37)
     assert value != 0xFFFFFFFF
     run_c(m, body.replace("REGISTER", f"{pages[0]:#x}ULL").replace("VALUE", f"{value:#x}"))
+
+
+def test_each_entry_of_a_large_mapping_is_an_event(machine_clean: Make, run_c: Run) -> None:
+    """Those of whole tables, too: made by mmap, gone by munmap.  # F2"""
+    m = machine_clean()
+    seen: list[Any] = []
+    m.events.listen("entry", lambda event: seen.append(event) if event.old | event.new >= 1 << 32 else None)
+    run_c(
+        m,
+        """
+        int fd = must_open("/dev/mem", O_RDWR);
+        void *p = map(fd, 0x180000000LL, 6 << 20, PROT_READ, MAP_SHARED);
+        CHECK("mapped", p != MAP_FAILED);
+        EQUAL("unmapped", munmap(p, 6 << 20), 0);
+    """,
+    )
+    frames = [(event.old & 0x000F_FFFF_FFFF_F000, event.new & 0x000F_FFFF_FFFF_F000) for event in seen]
+    wanted = range(0x180000000, 0x180600000, 4096)
+    assert [new for old, new in frames if not old and new in wanted] == list(wanted)
+    assert sorted(old for old, new in frames if old in wanted and not new) == list(wanted)

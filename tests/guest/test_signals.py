@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from guest.toolchain import compile
+from machine.hardware.image import RegisterImage
+
 PROGRAMS = Path(__file__).parent / "signals"
 Guest = Callable[..., Any]
 
@@ -18,7 +21,7 @@ BOTH = [
     "handler_fpu", "signalfd", "sigreturn_words", "software_interrupts", "sources", "threads", "threads_exec", "x87",
     "x87_functions",
 ]  # fmt: skip
-ONLY_64 = ["sigreturn_hostile", "clone_flags", "kernel_stack", "modes64"]
+ONLY_64 = ["other_fpu", "sigreturn_hostile", "clone_flags", "kernel_stack", "modes64"]
 ONLY_32 = ["frames32", "modes32"]
 
 
@@ -41,3 +44,32 @@ def test_deterministic(guest: Guest, name: str) -> None:
 def test_restarts(guest: Guest, target: str) -> None:
     """Each sleeping call against each way of being interrupted: the same table as on the host."""
     guest(PROGRAMS / "restarts.c", target=target, flags=("-O1", "-pthread"))
+
+
+def test_no_handler_gets_the_state_of_anothers_fpu(
+    machine_clean: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two states that FXSAVE stores alike may differ in what is the engine's: each process has its own."""
+    machine = machine_clean()
+    kernel = machine.kernel
+    owners: dict[bytes, set[int]] = {}
+    taken: list[int] = []
+    save, load = RegisterImage.fxsave, RegisterImage.fxrstor
+
+    def fxsave(cpu: RegisterImage) -> bytes:
+        owners.setdefault(cpu._fp_now(), set()).add(kernel.current.pid)
+        return save(cpu)
+
+    def fxrstor(cpu: RegisterImage, area: bytes) -> None:
+        before = cpu._fp_now()
+        load(cpu, area)
+        after = cpu._fp_now()
+        if after != before and after in owners:
+            assert kernel.current.pid in owners[after]
+            taken.append(kernel.current.pid)
+
+    monkeypatch.setattr(RegisterImage, "fxsave", fxsave)
+    monkeypatch.setattr(RegisterImage, "fxrstor", fxrstor)
+    program = compile(PROGRAMS / "other_fpu.c", flags=[f"-I{PROGRAMS.parent}"])
+    assert machine.run([str(program)], timeout=60).exit == 0
+    assert len(set(taken)) == 2

@@ -10,11 +10,14 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from machine import Machine
 from machine.observe import symbols, unwind
+from machine.observe.coverage import Coverage
+from machine.observe.covformats import cobertura, lcov
 from machine.observe.faults import area_text
 from machine.observe.symbols import ElfSymbols, Symbols
 from tests.conftest import build
@@ -219,3 +222,18 @@ def test_a_file_of_holes_is_not_read() -> None:
         assert len(machine.read_file("/tmp/y")) == MiB
         with at_most(16 * MiB), pytest.raises(OSError, match="too large"):
             machine.read_file("/tmp/x")
+
+
+def test_names_of_sources_in_coverage() -> None:
+    """Debugging information is the program's: a line of it is no record of ours."""
+    coverage = Coverage()
+    path = "a\nend_of_record\nSF:/etc/passwd\x1b"
+    coverage.line(path, 1, 1)
+    coverage.function(path, "f\nDA:1,99", 1, 1)
+    text = lcov(coverage)
+    assert [line.partition(":")[0] for line in text.splitlines()] == [
+        "TN", "SF", "FN", "FNDA", "FNF", "FNH", "DA", "LF", "LH", "end_of_record",
+    ]  # fmt: skip
+    assert text.replace("\n", "").isprintable()
+    root = ElementTree.fromstring(cobertura(coverage))
+    assert [each.get("filename") for each in root.iter("class")] == ["a\\x0aend_of_record\\x0aSF:/etc/passwd\\x1b"]

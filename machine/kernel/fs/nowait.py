@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import stat
+from collections.abc import Callable
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 """0: this Python was made with a C library that has no preadv2."""
@@ -30,17 +31,11 @@ _PTMX = os.makedev(5, 2)
 def read(fd: int, count: int) -> bytes:
     """As os.read; BlockingIOError where that would wait."""
     info = os.fstat(fd)
-    mode = info.st_mode
-    if _NOWAIT and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
-        buffer = bytearray(min(count, _MOST))
-        try:
-            return bytes(buffer[: os.preadv(fd, (buffer,), -1, _NOWAIT)])
-        except NotImplementedError:
-            pass
-        except OSError as failure:
-            if failure.errno not in _NO_FLAGS:
-                raise
-    if stat.S_ISSOCK(mode):
+    buffer = bytearray(count if stat.S_ISSOCK(info.st_mode) else min(count, _MOST))  # a datagram comes whole or is cut
+    done = _with_flag(info, lambda: os.preadv(fd, (buffer,), -1, _NOWAIT))
+    if done is not None:
+        return bytes(buffer[:done])
+    if stat.S_ISSOCK(info.st_mode):
         with socket.socket(fileno=os.dup(fd)) as same:
             return same.recv(count, socket.MSG_DONTWAIT)
     again = _open_again(fd, info, os.O_RDONLY)
@@ -55,25 +50,33 @@ def read(fd: int, count: int) -> bytes:
 def write(fd: int, data: bytes) -> int:
     """As os.write, perhaps less than all; BlockingIOError where it would wait."""
     info = os.fstat(fd)
-    mode = info.st_mode
-    if _NOWAIT and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
-        try:
-            return os.pwritev(fd, (data,), -1, _NOWAIT)
-        except NotImplementedError:
-            pass
-        except OSError as failure:
-            if failure.errno not in _NO_FLAGS:
-                raise
-    if stat.S_ISSOCK(mode):
+    done = _with_flag(info, lambda: os.pwritev(fd, (data,), -1, _NOWAIT))
+    if done is not None:
+        return done
+    if stat.S_ISSOCK(info.st_mode):
         with socket.socket(fileno=os.dup(fd)) as same:
             return same.send(data, socket.MSG_DONTWAIT)
     again = _open_again(fd, info, os.O_WRONLY)
     if again is None:
-        return os.write(fd, data if stat.S_ISCHR(mode) and not os.isatty(fd) else _as_much_as_is_sure(fd, data))
+        return os.write(fd, _as_much_as_is_sure(fd, data))
     try:
         return os.write(again, data)
     finally:
         os.close(again)
+
+
+def _with_flag(info: os.stat_result, call: Callable[[], int]) -> int | None:
+    """None where this Python, the host, or the kind of descriptor has no RWF_NOWAIT."""
+    if not _NOWAIT or not (stat.S_ISFIFO(info.st_mode) or stat.S_ISSOCK(info.st_mode)):
+        return None
+    try:
+        return call()
+    except NotImplementedError:
+        return None
+    except OSError as failure:
+        if failure.errno not in _NO_FLAGS:
+            raise
+        return None
 
 
 def _open_again(fd: int, info: os.stat_result, how: int) -> int | None:

@@ -137,6 +137,7 @@ class Scheduler:
                 loaded.image[:] = self.cpu.image
             if task.image:
                 self.cpu.image[:] = task.image
+            self.cpu.forget_fpu()
             self.loaded = task
             self.load_tls(task)
             self.loaded_mm = None
