@@ -17,7 +17,7 @@ from machine.kernel.linux import (  # isort: skip
     _IOR, _IOW, _IOWR, DECLARE_MUTEX, DECLARE_WAIT_QUEUE_HEAD, EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENODEV, ENOMEM,
     ENOSPC, ENOTTY, ERESTARTSYS, IRQ_HANDLED, IRQ_NONE, KERN_INFO, KERN_WARNING, MKDEV, MODULE_AUTHOR,
     MODULE_DESCRIPTION, MODULE_LICENSE, MODULE_PARM_DESC, NOPAGE_SIGBUS, NULL, PAGE_SHIFT, PAGE_SIZE, PCI_DEVICE,
-    SA_SHIRQ, THIS_MODULE, VM_FAULT_MINOR, VM_RESERVED, copy_from_user, copy_to_user, devfs_mk_cdev, devfs_remove,
+    SA_SHIRQ, THIS_MODULE, VM_FAULT_MINOR, VM_RESERVED, copy_from_user, copy_to_user, devfs_mk_cdev, devfs_remove, down,
     down_interruptible, file, file_operations, free_irq, get_page, get_user, inode, io_remap_page_range, ioremap,
     iounmap, module_exit, module_init, module_param, NopageResult, pci_alloc_consistent, pci_dev, pci_device_id,
     pci_disable_device, pci_disable_msi, pci_driver, pci_enable_device, pci_enable_msi, pci_free_consistent,
@@ -72,6 +72,8 @@ class edu_dev:
         self.wait = DECLARE_WAIT_QUEUE_HEAD()
         self.done = 0
         """What has interrupted since the last request began."""
+        self.gone = False
+        """The driver was taken off the card (sysfs unbind, rmmod): files that are still open give ENODEV."""
         self.irqs = edu_irqs()
 
 
@@ -91,11 +93,23 @@ def edu_interrupt(irq: int, dev_id: edu_dev, regs: Any) -> int:
     return IRQ_HANDLED
 
 
+def edu_begin(dev: edu_dev) -> int:
+    """Take the card: 0, and ``up(dev.sem)`` gives it back; -ERESTARTSYS, or -ENODEV where it is gone."""
+    if down_interruptible(dev.sem):
+        return -ERESTARTSYS
+    if dev.gone:
+        up(dev.sem)
+        return -ENODEV
+    return 0
+
+
 def edu_request(dev: edu_dev, bit: int, start: Callable[[], None]) -> int:
-    """Have the card do something, and sleep until its interrupt; the semaphore is held.  0 or -ERESTARTSYS."""
+    """Have the card do something, and sleep until its interrupt; it is taken.  0, -ERESTARTSYS or -ENODEV."""
     dev.done &= ~bit
     start()
-    return -ERESTARTSYS if wait_event_interruptible(dev.wait, lambda: dev.done & bit) else 0
+    if wait_event_interruptible(dev.wait, lambda: dev.done & bit or dev.gone):
+        return -ERESTARTSYS
+    return 0 if dev.done & bit else -ENODEV
 
 
 # -- file operations ------------------------------------------------------------------------------------------
@@ -127,8 +141,9 @@ def edu_read(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
     count = max(0, min(count, EDU_BUFFER_SIZE - f_pos[0]))
     if not count:
         return 0
-    if down_interruptible(dev.sem):
-        return -ERESTARTSYS
+    result = edu_begin(dev)
+    if result:
+        return result
     result = edu_dma(dev, f_pos[0], count, DMA_TO_RAM)
     if result == 0 and copy_to_user(buf, dev.page, count):
         result = -EFAULT
@@ -144,8 +159,9 @@ def edu_write(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
     count = min(count, EDU_BUFFER_SIZE - f_pos[0])
     if count <= 0:
         return -ENOSPC if count < 0 or f_pos[0] >= EDU_BUFFER_SIZE else 0
-    if down_interruptible(dev.sem):
-        return -ERESTARTSYS
+    result = edu_begin(dev)
+    if result:
+        return result
     result = -EFAULT if copy_from_user(dev.page, buf, count) else edu_dma(dev, f_pos[0], count, 0)
     up(dev.sem)
     if result:
@@ -154,15 +170,22 @@ def edu_write(filp: file, buf: int, count: int, f_pos: Ptr) -> int:
     return count
 
 
-def edu_factorial(dev: edu_dev, number: list[int]) -> int:
-    """The card computes; ``number[0]`` is the result."""
-    if down_interruptible(dev.sem):
-        return -ERESTARTSYS
-    writel(STATUS_IRQ_WHEN_DONE, dev.regs + STATUS)
-    result = edu_request(dev, FACTORIAL_IRQ, lambda: writel(number[0], dev.regs + FACTORIAL))
-    number[0] = readl(dev.regs + FACTORIAL)
-    up(dev.sem)
-    return result
+def edu_command(dev: edu_dev, cmd: int, number: list[int]) -> int:
+    """The registers, while the card is taken; what they give goes into ``number[0]``."""
+    if cmd == EDU_ID:
+        number[0] = readl(dev.regs + ID)
+    elif cmd == EDU_RAISE:
+        writel(number[0], dev.regs + IRQ_RAISE)
+    elif cmd == EDU_LIVENESS:
+        writel(number[0], dev.regs + LIVENESS)
+        number[0] = readl(dev.regs + LIVENESS)
+    else:
+        writel(STATUS_IRQ_WHEN_DONE, dev.regs + STATUS)
+        result = edu_request(dev, FACTORIAL_IRQ, lambda: writel(number[0], dev.regs + FACTORIAL))
+        if result:
+            return result
+        number[0] = readl(dev.regs + FACTORIAL)
+    return 0
 
 
 def edu_ioctl(inode: inode, filp: file, cmd: int, arg: int) -> int:
@@ -170,21 +193,17 @@ def edu_ioctl(inode: inode, filp: file, cmd: int, arg: int) -> int:
     dev: edu_dev = filp.private_data
     if cmd == EDU_IRQS:
         return -EFAULT if copy_to_user(arg, dev.irqs, sizeof(dev.irqs)) else 0
-    if cmd == EDU_ID:
-        return put_user(readl(dev.regs + ID), arg, 4)
-    if cmd not in (EDU_LIVENESS, EDU_FACTORIAL, EDU_RAISE):
+    if cmd not in (EDU_ID, EDU_LIVENESS, EDU_FACTORIAL, EDU_RAISE):
         return -ENOTTY
     number = [0]
-    if get_user(number, arg, 4):
+    if cmd != EDU_ID and get_user(number, arg, 4):
         return -EFAULT
-    if cmd == EDU_RAISE:
-        writel(number[0], dev.regs + IRQ_RAISE)
-        return 0
-    if cmd == EDU_FACTORIAL:
-        result = edu_factorial(dev, number)
-        return result or put_user(number[0], arg, 4)
-    writel(number[0], dev.regs + LIVENESS)
-    return put_user(readl(dev.regs + LIVENESS), arg, 4)
+    result = edu_begin(dev)
+    if result:
+        return result
+    result = edu_command(dev, cmd, number)
+    up(dev.sem)
+    return result if result or cmd == EDU_RAISE else put_user(number[0], arg, 4)
 
 
 # -- mmap -------------------------------------------------------------------------------------------------------
@@ -193,7 +212,7 @@ def edu_ioctl(inode: inode, filp: file, cmd: int, arg: int) -> int:
 def edu_vma_nopage(vma: vm_area_struct, address: int, type: Optional[Ptr]) -> NopageResult:
     """The page is ordinary memory: remap_pfn_range would not map it (LDD3 §15.2.6)."""
     dev: edu_dev = vma.vm_private_data
-    if address != vma.vm_start:
+    if address != vma.vm_start or dev.gone:
         return NOPAGE_SIGBUS
     page = virt_to_page(dev.page)
     get_page(page)
@@ -207,6 +226,8 @@ edu_page_vm_ops = vm_operations_struct(nopage=edu_vma_nopage)
 
 def edu_mmap(filp: file, vma: vm_area_struct) -> int:
     dev: edu_dev = filp.private_data
+    if dev.gone:
+        return -ENODEV
     offset, size = vma.vm_pgoff << PAGE_SHIFT, vma.vm_end - vma.vm_start
     length = pci_resource_len(dev.pdev, 0)
     if offset == length and size == PAGE_SIZE:
@@ -283,8 +304,12 @@ def edu_remove(pdev: pci_dev) -> None:
     global edu
     dev: edu_dev = pci_get_drvdata(pdev)
     edu = None
+    dev.gone = True
+    wake_up_interruptible(dev.wait)
+    down(dev.sem)  # whoever used the registers has left
     free_irq(pdev.irq, dev)
     edu_stop(dev)
+    up(dev.sem)  # the next one finds it gone
 
 
 edu_driver = pci_driver(name="edu", id_table=[PCI_DEVICE(0x1234, 0x11E8)], probe=edu_probe, remove=edu_remove)

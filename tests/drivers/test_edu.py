@@ -124,6 +124,39 @@ def test_requests_wait_for_each_other(edu: Machine, run_c: Run) -> None:
     """)  # fmt: skip
 
 
+def test_unbind_with_open_files(edu: Machine, card: Edu, run_c: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """sysfs takes the driver off the card: ENODEV for who has it open, asleep in a request or not; no register is used.
+
+    `card` never finishes the factorial, so its request sleeps.
+    """
+    monkeypatch.setattr(card.registers, "_computed", lambda *_: None)
+    run_c(edu, OPEN + """
+        uint32_t n = 5;
+        catch_faults();
+        char *page = map(fd, EDU_REGISTERS, PAGE, RW, MAP_SHARED), byte;
+        int unbind = must_open("/sys/bus/pci/drivers/edu/unbind", O_WRONLY), status, child = fork();
+        if (!child) {
+            int result = ioctl(fd, EDU_FACTORIAL, &n);
+            _exit(result == -1 && errno == ENODEV ? 0 : 1);
+        }
+        until_asleep(child);
+        EQUAL("unbind", write(unbind, "0000:00:04.0", 12), 12);
+        wait(&status);
+        EQUAL("the child", status, 0);
+        ERRNO("id", ioctl(fd, EDU_ID, &n), ENODEV);
+        ERRNO("liveness", ioctl(fd, EDU_LIVENESS, &n), ENODEV);
+        ERRNO("factorial", ioctl(fd, EDU_FACTORIAL, &n), ENODEV);
+        ERRNO("raise", ioctl(fd, EDU_RAISE, &n), ENODEV);
+        EQUAL("no register", ioctl(fd, EDU_IRQS, &irqs), 0);
+        ERRNO("read", read(fd, &byte, 1), ENODEV);
+        ERRNO("write", write(fd, &byte, 1), ENODEV);
+        ERRNO("mmap", (long)map(fd, 0, PAGE, RW, MAP_SHARED), ENODEV);
+        ERRNO("open", open("/dev/edu", O_RDWR), ENODEV);
+        EQUAL("SIGBUS", touch(page, -1), SIGBUS);
+    """)  # fmt: skip
+    assert edu.kernel.reports == [] and edu.unload("edu") == []
+
+
 def test_without_the_card(machine_clean: Make) -> None:
     m = machine_clean()
     with pytest.raises(ConfigError, match="ENODEV"):

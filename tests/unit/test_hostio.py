@@ -78,7 +78,7 @@ def test_files_of_the_host(machine_clean: Callable[..., Machine], tmp_path: Path
     machine = machine_clean(ram=64 << 20)
     assert run(machine, ["sh", "-c", "read x; echo $x; cat; wc -c < /dev/stdin"], source, target) == 0
     os.write(target, b"after\n")
-    assert (tmp_path / "out").read_text() == "before\nfirst\nsecond\n0\nafter\n"
+    assert (tmp_path / "out").read_text() == "before\nfirst\nsecond\n13\nafter\n"
     os.close(source)
     os.close(target)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EAGAIN, Errno
+from machine.kernel.fs.buffers import BufferFile, BufferOperations
 from machine.kernel.fs.file import O_NONBLOCK, O_RDONLY, file
-from machine.kernel.fs.hostio import BufferFile, BufferOperations
 from machine.kernel.fs.namei import Dentry
 from machine.kernel.fs.poll import POLLHUP, POLLIN, POLLRDNORM, poll_table
 

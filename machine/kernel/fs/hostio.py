@@ -1,4 +1,4 @@
-"""The guest's standard files: descriptors of the host, or bytes in memory (for the Python interface)."""
+"""The guest's standard files: descriptors of the host.  Regular files among them: hostregular.py."""
 
 from __future__ import annotations
 
@@ -8,22 +8,14 @@ import stat
 import termios
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from machine.kernel.abi.errno import EFAULT, EFBIG, EINVAL, ENOTTY, EPIPE, ESPIPE, Errno
+from machine.kernel.abi.errno import EACCES, EFAULT, EINVAL, ENOTTY, EPIPE, Errno
 from machine.kernel.abi.signal import SIGPIPE, SIGTTIN, SIGTTOU
 from machine.kernel.fs import nowait
 from machine.kernel.fs.anon import anon_inode
-from machine.kernel.fs.file import (
-    FMODE_READ,
-    O_APPEND,
-    O_NONBLOCK,
-    O_RDONLY,
-    O_WRONLY,
-    S_IFIFO,
-    file,
-    file_operations,
-    inode,
-)
+from machine.kernel.fs.buffers import spend_output
+from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, O_NONBLOCK, file, file_operations, inode
 from machine.kernel.fs.hostfs import host_error
+from machine.kernel.fs.hostregular import HostFile, read_at, seek_alone, write_at
 from machine.kernel.fs.namei import Dentry
 from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, poll_table
 
@@ -64,6 +56,8 @@ class HostDescriptor(anon_inode):
         self.kernel = kernel
         self.fd = fd
         self.is_tty: bool = kernel.host(os.isatty, fd)
+        self.flags: int = kernel.host(_flags, fd)
+        """How the user's shell opened it: O_ACCMODE, and O_APPEND for ``>>``."""
         self.waits = False
         """Whether the host's read or write of it may wait."""
         self.pushed = b""
@@ -89,8 +83,11 @@ class HostOperations(file_operations):
     """Reads and writes of a host descriptor; tasks sleep, the machine does not."""
 
     def open(self, node: inode, filp: file) -> int:
-        """/dev/stdin and /proc/self/fd/N: the same descriptor again."""
-        return 0
+        """/dev/stdin and /proc/self/fd/N: the same descriptor again; of a regular file, another position.  EACCES for
+        more than the user's shell opened it for."""
+        host: Any = node
+        more = filp.f_mode & ~((host.flags & os.O_ACCMODE) + 1)
+        return -EACCES if stat.S_ISREG(node.i_mode) and more & (FMODE_READ | FMODE_WRITE) else 0
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         node: Any = filp.f_inode
@@ -99,13 +96,11 @@ class HostOperations(file_operations):
         if node.pushed:
             data, node.pushed = node.pushed[:count], node.pushed[count:]
             return bytes(data)
-        regular = stat.S_ISREG(node.i_mode)
+        if stat.S_ISREG(node.i_mode):
+            return read_at(node, count, position)
         while True:
-            if not regular:
-                self._ready(node, filp, False)
+            self._ready(node, filp, False)
             try:
-                if regular and position != filp.f_pos:
-                    return bytes(node.kernel.host(os.pread, node.fd, count, position))
                 read = nowait.read if node.waits else os.read
                 return bytes(node.kernel.host(read, node.fd, min(count, 1 << 20)))
             except BlockingIOError:  # somebody else was quicker
@@ -120,18 +115,16 @@ class HostOperations(file_operations):
 
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
         node: Any = filp.f_inode
-        positioned = stat.S_ISREG(node.i_mode) and position != filp.f_pos and not filp.f_flags & O_APPEND
         done, refused = 0, False
-        _spend(node.kernel, len(data))
+        spend_output(node.kernel, len(data))
+        if stat.S_ISREG(node.i_mode):
+            return write_at(node, filp, data, position)
         if node.is_tty:
             _check_background(node, SIGTTOU)
         while done < len(data):
             piece = data[done : done + (1 << 20)]
             try:
-                if positioned:
-                    done += node.kernel.host(os.pwrite, node.fd, piece, position + done)
-                else:
-                    done += node.kernel.host(nowait.write if node.waits else os.write, node.fd, piece)
+                done += node.kernel.host(nowait.write if node.waits else os.write, node.fd, piece)
             except BlockingIOError:
                 if filp.f_flags & O_NONBLOCK:
                     if done:
@@ -165,6 +158,9 @@ class HostOperations(file_operations):
     def llseek(self, filp: file, offset: int, whence: int) -> int:
         """The host's own position; ESPIPE for terminals and pipes, as the host says."""
         node: Any = filp.f_inode
+        if stat.S_ISREG(node.i_mode) and not isinstance(filp, HostFile):
+            filp.f_pos = seek_alone(node, filp.f_pos, offset, whence)
+            return filp.f_pos
         try:
             filp.f_pos = node.kernel.host(os.lseek, node.fd, offset, whence)
         except OSError as failure:
@@ -216,18 +212,6 @@ class HostOperations(file_operations):
 
 
 host_operations = HostOperations()
-
-
-def _spend(kernel: Kernel, count: int) -> None:
-    """Output is limited: the machine stops where there is more.  EFBIG for the writer."""
-    if kernel.output_left is None:
-        return
-    kernel.output_left -= count
-    if kernel.output_left < 0:
-        from machine.kernel.hostlimits import output_is_over
-
-        output_is_over(kernel)
-        raise Errno(EFBIG)
 
 
 def _check_background(node: HostDescriptor, signo: int, setting: bool = False) -> None:
@@ -315,99 +299,25 @@ def host_file(kernel: Kernel, fd: int) -> file:
     else:
         node = HostDescriptor(kernel, fd)
         kernel.vfs.host_descriptors.append(node)
-    kind, number, inherited, name = kernel.host(_opened, fd)
+    kind, number, name = kernel.host(_opened, fd)
     if kind not in (stat.S_IFREG, stat.S_IFCHR):
         name = f"pipe:[{number}]" if kind == stat.S_IFIFO else f"socket:[{number}]"
-    opened = file(Dentry(node, name, None, name), inherited, host_operations, name)
-    if kind == stat.S_IFREG:
-        opened.f_pos = kernel.host(os.lseek, fd, 0, os.SEEK_CUR)
-    return opened
+    made = HostFile if kind == stat.S_IFREG else file
+    return made(Dentry(node, name, None, name), node.flags, host_operations, name)
 
 
-def _opened(fd: int) -> tuple[int, int, int, str]:
-    """Of a descriptor: its type, its inode, how the user's shell opened it (O_APPEND for ``>>``), its name."""
+def _flags(fd: int) -> int:
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_APPEND | os.O_ACCMODE)
+
+
+def _opened(fd: int) -> tuple[int, int, str]:
+    """Of a descriptor: its type, its inode, its name."""
     info = os.fstat(fd)
     try:
         name = os.readlink(f"/proc/self/fd/{fd}")
     except OSError:
         name = f"host:[{fd}]"
-    return stat.S_IFMT(info.st_mode), info.st_ino, fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_APPEND | os.O_ACCMODE), name
+    return stat.S_IFMT(info.st_mode), info.st_ino, name
 
 
-# -- bytes in memory -------------------------------------------------------------------------------
-
-
-def _buffer(filp: file) -> bytearray:
-    node = filp.f_inode
-    assert isinstance(node, BufferFile)
-    return node.buffer
-
-
-class BufferOperations(file_operations):
-    """A pipe whose other end is Python: input that is there from the start, output that is collected."""
-
-    def open(self, node: inode, filp: file) -> int:
-        return 0
-
-    def read_iter(self, filp: file, count: int, position: int) -> bytes:
-        buffer = _buffer(filp)
-        data = bytes(buffer[:count])
-        del buffer[:count]
-        return data
-
-    def unread(self, filp: file, data: bytes) -> None:
-        """Put back what the reader's memory could not take."""
-        _buffer(filp)[:0] = data
-
-    def write_iter(self, filp: file, data: bytes, position: int) -> int:
-        node: Any = filp.f_inode
-        _spend(node.kernel, len(data))
-        _buffer(filp).extend(data)
-        return len(data)
-
-    def llseek(self, filp: file, offset: int, whence: int) -> int:
-        return -ESPIPE
-
-    def poll(self, filp: file, table: Optional[poll_table]) -> int:
-        """The writer of an input is gone: what is left, then the end."""
-        if filp.f_flags & O_WRONLY:
-            return POLLOUT | POLLWRNORM
-        return (POLLIN | POLLRDNORM if _buffer(filp) else 0) | POLLHUP
-
-    def ioctl(self, node: inode, filp: file, cmd: int, arg: int) -> int:
-        if cmd != FIONREAD:
-            return -ENOTTY
-        host: Any = node
-        host.kernel.current.mm.put_u32(arg, len(host.buffer))
-        return 0
-
-
-class BufferFile(anon_inode):
-    """The inode of such a pipe; `buffer` holds the bytes."""
-
-    def __init__(self, kernel: Kernel, data: bytes, operations: Optional[file_operations] = None) -> None:
-        super().__init__(kernel, S_IFIFO | 0o600, operations or buffer_operations, "pipefs")
-        self.kernel = kernel
-        self.buffer = bytearray(data)
-
-
-buffer_operations = BufferOperations()
-
-
-def _buffer_file(kernel: Kernel, data: bytes, flags: int) -> tuple[file, bytearray]:
-    node = BufferFile(kernel, data)
-    name = f"pipe:[{node.i_ino}]"
-    return file(Dentry(node, name, None, name), flags, buffer_operations, name), node.buffer
-
-
-def buffer_input(kernel: Kernel, data: bytes) -> file:
-    """A file from which the guest reads `data`, then the end."""
-    return _buffer_file(kernel, data, O_RDONLY)[0]
-
-
-def buffer_output(kernel: Kernel) -> tuple[file, bytearray]:
-    """A file that collects what the guest writes, and the growing bytes."""
-    return _buffer_file(kernel, b"", O_WRONLY)
-
-
-__all__ = ["BufferFile", "BufferOperations", "buffer_input", "buffer_output", "host_file"]
+__all__ = ["HostDescriptor", "host_file", "host_operations"]

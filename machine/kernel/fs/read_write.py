@@ -7,6 +7,7 @@ lost bytes: what a stream has handed out and the process could not take is put b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from machine.hardware.ram import PAGE_SIZE
@@ -28,6 +29,7 @@ from machine.kernel.fs.file import (
     file,
 )
 from machine.kernel.fs.fsnotify import IN_ACCESS, IN_MODIFY, fsnotify
+from machine.kernel.fs.hostregular import HostFile
 from machine.kernel.module import DRIVER_FAILED, call_driver
 
 if TYPE_CHECKING:
@@ -79,18 +81,21 @@ def do_read(task: task_struct, filp: file, vectors: Vectors, position: int | Non
         return _driver_vectors(task, filp, "read", vectors, position)
     if operations.read_iter is None:
         raise Errno(EISDIR if filp.f_inode.i_mode & S_IFMT == S_IFDIR else EINVAL)
-    done = _read_bytes(task, filp, vectors, filp.f_pos if position is None else position)
-    if position is None and not is_stream(filp):
-        filp.f_pos += done
+    if position is None and isinstance(filp, HostFile):
+        done = _read_bytes(task, filp, vectors, 0, filp.read_next)
+    else:
+        done = _read_bytes(task, filp, vectors, filp.f_pos if position is None else position, operations.read_iter)
+        if position is None and not is_stream(filp):
+            filp.f_pos += done
     if task.kernel.fsnotify_watches and done > 0:
         fsnotify(filp.f_dentry, IN_ACCESS)
     return done
 
 
-def _read_bytes(task: task_struct, filp: file, vectors: Vectors, position: int) -> int:
+def _read_bytes(
+    task: task_struct, filp: file, vectors: Vectors, position: int, read_iter: Callable[[file, int, int], bytes]
+) -> int:
     left = sum(length for _, length in vectors)
-    read_iter = filp.f_op.read_iter
-    assert read_iter is not None
     stream = is_stream(filp)
     done = 0
     while True:
@@ -104,7 +109,9 @@ def _read_bytes(task: task_struct, filp: file, vectors: Vectors, position: int) 
         taken = scatter(task, vectors, done, data)
         if taken < len(data):
             unread = getattr(filp.f_op, "unread", None)
-            if unread is not None:  # a pipe gives all of a buffer, or keeps it (fs/pipe.c: pipe_read)
+            if isinstance(filp, HostFile) and read_iter == filp.read_next:
+                filp.f_pos -= len(data) - taken
+            elif unread is not None and stream:  # a pipe gives all of a buffer, or keeps it (fs/pipe.c: pipe_read)
                 unread(filp, data)
                 taken = 0
         done += taken
@@ -152,15 +159,18 @@ def do_write(task: task_struct, filp: file, vectors: Vectors, position: int | No
     if filp.f_flags & O_APPEND and filp.f_inode.i_mode & S_IFMT == S_IFREG:
         filp.f_inode.getattr()
         where = filp.f_inode.i_size
-    done = _write_bytes(task, filp, vectors, where)
+    here = filp if position is None and isinstance(filp, HostFile) else None
+    done = _write_bytes(task, filp, vectors, where, operations.write_iter if here is None else here.write_next)
     if task.kernel.fsnotify_watches and done > 0:
         fsnotify(filp.f_dentry, IN_MODIFY)
-    if position is None and not is_stream(filp):
+    if position is None and here is None and not is_stream(filp):
         filp.f_pos = where + done
     return done
 
 
-def _write_bytes(task: task_struct, filp: file, vectors: Vectors, position: int) -> int:
+def _write_bytes(
+    task: task_struct, filp: file, vectors: Vectors, position: int, write_iter: Callable[[file, bytes, int], int]
+) -> int:
     left = sum(length for _, length in vectors)
     if filp.f_inode.i_mode & S_IFMT == S_IFREG:
         left = limit_size(task, position, left)
@@ -178,7 +188,7 @@ def _write_bytes(task: task_struct, filp: file, vectors: Vectors, position: int)
                 return done
             raise Errno(EFAULT)
         try:
-            wrote = write_bytes(filp, data, position + done)
+            wrote = write_iter(filp, data, position + done)
         except Errno:
             if done:
                 return done

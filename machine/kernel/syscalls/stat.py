@@ -252,12 +252,15 @@ def _setxattr(task: Task, find_node: Callable[[], inode], name_at: int, value: i
 
 
 def _may_set_xattr(task: Task, node: inode, name: str) -> None:
-    """user.* needs permission to write, of a sticky directory its ownership; security.* is root's (fs/xattr.c)."""
+    """user.* needs permission to write, of a sticky directory its ownership; security.* is root's (fs/xattr.c).
+
+    system.* is left to the file system: one without ACLs says EOPNOTSUPP to everybody (posix_acl_xattr_set).
+    """
     if name.startswith("user."):
         inode_permission(task, node, MAY_WRITE)
         if node.i_mode & S_IFMT == S_IFDIR and node.i_mode & S_ISVTX and not is_owner_or_capable(task, node):
             raise Errno(EPERM)
-    elif task.euid:
+    elif name.startswith("security.") and task.euid:
         raise Errno(EPERM)
 
 

@@ -12,10 +12,11 @@ from machine.events import TaskEvent
 from machine.kernel.abi.errno import EACCES, ENOENT, ENOTDIR, Errno
 from machine.kernel.abi.layout import ABI64
 from machine.kernel.abi.signal import SIG_IGN, SIGCHLD, SIGINT, SIGKILL, SIGQUIT, SIGTSTP, SIGWINCH
+from machine.kernel.fs.buffers import buffer_input, buffer_output
 from machine.kernel.fs.fdtable import files_struct, fs_struct
 from machine.kernel.fs.file import O_RDONLY, file
 from machine.kernel.fs.hostbind import bind_root
-from machine.kernel.fs.hostio import buffer_input, buffer_output, host_file
+from machine.kernel.fs.hostio import host_file
 from machine.kernel.fs.namei import lookup, open_file
 from machine.kernel.fs.rootfs import mount
 from machine.kernel.fs.tty import take_host_terminal
