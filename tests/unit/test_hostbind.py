@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from guest import INCLUDE
 from guest.toolchain import ToolMissing, compile
 from machine import Machine
 from machine.kernel.abi.errno import ENOSPC, Errno
@@ -96,6 +99,94 @@ def test_what_the_host_changes_shows(machine_clean: Callable[..., Machine], shar
     assert shell(machine, "cat /mnt/b/file /mnt/b/made") == "from the host\nmade\n"
     os.unlink(shared / "made")
     assert "No such file" in shell(machine, "cat /mnt/b/made")
+
+
+CHANGED = r"""
+#include "check.h"
+#include <fcntl.h>
+#include <sys/stat.h>
+static void then(const char *what)
+{
+	char byte;
+	fflush(stdout);
+	fprintf(stderr, "%s\n", what);
+	read(0, &byte, 1);
+}
+int main(int argc, char **argv)
+{
+	int fd = open(argv[1], O_RDWR);
+	char byte = 0, *shared = mmap(NULL, 10 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	char *own = mmap(NULL, 10 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	catch_faults();
+	for (int page = 0; page < 10; page++)
+		if (shared[page * PAGE] != 'a' || own[page * PAGE] != 'a')
+			return 9;
+	shared[0] = 'b';
+	own[PAGE] = 'p';
+	then("overwrite");
+	EQUAL("pread", pread(fd, &byte, 1, 3 * PAGE), 1);
+	EQUAL("what the host wrote", byte, 'H');
+	EQUAL("mapped", shared[3 * PAGE], 'H');
+	EQUAL("privately", own[3 * PAGE], 'H');
+	EQUAL("our own", shared[0], 'b');
+	EQUAL("our copy", own[PAGE], 'p');
+	then("shorten");
+	EQUAL("at the end", pread(fd, &byte, 1, 5 * PAGE), 0);
+	EQUAL("behind it", touch(shared + 5 * PAGE, -1), SIGBUS);
+	EQUAL("behind it, privately", touch(own + 5 * PAGE, -1), SIGBUS);
+	EQUAL("longer", ftruncate(fd, 10 * PAGE), 0);
+	EQUAL("nothing of before", shared[5 * PAGE], 0);
+	then("append");
+	EQUAL("more", pread(fd, &byte, 1, 10 * PAGE), 1);
+	return done();
+}
+"""
+
+
+def _alter(file: Path, what: str) -> None:
+    if what == "overwrite":
+        with file.open("r+b") as stream:
+            stream.seek(3 * 4096)
+            stream.write(b"H" * 10)
+    elif what == "shorten":
+        os.truncate(file, 5000)
+    else:
+        with file.open("ab") as stream:
+            stream.write(b"more")
+
+
+@pytest.mark.parametrize("where", ["native", "here"])
+def test_a_file_that_changes_while_it_is_mapped(
+    machine_clean: Callable[..., Machine], tmp_path: Path, where: str
+) -> None:
+    """Overwritten, cut and appended to on the host: reads and mappings show it, as on the host itself."""
+    program = build(CHANGED, flags=[f"-I{INCLUDE}"])
+    (tmp_path / "file").write_bytes(b"a" * 40960)
+    asks, answers = os.pipe(), os.pipe()
+    argv = [str(program), str(tmp_path / "file")]
+    if where == "native":
+        process = subprocess.Popen(argv, stdin=answers[0], stdout=subprocess.PIPE, stderr=asks[1])
+    else:
+        machine = machine_clean(ram=64 << 20, binds=[(str(tmp_path), "/mnt", True)])
+        spawned = machine.spawn([str(program), "/mnt/file"], stdin=answers[0], stderr=asks[1])
+
+    def play() -> None:
+        with os.fdopen(asks[0]) as stream:
+            for _ in range(3):
+                _alter(tmp_path / "file", stream.readline().strip())
+                os.write(answers[1], b".")
+
+    player = threading.Thread(target=play)
+    player.start()
+    if where == "native":
+        output, status = process.communicate()[0], process.returncode
+    else:
+        result = machine.wait(spawned, timeout=120)
+        output, status = result.stdout, result.exit
+    player.join()
+    for fd in (asks[1], *answers):
+        os.close(fd)
+    assert status == 0 and b"FAIL" not in output, output.decode()
 
 
 MAPPED = r"""
@@ -214,10 +305,10 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool
     (tmp_path / "file").write_bytes(bytes(4 * 4096))
     write = HostData.pwrite
 
-    def pwrite(self: HostData, data: bytes, position: int) -> None:
+    def pwrite(self: HostData, data: bytes, position: int) -> int:
         if not (tmp_path / "room").exists():
             raise Errno(ENOSPC)
-        write(self, data, position)
+        return write(self, data, position)
 
     monkeypatch.setattr(HostData, "pwrite", pwrite)
     machine = Machine(ram=64 << 20, binds=[(str(tmp_path), "/mnt", True)], check_invariants=True)
@@ -227,6 +318,22 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool
     if told is not None:
         assert told.value.filename == str(tmp_path / "file")
     assert (tmp_path / "file").read_bytes().count(b"x") == 4 * room
+
+
+def test_a_write_that_fits_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk has room for some of it: that is written, counted, and the position is behind it."""
+    real = os.pwrite
+
+    def pwrite(fd: int, data: bytes, position: int) -> int:
+        if position >= 5000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, data[: 5000 - position], position)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    with Machine(ram=64 << 20, binds=[(str(tmp_path), "/mnt", True)], check_invariants=True) as machine:
+        script = "dd if=/dev/zero of=/mnt/file bs=4000 count=2; wc -c < /mnt/file"
+        result = machine.run(["sh", "-c", script], timeout=60)
+    assert result.stdout == b"5000\n" and b"5000 bytes" in result.stderr and b"No space left" in result.stderr
 
 
 def test_a_program_in_a_bind_runs_on_the_host_too(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.kernel.abi.errno import EIO, EOPNOTSUPP, EPERM, EXDEV, Errno
+from machine.kernel.abi.errno import EIO, ENOENT, EOPNOTSUPP, EPERM, EXDEV, Errno
 from machine.kernel.abi.falloc import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from machine.kernel.fs.file import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, inode
 from machine.kernel.fs.hostfs import HostTree, host_error, host_fallocate
@@ -29,13 +31,15 @@ from machine.kernel.fs.overlay import (
     overlay_symlink,
     take_attributes,
 )
-from machine.kernel.fs.tmpfs import memory_super
+from machine.kernel.fs.tmpfs import memory_inode, memory_super
 from machine.kernel.mm.filemap import address_space
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
 _TIMES = ("i_atime", "i_mtime")
+_NOW = 2_000_000_000
+"""Nanoseconds that a time may be off and still be meant as the present one."""
 
 
 class bind_super(overlay_super):
@@ -62,8 +66,11 @@ class _passed_through:
     def setattr(self, **attributes: int) -> None:
         """chmod, chown and utimens on the host, through a descriptor: a link is never followed."""
         node: Any = self
+        if node.upper:  # a directory that was removed: the host has it no more
+            memory_inode.setattr(node, **attributes)
+            return
         tree: HostTree = node.tree
-        with tree.handle(self.path) as fd:
+        with self._held() as fd:
             there = f"/proc/self/fd/{fd}"
             info = os.fstat(fd)
             if "i_uid" in attributes or "i_gid" in attributes:
@@ -77,7 +84,7 @@ class _passed_through:
                 os.chmod(there, attributes["i_mode"] & 0o7777)
             if any(name in attributes for name in _TIMES):
                 node.getattr()
-                os.utime(there, ns=(attributes.get("i_atime", node.i_atime), attributes.get("i_mtime", node.i_mtime)))
+                _set_times(there, attributes.get("i_atime", node.i_atime), attributes.get("i_mtime", node.i_mtime))
         node.getattr()
 
     def prepare_change(self) -> None:
@@ -102,13 +109,43 @@ class _passed_through:
         self._of_host(os.removexattr, name)
 
     def _of_host(self, call: Any, *arguments: Any) -> Any:
+        with self._held() as fd:
+            return call(f"/proc/self/fd/{fd}", *arguments)
+
+    @contextmanager
+    def _held(self) -> Iterator[int]:
+        """A host descriptor of this very object for the time of the block: its name may be another's by now, ENOENT
+        then for what is not open."""
         node: Any = self
+        if isinstance(node, bind_file) and node.opens > 0 and node.data.fd >= 0:
+            try:
+                yield node.data.fd
+            except OSError as failure:
+                raise host_error(failure) from None
+            return
         tree: HostTree = node.tree
-        try:
-            with tree.handle(self.path) as fd:
-                return call(f"/proc/self/fd/{fd}", *arguments)
-        except OSError as failure:
-            raise host_error(failure) from None
+        with tree.handle(self.path) as fd:
+            if node.i_nlink <= 0 or not _is(node, os.fstat(fd)):
+                raise Errno(ENOENT)
+            yield fd
+
+
+def _is(node: Any, info: os.stat_result) -> bool:
+    """Whether `info` is the node's object on the host."""
+    identity = info.st_dev, info.st_ino
+    if isinstance(node, bind_file):
+        return bool(identity == node.data.identity)
+    return bool(node.i_ino == node.i_sb.number_of(*identity))
+
+
+def _set_times(there: str, atime: int, mtime: int) -> None:
+    """utimensat(2).  Who may write a file, and does not own it, may set its times to now and to nothing else."""
+    try:
+        os.utime(there, ns=(atime, mtime))
+    except PermissionError:
+        if atime != mtime or abs(atime - time.time_ns()) > _NOW:
+            raise
+        os.utime(there)
 
 
 def _only_user(name: str) -> None:
@@ -150,12 +187,29 @@ class bind_file(_passed_through, overlay_file):
             self.data.leave_off_writing(self.opens > 0)
 
     def modified(self, kill_suid: bool = False) -> None:
+        """The change was ours: what is cached is right."""
+        info = os.fstat(self.data.fd) if self.data.fd >= 0 else self.host_stat()
+        if info is not None and _is(self, info):
+            take_attributes(self, info)
+            self.i_size = info.st_size
+
+    def before_read(self) -> None:
+        if self.data.fd >= 0:
+            info = os.fstat(self.data.fd)
+            if info.st_mtime_ns == self.i_mtime and info.st_size == self.i_size:
+                return
         self.getattr()
+
+    def prepare_write(self) -> None:
+        self.before_read()
+
+    def _invalidate(self, size: int) -> None:
+        self.i_mapping.invalidate_mapped(size)
 
     def getattr(self) -> None:
         """The size here is never behind what a mapping or a write has just made it.  A file that nobody has open may
         have been replaced on the host, as compilers and package managers do; one that is open stays what it is."""
-        info = self.host_stat()
+        info = os.fstat(self.data.fd) if self.opens > 0 and self.data.fd >= 0 else self.host_stat()
         if info is None or not stat.S_ISREG(info.st_mode):
             return
         if self.opens <= 0 and (info.st_dev, info.st_ino) != self.data.identity:
@@ -304,10 +358,9 @@ class bind_dir(_passed_through, overlay_dir):
             self.children.pop(name, None)
             made = self.lookup(name)
             info = os.fstat(fd)
-            if isinstance(made, bind_file) and made.data.identity == (info.st_dev, info.st_ino):
-                made.data.made(fd)
-            else:
-                os.close(fd)
+            if not isinstance(made, bind_file) or not _is(made, info):  # somebody on the host has taken the name away
+                made = bind_file(self.i_sb, self.tree, path, info)
+            made.data.made(fd)
         elif kind == S_IFIFO:
             made = self._make(name, mode, lambda fd: os.mkfifo(name, mode & 0o7777, dir_fd=fd))
         elif kind == stat.S_IFSOCK:
@@ -338,6 +391,9 @@ class bind_dir(_passed_through, overlay_dir):
     def link(self, name: str, existing: inode) -> None:
         if not isinstance(existing, (bind_file, bind_symlink, bind_special)) or existing.tree is not self.tree:
             raise Errno(EXDEV)
+        there = existing.host_stat()
+        if there is None or not _is(existing, there):
+            raise Errno(ENOENT)
         source, leaf = self._parent(existing.path), _leaf(existing.path)
         try:
             self.on_host(name, lambda fd: os.link(leaf, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False))
@@ -367,7 +423,9 @@ class bind_dir(_passed_through, overlay_dir):
             node.i_sb.fds.pop(node.data, None)
 
     def rmdir(self, name: str) -> None:
+        node = self.lookup(name)
         self.on_host(name, lambda fd: os.rmdir(name, dir_fd=fd))
+        removed(node)
 
     def rename(self, name: str, new_dir: inode, new_name: str, flags: int = 0) -> None:
         """rename(2) on the host, inside the same tree (hostrename.py)."""
@@ -394,6 +452,12 @@ def moved(node: inode, path: str) -> None:
             node.data.path = path
         elif isinstance(node, bind_dir):
             below += [(child, f"{path}/{name}") for name, child in node.children.items()]
+
+
+def removed(node: Optional[inode]) -> None:
+    """A directory has gone from the host; who has it open keeps an empty one."""
+    if isinstance(node, bind_dir):
+        node.upper, node.i_nlink, node.i_size = True, 0, 0
 
 
 def bind_root(

@@ -6,7 +6,7 @@ import os
 
 from machine.kernel.abi.errno import EEXIST, ENOENT, EXDEV, Errno
 from machine.kernel.fs.file import inode
-from machine.kernel.fs.hostbind import bind_dir, bind_file, moved
+from machine.kernel.fs.hostbind import bind_dir, bind_file, moved, removed
 from machine.kernel.fs.hostfs import host_rename
 from machine.kernel.fs.tmpfs import RENAME_EXCHANGE, RENAME_NOREPLACE
 
@@ -31,7 +31,9 @@ def rename(old_dir: bind_dir, name: str, new_dir: inode, new_name: str, flags: i
     if exchange and replaced is not None:
         old_dir.children[name] = replaced
         moved(replaced, old_dir.below(name))
-    elif replaced is not None and replaced is not node and isinstance(replaced, bind_file):
-        replaced.dropped()
+    elif replaced is not None and replaced is not node:
+        if isinstance(replaced, bind_file):
+            replaced.dropped()
+        removed(replaced)
     new_dir.children[new_name] = node
     moved(node, new_dir.below(new_name))

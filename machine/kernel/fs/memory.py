@@ -221,6 +221,9 @@ class memory_file(memory_inode):
     def getattr(self) -> None:
         self.i_blocks = (len(self.i_mapping.pages) + len(self.i_mapping.fallocated)) * (PAGE_SIZE // 512)
 
+    def before_read(self) -> None:
+        """The data are about to be read or mapped: a file of the host may have been changed there."""
+
     def prepare_write(self) -> None:
         """The data are about to change."""
         self.prepare_change()

@@ -275,9 +275,8 @@ def _lookup_or_create(
         found = child_dentry(kernel, directory, last)
         if found is None:
             may_create(task, directory)
-            directory.d_inode.create(last, S_IFREG | mode & 0o7777)
-            made = child_dentry(kernel, directory, last)
-            assert made is not None
+            node = directory.d_inode.create(last, S_IFREG | mode & 0o7777)
+            made = child_dentry(kernel, directory, last) or Dentry(node, last, directory)  # the host may have taken it
             if kernel.fsnotify_watches:
                 fsnotify_dirent(directory.d_inode, last, made.d_inode, IN_CREATE)
             return made, True

@@ -199,13 +199,11 @@ class HostData:
                 return -1
             raise host_error(failure) from None
 
-    def pwrite(self, data: bytes, position: int) -> None:
-        """Write all of `data` to the host's file (``:rw`` binds)."""
+    def pwrite(self, data: bytes, position: int) -> int:
+        """Write `data` to the host's file (``:rw`` binds); how much, less than all where the disk is full."""
         fd = self.open_to_write()
         try:
-            while data:
-                done = os.pwrite(fd, data, position)
-                data, position = data[done:], position + done
+            return os.pwrite(fd, data, position)
         except OSError as failure:
             raise host_error(failure) from None
 
@@ -251,7 +249,11 @@ class overlay_file(memory_file, _lower):
         take_attributes(self, info)
         if changed:
             self.i_size = info.st_size
-            self.i_mapping.invalidate(info.st_size)
+            self._invalidate(info.st_size)
+
+    def _invalidate(self, size: int) -> None:
+        """The host has changed it.  A program that runs keeps what it has mapped: packages are replaced under it."""
+        self.i_mapping.invalidate(size)
 
     def getattr(self) -> None:
         if self.upper:

@@ -46,6 +46,7 @@ class RegularOperations(file_operations):
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         node: Any = filp.f_inode
+        node.before_read()
         data: bytes = node.i_mapping.read(position, count)
         if not filp.f_flags & O_NOATIME:
             node.touch_atime()

@@ -44,8 +44,8 @@ class Backing(Protocol):
     def preadv(self, memory: memoryview, position: int) -> int:
         """The same straight into `memory`; how many bytes came."""
 
-    def pwrite(self, data: bytes, position: int) -> None:
-        """Write all of `data` to the host (write-through mappings only)."""
+    def pwrite(self, data: bytes, position: int) -> int:
+        """Write `data` to the host, perhaps less than all; how much (write-through mappings only)."""
 
     def seek(self, offset: int, whence: int) -> int:
         """SEEK_DATA or SEEK_HOLE from `offset` on; -1 where nothing follows."""
@@ -212,14 +212,13 @@ class address_space:
 
     def write(self, position: int, data: bytes) -> int:
         """Write `data` at `position`; the file grows.  A count short of `data` where memory ran out midway."""
-        host, done, count = self.host, 0, len(data)
+        host = self.host
         if position > host.i_size:
             self._zero_tail(host.i_size)
         if self.write_through:
-            self.backing.pwrite(data, position)  # type: ignore[union-attr]
-            self.patch_cached(position, data)
-            self.backing_size = max(self.backing_size, position + count)
-            done = count
+            done = self.backing.pwrite(data, position)  # type: ignore[union-attr]
+            self.patch_cached(position, data[:done])
+            self.backing_size = max(self.backing_size, position + done)
         else:
             done = self._write_pages(position, data)
         host.i_size = max(host.i_size, position + done)
@@ -332,10 +331,15 @@ class address_space:
             if first <= index <= last and kernel.mem.flags[pfn] & PG_dirty and start < size:
                 kernel.mem.flags[pfn] &= ~PG_dirty
                 try:
-                    self.backing.pwrite(bytes(kernel.ram.frame(pfn)[: size - start]), start)  # type: ignore[union-attr]
+                    self._write_back(bytes(kernel.ram.frame(pfn)[: size - start]), start)
                 except Errno:
                     kernel.mem.flags[pfn] |= PG_dirty  # the disk may have room next time
                     raise
+
+    def _write_back(self, data: bytes, position: int) -> None:
+        while data:
+            done = self.backing.pwrite(data, position)  # type: ignore[union-attr]
+            data, position = data[done:], position + done
 
     def drop_clean_pages(self) -> int:
         """Give back pages that can be read again and that nobody maps; returns how many."""
@@ -355,6 +359,24 @@ class address_space:
         self.drop_clean_pages()
         self.backing_size = size
 
+    def invalidate_mapped(self, size: int) -> None:
+        """As `invalidate`, and who maps it sees the backing as it is now: what mappings wrote stays, but for what is
+        beyond the new end (mm/truncate.c: invalidate_inode_pages2, truncate_inode_pages)."""
+        mem, end = self.kernel.mem, (size + _OFFSET) >> PAGE_SHIFT
+        for vma in self.i_mmap:
+            if vma.vm_flags & VM_SHARED:
+                self._collect_dirty(vma)
+        stale = [index for index, pfn in self.pages.items() if index >= end or not mem.flags[pfn] & PG_dirty]
+        if self.i_mmap:
+            from machine.kernel.mm.munmap import unmap_mapping_range
+
+            unmap_mapping_range(self.kernel, self, end, 1 << 51)
+            for index in stale:
+                if index < end and mem.count[self.pages[index]] > 1:
+                    unmap_mapping_range(self.kernel, self, index, index, even_cows=False)
+        self._drop([index for index in stale if mem.count[self.pages[index]] == 1])
+        self.backing_size = size
+
     def release(self) -> None:
         """The file is gone: free every page."""
         self._drop([*self.pages, *self.fallocated])
@@ -371,6 +393,9 @@ def filemap_nopage(vma: vm_area_struct, address: int, kind: Optional[Ptr]) -> No
     filp: Any = vma.vm_file
     mapping: address_space = filp.f_inode.i_mapping
     index = vma.vm_pgoff + ((address - vma.vm_start) >> PAGE_SHIFT)
+    node: Any = mapping.host
+    if index << PAGE_SHIFT >= node.i_size:
+        node.before_read()
     if index << PAGE_SHIFT >= mapping.host.i_size:
         return beyond_end(vma, mapping.host.i_size)
     pfn = mapping.pages.get(index)
