@@ -1,10 +1,11 @@
-"""Functions of the x87 that the engine computes in double precision, by the host's own x87 instead.
+"""Functions of the x87 that the engine computes in double precision, or wrongly, by the host's own x87 instead.
 
 FYL2X and FYL2XP1 of the engine give nothing for a number that is not positive, and leave the stack as it was; FPREM
 loses large quotients; all have 53 bits where hardware has 64.  i386 C libraries make logarithms, powers, arcs and
-remainders of them.  So each helper jumps to host code that loads the operands from the engine's registers, under the
+remainders of them.  FXTRACT knows no infinity, FISTTP and FBSTP no indefinite, and the constants are not rounded as
+the control word says.  So each helper jumps to host code that loads the operands from the engine's registers, under the
 program's precision and rounding, runs the same instruction, and stores result and condition codes.  Exceptions stay
-masked, as with the engine's own: it reports those of no function.
+masked, as with the engine's own: it reports those of no function (FXTRACT and the stores report them).
 """
 
 from __future__ import annotations
@@ -20,16 +21,40 @@ _POPS = {"fyl2x": 0xF1, "fyl2xp1": 0xF9, "fpatan": 0xF3}
 _TWO = {"fprem": 0xF8, "fprem1": 0xF5, "fscale": 0xFD}
 """Of two operands; the result takes the place of the first."""
 _ONE = {"f2xm1": 0xF0, "fsin": 0xFE, "fcos": 0xFF}
+_PUSHES = {"fptan": 0xF2, "fsincos": 0xFB}
+"""Of one operand; a second result is pushed, but for an operand out of range (C2)."""
+_CONSTANTS = {"fldl2t": 0xE9, "fldl2e": 0xEA, "fldpi": 0xEB, "fldlg2": 0xEC, "fldln2": 0xED}
+"""The engine has pushed already, and asks for the number: it is rounded as the program's control word says."""
+_INTEGERS = {
+    "fist": ("df5c24f0", "0fbf4424f0"), "fistl": ("db5c24f0", "8b4424f0"), "fistll": ("df7c24f0", "488b4424f0"),
+    "fistt": ("df4c24f0", "0fbf4424f0"), "fisttl": ("db4c24f0", "8b4424f0"), "fisttll": ("dd4c24f0", "488b4424f0"),
+}  # fmt: skip
+"""FISTP or FISTTP of the number to [rsp-16], 2, 4 or 8 bytes; to EAX or RAX from there.  The engine's say no #IA."""
+_FXTRACT, _FBST = "fxtract", "fbst_ST0"
+_STORES = ("cpu_stq_data_ra_x86_64", "cpu_stw_data_ra_x86_64")
+_NEXT, _ABOVE = "01", "ff"
 _OPERANDS = (
     "8b8f{top} 89c8 c1e004 488d9407{regs}"  # mov ecx, [rdi+TOP]; mov eax, ecx; shl eax, 4; lea rdx, [rdi+rax+REGS]
-    "8d4101 83e007 4189c0 c1e004 488db407{regs}"  # lea eax, [rcx+1]; and eax, 7; mov r8d, eax; shl; lea rsi, ...
+    "8d41%s 83e007 4189c0 c1e004 488db407{regs}"  # lea eax, [rcx+-1]; and eax, 7; mov r8d, eax; shl; lea rsi, ...
     "d97c24fe 0fb787{control} 83c83f 66894424fc"  # fnstcw [rsp-2]; movzx eax, [rdi+CONTROL]; or eax, 3f; mov [rsp-4]
     "d96c24fc dbe2"  # fldcw [rsp-4]; fnclex
 )
 _BEFORE = {"pops": "db2e db2a", "two": "db2e db2a", "one": "db2a"}  # fld tbyte [rsi]; fld tbyte [rdx]
 _AFTER = {"pops": "db3e", "two": "db3a ddd8", "one": "db3a"}  # fstp tbyte [rsi], or [rdx]; fstp st(0)
 _CODES = "d96c24fe 2500470000 6681a7{status}ffb8 660987{status}"  # fldcw [rsp-2]; C3 C2 C1 C0 of AX into [rdi+STATUS]
+_FLAGS = "d96c24fe 83e03f 660987{status}"  # fldcw [rsp-2]; the exceptions of AX into [rdi+STATUS]
 _POP = "c6840f{tags}01 448987{top}"  # mov byte [rdi+rcx+TAGS], 1; mov [rdi+TOP], r8d
+_PUSH = (
+    "db3e db3a 42c68407{tags}00 448987{top}"  # fstp tbyte [rsi]; ... [rdx]; mov byte [rdi+r8+TAGS], 0; mov [rdi+TOP]
+)
+_BCD = (
+    "53 55 4154 4883ec20 4889fb 4889f5"  # push rbx, rbp, r12; sub rsp, 20; mov rbx, rdi; mov rbp, rsi
+    "8b87{top} c1e004 488d9407{regs} d97c2410 0fb787{control} 83c83f 89442414 d96c2414 dbe2"
+    "db2a df3424 dfe0 d96c2410 83e03f 4189c4"  # fld tbyte [rdx]; fbstp [rsp]; fnstsw ax; ...; mov r12d, eax
+    "4889df 4889ee 488b1424 488b4c2438 48b8%s ffd0"  # store(env, address, 8 bytes, return address)
+    "4889df 488d7508 0fb7542408 488b4c2438 48b8%s ffd0"  # and the last two
+    "664409a3{status} 4883c420 415c 5d 5b"  # or [rbx+STATUS], r12w; add rsp, 20; pop r12, rbp, rbx
+)
 _RET = "c3"
 _SLOT = 160
 """Bytes for each function."""
@@ -54,14 +79,38 @@ def mend_x87(library: Any) -> bool:
     """Once.  False: the engine is another build, or the host does not let us."""
     if _own:
         return True
-    names = {**_POPS, **_TWO, **_ONE}
-    helpers = {name: address_of(library, f"helper_{name}_x86_64") for name in names}
-    places = _find_places(library)
-    if places is None or 0 in helpers.values():
+    places, stores = _find_places(library), [address_of(library, name) for name in _STORES]
+    if places is None or 0 in stores:
         return False
-    code = HostCode(b"".join(_code(name, opcode, places).ljust(_SLOT, b"\xcc") for name, opcode in names.items()))
+    texts = {name: text.format(**places._asdict()) + _RET for name, text in _texts(stores).items()}
+    helpers = {name: address_of(library, f"helper_{name}_x86_64") for name in texts}
+    if 0 in helpers.values():
+        return False
+    code = HostCode(b"".join(bytes.fromhex(text).ljust(_SLOT, b"\xcc") for text in texts.values()))
     _own.append(code)
-    return all(divert(helpers[name], code.address + _SLOT * n) for n, name in enumerate(names))
+    return all(divert(helpers[name], code.address + _SLOT * n) for n, name in enumerate(texts))
+
+
+def _texts(stores: list[int]) -> dict[str, str]:
+    """Name of the helper -> its code, in hexadecimal, the engine's places still to be filled in."""
+    usual, push = _OPERANDS % _NEXT, _OPERANDS % _ABOVE
+    texts = {}
+    for kind, names in (("pops", _POPS), ("two", _TWO), ("one", _ONE)):
+        for name, opcode in names.items():  # ...; it; fnstsw ax; ...
+            text = f"{usual} {_BEFORE[kind]} d9{opcode:02x} dfe0 {_AFTER[kind]} {_CODES}"
+            texts[name] = text + (_POP if kind == "pops" else "")
+    for (
+        name,
+        opcode,
+    ) in _PUSHES.items():  # ...; fld; it; fnstsw ax; test ah, C2; jnz 1f; <push>; jmp 2f; 1: fstp; 2: ...
+        texts[name] = f"{push} db2a d9{opcode:02x} dfe0 f6c404 7516 {_PUSH} eb02 db3a {_CODES}"
+    for name, opcode in _CONSTANTS.items():
+        texts[f"{name}_ST0"] = f"{usual} d9{opcode:02x} db3a d96c24fe"
+    texts[_FXTRACT] = f"{push} db2a d9f4 dfe0 {_PUSH} {_FLAGS}"
+    for name, (store, load) in _INTEGERS.items():
+        texts[f"{name}_ST0"] = f"{usual} db2a {store} dfe0 {_FLAGS} {load}"
+    texts[_FBST] = _BCD % tuple(address.to_bytes(8, "little").hex() for address in stores)
+    return texts
 
 
 def _find_places(library: Any) -> _Places | None:
@@ -71,9 +120,3 @@ def _find_places(library: Any) -> _Places | None:
     if control is None or not all(found):
         return None
     return _Places(*(each[1].hex() for each in [*found, control] if each is not None))
-
-
-def _code(name: str, opcode: int, places: _Places) -> bytes:
-    kind = "pops" if name in _POPS else "two" if name in _TWO else "one"
-    text = f"{_OPERANDS} {_BEFORE[kind]} d9{opcode:02x} dfe0 {_AFTER[kind]} {_CODES}"  # ...; it; fnstsw ax; ...
-    return bytes.fromhex((text + (_POP if kind == "pops" else "") + _RET).format(**places._asdict()))

@@ -43,6 +43,54 @@ TWO(fscale)
 ONE(f2xm1)
 ONE(fsin)
 ONE(fcos)
+ONE(fptan)
+ONE(fsincos)
+ONE(fxtract)
+
+/* Both results, and nothing of an operand out of range: the second is below. */
+#define BOTH(instruction) \
+	static void both_##instruction(long double first, long double second, unsigned short control, struct outcome *to) \
+	{ \
+		(void)second; \
+		__asm__ volatile("fninit\n\tfldcw %3\n\tfld1\n\tfldt %4\n\t" #instruction \
+				 "\n\tfnstsw %1\n\tfnstenv %2\n\tfstp %%st(0)\n\tfstpt %0" \
+				 : "=m"(to->result), "=m"(to->status), "=m"(to->environment) \
+				 : "m"(control), "m"(first)); \
+	}
+BOTH(fptan)
+BOTH(fsincos)
+BOTH(fxtract)
+
+#define CONSTANT(instruction) \
+	static void constant_##instruction(long double first, long double second, unsigned short control, struct outcome *to) \
+	{ \
+		(void)first, (void)second; \
+		__asm__ volatile("fninit\n\tfldcw %3\n\t" #instruction "\n\tfnstsw %1\n\tfnstenv %2\n\tfstpt %0" \
+				 : "=m"(to->result), "=m"(to->status), "=m"(to->environment) \
+				 : "m"(control)); \
+	}
+CONSTANT(fldl2t)
+CONSTANT(fldl2e)
+CONSTANT(fldpi)
+CONSTANT(fldlg2)
+CONSTANT(fldln2)
+
+/* Stores that have no number for what is too large. */
+#define STORE(name, instruction) \
+	static void store_##name(long double first, long double second, unsigned short control, struct outcome *to) \
+	{ \
+		(void)second; \
+		__asm__ volatile("fninit\n\tfldcw %3\n\tfldt %4\n\t" instruction " %0\n\tfnstsw %1\n\tfnstenv %2" \
+				 : "=m"(to->result), "=m"(to->status), "=m"(to->environment) \
+				 : "m"(control), "m"(first)); \
+	}
+STORE(fisttps, "fisttps")
+STORE(fisttpl, "fisttpl")
+STORE(fisttpll, "fisttpll")
+STORE(fistps, "fistps")
+STORE(fistpl, "fistpl")
+STORE(fistpll, "fistpll")
+STORE(fbstp, "fbstp")
 
 static void show(const char *name, void (*run)(long double, long double, unsigned short, struct outcome *), int pairs,
 		 unsigned status)
@@ -65,7 +113,7 @@ static void show(const char *name, void (*run)(long double, long double, unsigne
 
 int main(void)
 {
-	enum { TOP = 0x3800, C0 = 0x100, C1 = 0x200, C2 = 0x400, C3 = 0x4000 };
+	enum { IE = 1, ZE = 4, PE = 0x20, TOP = 0x3800, C0 = 0x100, C1 = 0x200, C2 = 0x400, C3 = 0x4000 };
 
 	show("fyl2x", two_fyl2x, 1, TOP);
 	show("fyl2xp1", two_fyl2xp1, 1, TOP);
@@ -76,5 +124,23 @@ int main(void)
 	show("f2xm1", one_f2xm1, 0, TOP);
 	show("fsin", one_fsin, 0, TOP | C2);
 	show("fcos", one_fcos, 0, TOP | C2);
+	show("fptan", one_fptan, 0, TOP | C2);
+	show("fptan", both_fptan, 0, TOP | C2);
+	show("fsincos", one_fsincos, 0, TOP | C2);
+	show("fsincos", both_fsincos, 0, TOP | C2);
+	show("fxtract", one_fxtract, 0, TOP | IE | ZE);
+	show("fxtract", both_fxtract, 0, TOP | IE | ZE);
+	show("fldl2t", constant_fldl2t, 0, TOP);
+	show("fldl2e", constant_fldl2e, 0, TOP);
+	show("fldpi", constant_fldpi, 0, TOP);
+	show("fldlg2", constant_fldlg2, 0, TOP);
+	show("fldln2", constant_fldln2, 0, TOP);
+	show("fisttps", store_fisttps, 0, TOP | IE | PE);
+	show("fisttpl", store_fisttpl, 0, TOP | IE | PE);
+	show("fisttpll", store_fisttpll, 0, TOP | IE | PE);
+	show("fistps", store_fistps, 0, TOP | IE | PE);
+	show("fistpl", store_fistpl, 0, TOP | IE | PE);
+	show("fistpll", store_fistpll, 0, TOP | IE | PE);
+	show("fbstp", store_fbstp, 0, TOP | IE | PE);
 	return done();
 }
