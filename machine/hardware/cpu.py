@@ -9,7 +9,7 @@ mark "an exception is being delivered".  `_calibrate` finds their places with de
 
 Beside this file: the image itself (image.py), the searches of the calibration (calibrate.py), FXSAVE's layout
 (fpu.py), segments (gdt.py), the exact stop (stop.py), the hooks of traps (traps.py), physical addresses that are not
-RAM (holes.py), what is mended of the engine (aborts.py, divides.py, patches.py, transcendental.py).
+RAM (holes.py), what is mended of the engine (aborts.py, divides.py, patches.py, sse4.py, transcendental.py).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from machine.hardware.image import EFLAGS_FIXED, CpuError, RegisterImage
 from machine.hardware.patches import guard_blocks, guard_lengths, mend_horizontal
 from machine.hardware.porthooks import PortHooks
 from machine.hardware.ram import PAGE_SIZE, Ram
+from machine.hardware.sse4 import mend_strings
 from machine.hardware.stop import StopCheck
 from machine.hardware.transcendental import mend_x87
 from machine.hardware.traps import TrapHooks
@@ -55,7 +56,7 @@ _CR4_TSD = 0x4
 _EFER = 0xD01  # NXE, LMA, LME, SCE
 _MSR_EFER = 0xC0000080
 
-_RDRAND = 1 << 30
+_RDRAND, _SSE42 = 1 << 30, 1 << 20
 """CPUID leaf 1, ECX (SDM vol. 2A)."""
 _BMI1, _BMI2, _RDSEED = 1 << 3, 1 << 8, 1 << 18
 """CPUID leaf 7, EBX.  BLSI's carry, BZHI of large positions, PEXT and PDEP of 32 bits and RORX of RIP-relative operands
@@ -111,7 +112,7 @@ class Cpu(RegisterImage):
         self.gdt = write_gdt(ram, boot)
         """The descriptor table itself; entries 12 to 14 are a task's TLS descriptors."""
         self._enable_paging(cr3)
-        self._offer_features(repeatable)
+        self._offer_features(repeatable, mend_strings(binding.uclib))
         self._add_hooks()
         try:
             self._calibrate(cr3)
@@ -142,12 +143,12 @@ class Cpu(RegisterImage):
         uc.reg_write(x86.UC_X86_REG_SS, KERNEL_DS)
         uc.reg_write(x86.UC_X86_REG_CR0, _CR0)
 
-    def _offer_features(self, repeatable: bool) -> None:
+    def _offer_features(self, repeatable: bool, strings: bool) -> None:
         """What CPUID says: not what the engine gets wrong, nor, on a repeatable processor, what differs each time."""
         if repeatable:
             self._uc.reg_write(x86.UC_X86_REG_CR4, _CR4 | _CR4_TSD)
         seen = {leaf: self.cpuid(leaf) for leaf in (1, 7)}
-        seen[1] = (*seen[1][:2], seen[1][2] & ~(_RDRAND * repeatable), seen[1][3])
+        seen[1] = (*seen[1][:2], seen[1][2] & ~(_RDRAND * repeatable | _SSE42 * (not strings)), seen[1][3])
         seen[7] = (seen[7][0], seen[7][1] & ~(_RDSEED * repeatable | _BMI1 | _BMI2), *seen[7][2:])
         self._cpuid_seen = seen
         self._cpuid_cb = _CPUID(self._cpuid_hook)

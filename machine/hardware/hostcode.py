@@ -1,4 +1,4 @@
-"""Machine code of the host that nopage brings along: a page of it, and a handler of a signal that is such code."""
+"""Machine code of the host that nopage brings along: pages of it, and a handler of a signal that is such code."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ _SA_SIGINFO, _SA_NODEFER = 4, 0x40000000
 
 
 class HostCode:
-    """`code` in a page of its own.  It must live as long as somebody may call it."""
+    """`code` in pages of its own.  It must live as long as somebody may call it."""
 
     def __init__(self, code: bytes) -> None:
-        self._page = mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        size = -(-len(code) // PAGE_SIZE) * PAGE_SIZE
+        self._page = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._page.write(code)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
         """The host's, of its first byte."""
-        if ctypes.CDLL(None).mprotect(ctypes.c_void_p(self.address), PAGE_SIZE, mmap.PROT_READ | mmap.PROT_EXEC):
+        if ctypes.CDLL(None).mprotect(ctypes.c_void_p(self.address), size, mmap.PROT_READ | mmap.PROT_EXEC):
             raise CpuError("the host does not let this process make executable memory")
 
 
