@@ -365,9 +365,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         complain(str(error))
         return LIMIT if isinstance(error, (LimitReached, NotBack)) else OWN_ERROR
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            # Whoever read our output is gone: end as if SIGPIPE had done it, without Python's complaint at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):  # whoever read our output is gone: end as if SIGPIPE had done it
             return KILLED + 13
         complain(said_of(error))
         return OWN_ERROR
@@ -375,6 +373,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return KILLED + 2
     finally:
         sys.stdout = real
+        _give_up_output(real)
+
+
+def _give_up_output(real: TextIO) -> None:
+    """What standard output does not take has been complained of: Python does not try again at its end."""
+    try:
+        real.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 _closed: set[int] = set()

@@ -25,14 +25,21 @@ _DUMPED = 8
 """Lines of a hexdump that are shown."""
 
 
+class _Console(Console):
+    """A reader that has gone ends the tour as it does every command: rich itself would exit with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Page:
     """What the tour is written on."""
 
     def __init__(self, stream: Optional[IO[str]] = None) -> None:
-        self.console = Console(file=stream, highlight=False, soft_wrap=False)
+        self.console = _Console(file=stream, highlight=False, soft_wrap=False)
         self.plain = not self.console.is_terminal
         if self.plain:
-            self.console = Console(file=stream, highlight=False, width=WIDTH, color_system=None, emoji=False)
+            self.console = _Console(file=stream, highlight=False, width=WIDTH, color_system=None, emoji=False)
 
     # -- headings and text -------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ COMMANDS = {
     "true": ["true"],
     "false": ["false"],
     "echo": ["echo", "one", "two  three"],
-    "ls": ["ls", "-l", "--time-style=+", "."],
+    "ls": ["ls", "-ln", "--time-style=+", "."],
     "find": ["sh", "-c", "find . | sort"],
     "sort": ["sort", "-rn", "numbers"],
     "checksum": ["md5sum", "numbers", "words"],

@@ -22,6 +22,8 @@ SOON = 40
 @pytest.mark.parametrize("kind", ["mincore", "comm", "sysctl", "datagram", "select"])
 def test_they_are_short(kind: str) -> None:
     """Calls that Linux answers without looking at each page, byte or descriptor: the answer is the host's."""
+    if os.geteuid() and kind in ("sysctl", "datagram"):
+        pytest.skip("the host lets root alone do it")
     host = subprocess.run([program("long_calls"), kind], capture_output=True, timeout=60, check=False)
     assert re.fullmatch(rb"%s: (0, errno 0|-1, errno \d+)\n" % kind.encode(), host.stdout), host
     done = nopage("--timeout", "60", program("long_calls"), kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,14 +20,21 @@ def into_full(*words: str) -> tuple[int, str]:
     """(status, standard error) with a standard output that takes nothing."""
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [*NOPAGE, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
-        )
+            [*NOPAGE, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        )  # fmt: skip
     return done.returncode, done.stderr
 
 
 @pytest.mark.parametrize("words", ["devices", "--help", "run --help", "tour --list", "boards", "boot"])
 def test_standard_output_is_full(words: str) -> None:
     assert into_full(*words.split()) == (125, "nopage: standard output: No space left on device\n")
+
+
+def test_a_tour_whose_reader_has_gone() -> None:
+    command = f"'{sys.executable}' -m machine tour 15.2 < /dev/null | head -c 10; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.endswith("141\n") and not done.stderr
 
 
 def test_a_core_is_not_to_blame_for_a_full_output(tmp_path: Path) -> None:

@@ -133,11 +133,20 @@ def _set_policy(task: Task, pid: int, policy: int, priority: int) -> int:
     lowest, highest = _priority_range(policy)
     if not lowest <= priority <= highest:
         raise Errno(EINVAL)
-    if task.euid != 0 and (policy in _REALTIME or not _same_owner(task, target)):
+    if task.euid != 0 and not _may_set_policy(task, target, policy, reset):
         raise Errno(EPERM)
     target.policy = policy | priority << 8
     target.reset_on_fork = reset
     return 0
+
+
+def _may_set_policy(task: Task, target: Task, policy: int, reset: bool) -> bool:
+    """Without CAP_SYS_NICE: no real time, nothing of SCHED_IDLE (nice 20) that RLIMIT_NICE does not allow, and the flag
+    stays (kernel/sched/core.c: user_check_sched_setscheduler)."""
+    if policy in _REALTIME or not _same_owner(task, target) or (target.reset_on_fork and not reset):
+        return False
+    leaves_idle = target.policy & 0xFF == SCHED_IDLE and policy != SCHED_IDLE
+    return not leaves_idle or 20 - target.nice <= target.signal.rlimits[RLIMIT_NICE][0]
 
 
 @syscall("sched_setscheduler", "pid int:SCHED_ ptr", support=_KEPT)
@@ -153,7 +162,9 @@ def sys_sched_setparam(task: Task, pid: int, param: int) -> int:
     if not param or pid < 0:
         raise Errno(EINVAL)
     (priority,) = struct.unpack("<i", task.mm.copy_from_user(param, 4))
-    return _set_policy(task, pid, _find(task, pid).policy & 0xFF, priority)
+    target = _find(task, pid)
+    reset = SCHED_RESET_ON_FORK if target.reset_on_fork else 0
+    return _set_policy(task, pid, target.policy & 0xFF | reset, priority)
 
 
 @syscall("sched_getscheduler", "pid", sleeps=False)

@@ -106,6 +106,7 @@ def spawn(
     task.parent = init
     task.uid = task.euid = user[0]
     task.gid = task.egid = user[1]
+    task.groups = [user[1]] if user[0] else []  # as login(1) leaves them
     task.files = files_struct(kernel)
     task.fs = fs_struct(kernel.root, kernel.root)
     task.sighand = sighand_struct()

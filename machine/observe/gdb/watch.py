@@ -15,6 +15,7 @@ from machine.hardware.paging import NX, PF_FETCH, PF_WRITE, RW, P
 from machine.kernel.abi.signal import SIGTRAP
 from machine.kernel.mm.decode import Decoder
 from machine.kernel.mm.vma import VM_IO, VM_PFNMAP
+from machine.kernel.task.regset import image_of
 from machine.observe.gdb.stops import TRAP_HWBKPT, Stop
 
 if TYPE_CHECKING:
@@ -283,9 +284,11 @@ class Watches:
         return b"" if changed is None else b"%s:%x;" % (_NAMES[changed[0].kind], changed[1])
 
     def cancel(self, task: Task) -> None:
-        """The instruction will not run now (a signal is taken before it): TF is not in the frame."""
+        """The instruction will not run now (a signal is taken before it, or nothing is watched any more): TF is not in
+        the frame, nor in the flags of a thread that has lost the processor meanwhile."""
         window = self._windows.pop(task, None)
         if window is not None:
             self.cpu.flush_tlb()
-            if not window.guest_tf and self.kernel.sched.loaded is task:
-                self.cpu.set_register(EFLAGS, self.cpu.eflags() & ~TF)
+            if not window.guest_tf:
+                with image_of(self.kernel, task) as cpu:
+                    cpu.set_register(EFLAGS, cpu.eflags() & ~TF)
