@@ -1,7 +1,8 @@
 """Structures in a driver's hands: what it writes into them is checked as C's compiler would, at the driver's line.
 
 A float or None in `vma.vm_end` goes wrong much later, in the accounts or when the process ends, where nobody can be
-blamed.  An area has its class of here while a driver's `mmap` or `open` runs; a driver's open file always has.
+blamed.  An area has its class of here while a driver's `mmap` or `open` runs, and is a `linked_area` after that, which
+moves no bounds; a driver's open file always has its class.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from typing import Any
 
 from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.answers import is_number, nonsense
-from machine.kernel.fs.file import dentry, file, file_operations
+from machine.kernel.fs.file import dentry, file, file_operations, vm_operations_struct
 from machine.kernel.mm.uncounted import call_mmap
-from machine.kernel.mm.vma import vm_area_struct
+from machine.kernel.mm.vma import linked_area, vm_area_struct
 
 _OF_AREA = frozenset(("vm_end", "vm_flags", "vm_page_prot", "vm_pgoff", "vm_start"))
 _OF_FILE = frozenset(("f_count", "f_flags", "f_mode", "f_pos"))
+_PLACE = frozenset(("vm_end", "vm_pgoff", "vm_start"))
 _STRUCTS = {"f_dentry": dentry, "f_op": file_operations}
 
 
@@ -25,11 +27,24 @@ class lent_area(vm_area_struct):
     __slots__ = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in _OF_AREA:
-            _number("vma", name, value, 0 if name == "vm_page_prot" else -(1 << 63))
-        elif name == "vm_mm" or (name == "vm_file" and not isinstance(value, file)):
-            raise TypeError(f"vma.{name} = {value!r}: it is the kernel's")
+        _check(name, value)
         super().__setattr__(name, value)
+
+
+def _check(name: str, value: Any) -> None:
+    if name in _OF_AREA:
+        _number("vma", name, value, 0 if name == "vm_page_prot" else -(1 << 63))
+    elif name == "vm_mm" or (name == "vm_file" and not isinstance(value, file)):
+        raise TypeError(f"vma.{name} = {value!r}: it is the kernel's")
+
+
+def check_linked(vma: vm_area_struct, name: str, value: Any) -> None:
+    """TypeError for what no method but `mmap` may write: the kernel has the area in its lists by then."""
+    _check(name, value)
+    if name in _PLACE and value != getattr(vma, name):
+        raise TypeError(f"vma.{name} = {value:#x}: the area is where it is since its mmap returned")
+    if name == "vm_ops" and value is not None and not isinstance(value, vm_operations_struct):
+        raise TypeError(f"vma.vm_ops = {value!r}: no struct vm_operations_struct")
 
 
 class lent_file(file):
@@ -58,12 +73,12 @@ def lend_to_mmap(owner: Any, method: Any, args: tuple[Any, ...]) -> Any:
     from machine.kernel.module import DRIVER_FAILED
 
     vma = args[1]
-    bounds, kind = (vma.vm_start, vma.vm_end), vma.__class__
+    bounds = vma.vm_start, vma.vm_end
     vma.__class__, found = lent_area, ""
     try:
         result = call_mmap(owner, method, args)
     finally:
-        vma.__class__ = kind
+        vma.__class__ = linked_area
         if (vma.vm_start, vma.vm_end) != bounds:
             found = _wrong_bounds(vma)
             if found:
@@ -91,12 +106,12 @@ def lend_to_open(vma: vm_area_struct) -> None:
 
     ops = vma.vm_ops
     assert ops is not None and ops.open is not None
-    bounds = vma.vm_start, vma.vm_end
+    bounds, usual = (vma.vm_start, vma.vm_end), vma.__class__
     vma.__class__ = lent_area
     try:
         call_driver(vma.vm_mm.kernel, ops.owner, "vma open", ops.open, vma)
     finally:
-        vma.__class__ = vm_area_struct
+        vma.__class__ = usual
     if (vma.vm_start, vma.vm_end) != bounds:
         moved = f"{vma.vm_start:#x}-{vma.vm_end:#x}"
         vma.vm_start, vma.vm_end = bounds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
@@ -110,6 +111,19 @@ class vm_area_struct:
         line = f"{self.vm_start:08x}-{self.vm_end:08x} {bits} {offset:08x} {major:02x}:{minor:02x} {number} "
         escaped = name.replace("\n", "\\012")  # seq_file_path
         return f"{line:<73}{escaped}" if name else line
+
+
+class linked_area(vm_area_struct):
+    """An area that a driver's `mmap` has made: what drivers write into it later is checked (kernel/lent.py)."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not sys._getframe(1).f_globals.get("__name__", "").startswith("machine.kernel."):
+            from machine.kernel.lent import check_linked
+
+            check_linked(self, name, value)
+        super().__setattr__(name, value)
 
 
 def is_cow_mapping(flags: int) -> bool:

@@ -139,7 +139,7 @@ def vma_close(vma: vm_area_struct) -> None:
 
 def copy_vma(vma: vm_area_struct, mm: mm_struct, vm_start: int, vm_end: int) -> vm_area_struct:
     """A second area like `vma` with other bounds, its reference to the file taken."""
-    new = vm_area_struct(mm, vm_start, vm_end, vma.vm_flags, vma.vm_page_prot)
+    new = type(vma)(mm, vm_start, vm_end, vma.vm_flags, vma.vm_page_prot)
     new.vm_pgoff = vma.vm_pgoff + ((vm_start - vma.vm_start) >> PAGE_SHIFT)
     new.vm_ops, new.vm_private_data, new.anon_name = vma.vm_ops, vma.vm_private_data, vma.anon_name
     if vma.vm_file is not None:
