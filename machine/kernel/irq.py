@@ -34,6 +34,8 @@ IRQF_SHARED = 0x80
 """`SA_SHIRQ` since Linux 2.6.18."""
 JUDGED, TOO_MANY = 100_000, 99_900
 """Of so many interrupts of a line, so many that nobody cared for switch it off (kernel/irq/spurious.c)."""
+FAILURES = 10
+"""Of handlers of a line that is held, by which it is switched off: Linux would have stopped at the first one."""
 WITHOUT_REGS = (2, 6, 19)
 """From this Linux on a handler has two arguments: `regs` is gone."""
 
@@ -55,7 +57,19 @@ class irqaction(NamedTuple):
 class irq_desc:
     """One line."""
 
-    __slots__ = ("actions", "count", "depth", "edge", "level", "pending", "repeats", "seen", "told", "unhandled")
+    __slots__ = (
+        "actions",
+        "count",
+        "depth",
+        "edge",
+        "failures",
+        "level",
+        "pending",
+        "repeats",
+        "seen",
+        "told",
+        "unhandled",
+    )
 
     def __init__(self) -> None:
         self.actions: list[irqaction] = []
@@ -71,6 +85,8 @@ class irq_desc:
         self.seen = self.unhandled = 0
         self.repeats = 0
         """Interrupts in a row after which the line was still held."""
+        self.failures = 0
+        """Handlers that raised, or returned nonsense, in these."""
         self.told = False
         """A stray interrupt of this line has been mentioned in the log."""
 
@@ -253,11 +269,13 @@ class Interrupts:
         assert handler is not None
         result = call_driver(self.kernel, action.owner, "interrupt", handler, *arguments)
         if result is DRIVER_FAILED:
+            self.lines[irq].failures += 1
             return IRQ_HANDLED  # one report is enough: it must not look like a stray interrupt as well
         if result is None and dialect < (2, 5):
             return IRQ_HANDLED  # a handler of 2.4 returns nothing
         if not is_number(result) or result not in (IRQ_NONE, IRQ_HANDLED):
             nonsense(action.owner, "interrupt", handler, result, "not IRQ_HANDLED or IRQ_NONE")
+            self.lines[irq].failures += 1
             return IRQ_HANDLED
         return int(result)
 
@@ -265,16 +283,19 @@ class Interrupts:
         """Count what nobody cared for, and what its handlers can't bring to an end (spurious.c: note_interrupt)."""
         desc.unhandled += not handled
         desc.seen += 1
-        desc.repeats = desc.repeats + 1 if desc.level else 0
+        desc.repeats, desc.failures = (desc.repeats + 1, desc.failures) if desc.level else (0, 0)
         unhandled = 0
         if desc.seen >= JUDGED:
             unhandled, desc.seen, desc.unhandled = desc.unhandled, 0, 0
-        if unhandled <= TOO_MANY and desc.repeats < JUDGED:
+        if unhandled <= TOO_MANY and desc.repeats < JUDGED and desc.failures < FAILURES:
             return
-        desc.repeats = 0
+        failed = desc.failures >= FAILURES
+        desc.repeats = desc.failures = 0
         who = ", ".join(f"{a.name} ({a.where})" for a in desc.actions)
         if unhandled > TOO_MANY:
             self.kernel.report(f"irq {irq}: nobody cared! handlers: {who}")
+        elif failed:
+            self.kernel.report(f"irq {irq}: still held, and its handlers have failed {FAILURES} times; handlers: {who}")
         else:
             why = f"still held after {JUDGED} interrupts, its handlers don't quiet the device"
             self.kernel.report(f"irq {irq}: {why}; handlers: {who}")

@@ -145,6 +145,33 @@ def test_nobody_cared(m: Machine, driver: Load) -> None:
     assert "bad: interrupt returned 'yes', not IRQ_HANDLED or IRQ_NONE" in m.kernel.reports[2]
 
 
+@pytest.mark.parametrize("answer", ["None", "1 // 0"])
+def test_a_held_line_whose_handler_fails(m: Machine, driver: Load, answer: str) -> None:
+    """It is switched off after ten failures: nobody reads a hundred thousand tracebacks."""
+
+    class Holding(RegisterBlock):
+        irq = 7
+
+    block = Holding()
+    m.attach(f"/dev/mem@{BASE:#x}", block)
+    d = driver(f"""
+        calls = []
+        def handler(irq, dev_id):
+            calls.append(irq)
+            return {answer}
+        request_irq(7, handler, 0, "failing", None)
+        def exit(): free_irq(7, None)
+        module_exit(exit)
+        KERNEL = (6, 1)
+    """)
+    block.raise_irq()
+    assert len(d["calls"]) == 1
+    block.hold_irq()
+    assert len(d["calls"]) == 11
+    assert "irq 7: still held, and its handlers have failed 10 times; handlers: failing" in m.kernel.reports[-1]
+    assert m.unload("bad") == []
+
+
 def test_a_held_line_that_its_handler_quiets(m: Machine, driver: Load) -> None:
     """Level-triggered: again and again until the device is satisfied; also when it was held before the request."""
 

@@ -103,6 +103,92 @@ def test_open(m: Machine, driver: Load, run_c: Run, change: str) -> None:
     assert m.unload("bad") == []
 
 
+LATER = [
+    ("vm_flags = 'rw'", "vma.vm_flags = 'rw': no whole number"),
+    ("vm_ops = 7", "vma.vm_ops = 7: no struct vm_operations_struct"),
+    ("vm_start = 0", "vma.vm_start = 0x0: the area is where it is since its mmap returned"),
+    ("vm_end += 4096", "the area is where it is since its mmap returned"),
+    ("vm_pgoff = 'x'", "vma.vm_pgoff = 'x': no whole number"),
+    ("vm_page_prot = -1", "vma.vm_page_prot = -1: out of range"),
+    ("vm_mm = None", "vma.vm_mm = None: it is the kernel's"),
+]
+
+
+@pytest.mark.parametrize("where", ["nopage", "kept"])
+@pytest.mark.parametrize("change, named", LATER)
+def test_later(m: Machine, driver: Load, run_c: Run, change: str, named: str, where: str) -> None:
+    """In `nopage`, and in a call for an area that the driver has kept: the area is unharmed, split and unmapped."""
+    driver(chardev(f"""
+        kept = []
+        def nopage(vma, address, type):
+            kept.append(vma)
+            if {where == "nopage"} and len(kept) == 1:
+                vma.{change}
+            page = virt_to_page(page_of_device)
+            get_page(page)
+            return page
+        def ioctl(inode, filp, cmd, arg):
+            vma = kept[0]
+            vma.{change}
+            return 0
+        bad_vm_ops = vm_operations_struct(nopage=nopage)
+    """, "dict(ioctl=ioctl)"))  # fmt: skip
+    run_c(m, OPEN + f"""
+        catch_faults();
+        char *p = {MAP};
+        EQUAL("touch", touch(p, -1), {"SIGBUS" if where == "nopage" else 0});
+        if ({int(where == "kept")})
+            ERRNO("ioctl", ioctl(fd, 0), EIO);
+        EQUAL("again", touch(p, 1), 0);
+        EQUAL("split", mprotect(p + PAGE, PAGE, PROT_READ), 0);
+        EQUAL("half", munmap(p, PAGE), 0);
+    """)  # fmt: skip
+    told(m, named)
+    assert m.unload("bad") == []
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [("[0] = 'x'", "'x' in f_pos[0]"), ("[0] = 1 << 90", "in f_pos[0]"), (".clear()", "nothing in f_pos")],
+)
+def test_a_position(m: Machine, driver: Load, run_c: Run, change: str, named: str) -> None:
+    """EIO, and the old position."""
+    driver(chardev(f"""
+        bad_vm_ops = None
+        def read(filp, buf, count, f_pos):
+            if count == 1:
+                f_pos{change}
+            else:
+                f_pos[0] += count
+            return count
+    """, "dict(read=read)"))  # fmt: skip
+    run_c(m, OPEN + """
+        char room[4];
+        EQUAL("read", read(fd, room, 4), 4);
+        ERRNO("read", read(fd, room, 1), EIO);
+        EQUAL("where", lseek(fd, 0, SEEK_CUR), 4);
+    """)  # fmt: skip
+    (report,) = m.kernel.reports
+    assert f"read returned 1, with {named}" in report or named in report, report
+    assert "which is no position (read, bad.py:" in report and m.unload("bad") == []
+
+
+def test_no_wait_queue(m: Machine, driver: Load, run_c: Run) -> None:
+    driver(chardev("""
+        bad_vm_ops = None
+        def poll(filp, wait):
+            poll_wait(filp, None, wait)
+            return POLLIN
+    """, "dict(poll=poll)"))  # fmt: skip
+    run_c(m, OPEN + """
+        struct pollfd one = {fd, POLLIN, 0};
+        EQUAL("poll", poll(&one, 1, 0), 1);
+        EQUAL("error", one.revents, POLLERR);
+    """, before="#include <poll.h>\n")  # fmt: skip
+    told(m, "poll_wait(filp, None, wait): no wait queue")
+    assert m.unload("bad") == []
+
+
 def test_open_that_moves_its_area(m: Machine, driver: Load, run_c: Run) -> None:
     driver(chardev(f"""{NOPAGE}
         def open(vma):
@@ -115,14 +201,13 @@ def test_open_that_moves_its_area(m: Machine, driver: Load, run_c: Run) -> None:
 
 @pytest.mark.parametrize("access", ["p[0]", "(p[0] = 1)"])
 def test_protection_that_is_none_in_nopage(m: Machine, driver: Load, run_c: Run, access: str) -> None:
-    """SIGBUS, and the reference that the method took goes back.  # B9"""
+    """SIGBUS.  # B9"""
     driver(chardev(f"""{NOPAGE.replace("page = virt", "vma.vm_page_prot = None; page = virt")}
         bad_vm_ops = vm_operations_struct(nopage=nopage)
     """))  # fmt: skip
     result = run_c(m, OPEN + f"volatile char *p = {MAP}; return {access};", fine=False)
     assert result.signal == 7
-    (report,) = m.kernel.reports
-    assert "nopage returned None, as vma.vm_page_prot, which is no page protection (nopage, bad.py:" in report
+    told(m, "vma.vm_page_prot = None: no whole number")
     assert m.unload("bad") == []
 
 
@@ -149,8 +234,7 @@ def test_protection_that_is_none_in_fault(m: Machine, driver: Load, run_c: Run, 
     """))  # fmt: skip
     result = run_c(m, OPEN + f"volatile char *p = {MAP}; return p[0];", fine=False)
     assert result.signal == 7
-    (report,) = m.kernel.reports
-    assert f"fault returned {value}, as vma.vm_page_prot, which is no page protection (fault, bad.py:" in report
+    told(m, f"vma.vm_page_prot = {value}: ")
     assert not [line for line in m.unload("bad") if "page" in line]
 
 

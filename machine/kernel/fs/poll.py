@@ -33,7 +33,9 @@ class poll_table:
 
 
 def poll_wait(filp: file, queue: WaitQueue, table: Optional[poll_table]) -> None:
-    """Called by a `poll` method for every queue that says when its answer may have changed."""
+    """Called by a `poll` method for every queue that says when its answer may have changed.  TypeError for none."""
+    if not hasattr(queue, "wake"):
+        raise TypeError(f"poll_wait(filp, {queue!r}, wait): no wait queue (DECLARE_WAIT_QUEUE_HEAD)")
     if table is not None:
         table.wait(queue)
 

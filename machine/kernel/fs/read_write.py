@@ -7,6 +7,7 @@ lost bytes: what a stream has handed out and the process could not take is put b
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from machine.kernel.abi.errno import EBADF, EFAULT, EFBIG, EINVAL, EIO, EISDIR, 
 from machine.kernel.abi.layout import MAX_RW_COUNT
 from machine.kernel.abi.resource import RLIM_INFINITY, RLIMIT_FSIZE
 from machine.kernel.abi.signal import SIGXFSZ
-from machine.kernel.answers import nonsense, wrong_count
+from machine.kernel.answers import is_number, nonsense, wrong_count
 from machine.kernel.fs.file import (
     FMODE_READ,
     FMODE_STREAM,
@@ -260,6 +261,10 @@ def _driver_vectors(task: task_struct, filp: file, operation: str, vectors: Vect
     for base, length in vectors:
         answer = call_driver(task.kernel, operations.owner, operation, method, filp, base, length, pointer)
         result = driver_result(filp, operation, answer, length)
+        if len(pointer) != 1 or not is_number(pointer[0]):
+            wrong = f"with {reprlib.repr(pointer[0])} in f_pos[0]" if pointer else "with nothing in f_pos"
+            nonsense(operations.owner, operation, method, answer, wrong + ", which is no position")
+            return -EIO
         if result < 0:
             if not done:
                 done = result

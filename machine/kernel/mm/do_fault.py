@@ -12,7 +12,7 @@ from machine.hardware.paging import RW, A, D
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.answers import MAX_ERRNO, nonsense
 from machine.kernel.mm.copy_page import copy_frame
-from machine.kernel.mm.given_page import bad_page_of, check_reference, no_prot
+from machine.kernel.mm.given_page import bad_page_of, check_reference
 from machine.kernel.mm.page import GFP_HIGHUSER, Page, PG_exec, PG_locked, PG_reserved
 from machine.kernel.mm.page import VM_FAULT_MAJOR as MAJOR
 from machine.kernel.mm.page import VM_FAULT_MINOR as MINOR
@@ -99,8 +99,6 @@ def do_fault(mm: mm_struct, vma: vm_area_struct, address: int, write: bool, inde
     kernel.fault_pfn = pfn
     if not mem.flags[pfn] & PG_reserved:
         check_reference(kernel, vma, vmf.address, pfn, fresh, "fault")
-    if not isinstance(vma.vm_page_prot, int) or vma.vm_page_prot < 0:
-        return no_prot(vma, pfn, "fault", ops.fault)
     outcome = _finish(mm, vma, vmf, index, pfn)
     _unlock(vma, "fault", ops.fault, bits, pfn)
     return MAJOR if outcome == MINOR and bits & VM_FAULT_MAJOR else outcome

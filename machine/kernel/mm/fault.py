@@ -20,7 +20,7 @@ from machine.kernel.mm.do_fault import FAULT_FLAG_INSTRUCTION, FAULT_FLAG_USER, 
 from machine.kernel.mm.do_fault import SIGSEGV as FAULT_SIGSEGV
 from machine.kernel.mm.fault_around import fault_around
 from machine.kernel.mm.filemap import generic_file_vm_ops
-from machine.kernel.mm.given_page import bad_page_of, check_reference, no_prot
+from machine.kernel.mm.given_page import bad_page_of, check_reference
 from machine.kernel.mm.page import (
     ANONYMOUS,
     NOPAGE_OOM,
@@ -296,10 +296,7 @@ def do_no_page(mm: mm_struct, vma: vm_area_struct, page: int, write: bool, index
     if words[index]:  # somebody else mapped it while the method slept
         mem.put_page(pfn)
         return VM_FAULT_MINOR
-    try:
-        prot = vma.vm_page_prot | A
-    except TypeError:
-        return no_prot(vma, pfn, "nopage", ops.nopage)
+    prot = vma.vm_page_prot | A
     if write and not vma.vm_flags & VM_SHARED:
         try:
             new = copy_frame(mm, pfn)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from machine.kernel.answers import nonsense, place
+from machine.kernel.answers import place
 from machine.kernel.mm.borrow import BORROWED
-from machine.kernel.mm.page import VM_FAULT_SIGBUS, Page, PG_reserved
-from machine.kernel.mm.refusal import refused
+from machine.kernel.mm.page import Page, PG_reserved
 from machine.kernel.mm.vma import vm_area_struct
 from machine.kernel.module import GIVEN_UP, HANDED_OVER, module
 
@@ -72,13 +71,3 @@ def bad_page_of(mem: Any, page: Page) -> str:
     if not mem.flags[pfn] & PG_reserved and (mem.count[pfn] <= 0 or mem.owner_of(pfn) is None):
         return f"and frame {pfn:#x} is free: the driver has freed it, or gave its only reference away (no get_page)"
     return ""
-
-
-def no_prot(vma: vm_area_struct, pfn: int, operation: str, method: Any) -> int:
-    """A driver has made `vm_page_prot` no number: the page that it gave goes back."""
-    ops = vma.vm_ops
-    assert ops is not None
-    vma.vm_mm.mem.put_page(pfn)
-    refused(vma, operation, method, "left no page protection in vma.vm_page_prot")
-    nonsense(ops.owner, operation, method, vma.vm_page_prot, "as vma.vm_page_prot, which is no page protection")
-    return VM_FAULT_SIGBUS
