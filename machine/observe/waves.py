@@ -7,6 +7,7 @@ scope ``irq`` is a wire a line; an edge is a pulse of 1 ns.  Time is the machine
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, Optional
 
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
 ARRAY_SHOWN = 64
+
+
+def _identifier(name: str, taken: set[str]) -> str:
+    """`name` as a VCD can have it, where words end at a blank and those with a dollar in front are commands; another
+    one than those that are `taken`."""
+    made = re.sub(r"[^!-~]|^\$|\.", "_", name) or "_"
+    while made in taken:
+        made += "_"
+    taken.add(made)
+    return made
 
 
 class _Values(dict[str, int]):
@@ -76,19 +87,18 @@ class Waves:
     # -- signals -------------------------------------------------------------------------------------
 
     def _add_block(self, block: RegisterBlock, names: set[str]) -> None:
-        scope = block.name.replace(".", "_").replace(" ", "_")
-        while scope in names:
-            scope += "_"
-        names.add(scope)
+        scope = _identifier(block.name, names)
+        inside: set[str] = set()
         signals: dict[str, list[tuple[Any, Callable[[int], int]]]] = {}
         for reg in self._shown(block):
             value = block.values.get(reg.name, reg.reset)
             size = reg.depth.bit_length() if isinstance(reg, Fifo) else 8 * reg.width
-            made = self._writer.register_var(scope, reg.name, "reg", size=size, init=value)
+            shown, fields = _identifier(reg.name, inside), set[str]()
+            made = self._writer.register_var(scope, shown, "reg", size=size, init=value)
             signals[reg.name] = [(made, int)]
             for name, field in reg.fields.items():
                 inner = self._writer.register_var(
-                    f"{scope}.{reg.name}", name, "reg", size=field.width, init=field.of(value)
+                    f"{scope}.{shown}", _identifier(name, fields), "reg", size=field.width, init=field.of(value)
                 )
                 signals[reg.name].append((inner, field.of))
 

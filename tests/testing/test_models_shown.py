@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from vcd.reader import TokenKind, tokenize
 
+from machine import Machine
+from machine.testing import Reg, RegisterBlock
+
 TOP = Path(__file__).parents[2]
 MODEL = """
 from machine.testing import Field, Reg, RegisterBlock
@@ -312,3 +315,18 @@ def test_vcd_of_nopage_run(project: Path, tmp_path: Path) -> None:
     with open(tmp_path / "out.vcd", "rb") as file:
         _, changes = changes_of(file)
     assert [value for _, value in changes["timer.period"]] == [0, 1000]
+
+
+def test_waves_of_odd_names(tmp_path: Path) -> None:
+    """Blanks, ends of lines, commands of VCD, nothing and what is no UTF-8: other tools read the file all the same."""
+    odd = ["two words", "a\nline", "$end", "", "\udcff", "x.y", "x_y"]
+
+    members = {each: Reg(4 * number) for number, each in enumerate(odd)}
+    model = type("Odd", (RegisterBlock,), {"name": "dev\n$end <b>", **members})
+    with Machine(ram=64 << 20) as machine:
+        machine.attach("/dev/uio0", model())
+        machine.waves(str(tmp_path / "out.vcd"))
+    with open(tmp_path / "out.vcd", "rb") as file:
+        names, _ = changes_of(file)
+    shown = {name.removeprefix("dev_$end_<b>.") for name in names.values()}
+    assert {"two_words", "a_line", "_end", "_", "__", "x_y", "x_y_"} <= shown, shown
