@@ -114,6 +114,27 @@ def test_signals_beside_a_watchpoint(target: str) -> None:
     assert (status, out) == (0, "0\n"), err
 
 
+def test_threads_beside_a_watchpoint(target: str) -> None:
+    """Threads that write to the watched page all the time: only the watched variable stops anybody, and when nothing is
+    watched any more none of them is left with a trap flag.  # F3"""
+    with Debugged(program("beside.c", target, libc="glibc", static=False, flags=("-pthread",))) as session:
+        text = session.gdb("break main", "continue", "watch shared.watched", *["continue"] * 20, "delete", "detach")
+        status, out, err = session.end()
+    assert text.count("New value = ") == 20 and "New value = 20" in text, text
+    assert "SIGTRAP" not in text + err and (status, out) == (0, "30 60000\n"), (text, err)
+
+
+def test_a_process_that_is_traced() -> None:
+    """As on Linux: a program of the guest's traces it, so gdb can't."""
+    with Debugged(program("tracing.c", "x86_64"), wait=",nowait") as session:
+        assert session.process.stdout is not None
+        traced = int(session.process.stdout.readline())
+        text = session.gdb("add-inferior -no-connection", "inferior 2", f"attach {traced}", "inferior 1", "detach")
+        text += session.gdb(f"attach {traced}", "detach")
+        session.process.kill()
+    assert "Attaching" in text and "failed" in text, text
+
+
 def test_threads(target: str) -> None:
     """info threads, a breakpoint in a thread, stepping one while the others stand, registers of each.  # F3"""
     with Debugged(many(target, "glibc"), "threads") as session:

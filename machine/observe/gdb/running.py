@@ -150,7 +150,8 @@ def attach(server: Server, rest: bytes) -> None:
     leader = server.kernel.tasks.get(tgid)
     if leader is None or leader.pid != leader.tgid or tgid <= 1 or not hasattr(leader, "mm") or leader.mm.closed:
         raise Errno(ESRCH)
-    if tgid in server.control.inferiors:
+    traced = any(task.tgid == tgid and task.ptrace is not None for task in server.kernel.tasks.values())
+    if traced or tgid in server.control.inferiors:  # as Linux: one tracer each, a program of the guest's or gdb
         raise Errno(EPERM)
     server.attach(tgid)
 
