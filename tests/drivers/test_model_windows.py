@@ -6,8 +6,8 @@ window's eight pages the first four are reserved, as a driver's own are, the oth
 * by `nopage` each shows its bytes; `get_page` counts each first touch, unmapping gives back all but a reserved page's;
 * by `remap_pfn_range` a reserved page shows its bytes and is not counted, an ordinary one reads as zeros, a page of
   memory for each mapping of it;
-* a card's memory has no `struct page`, and shows its bytes; only shared, for a store to a private mapping of it ends in
-  the OOM killer (mm/memory.c of 2.6.10: do_wp_page, "bogus page").
+* a card's memory has no `struct page`, and shows its bytes; only shared, for a store to a private mapping of it kills
+  the process (mm/memory.c of 2.6.10: do_wp_page, "bogus page").
 """
 
 from __future__ import annotations

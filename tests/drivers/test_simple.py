@@ -242,9 +242,11 @@ def test_mremap(m: Machine, run_c: Run) -> None:
     assert m.kernel.ram.view[0xF1000] == 0x77  # the store went to the zero page's copy
 
 
+@pytest.mark.parametrize("access", ["p[3] = 9", "read(open(\"/dev/zero\", O_RDONLY), p, 8)"])
 @pytest.mark.parametrize("physical", [0xE8000000, 0xFCC00000])
-def test_a_private_write_above_ram(m: Machine, run_c: Run, physical: int) -> None:
-    """do_wp_page finds no page to copy: it says so and the process dies.  A reserved page is copied.  # B3"""
+def test_a_private_write_above_ram(m: Machine, run_c: Run, physical: int, access: str) -> None:
+    """do_wp_page finds no page to copy: it says so and the process dies, in a system call too, where no frame is
+    missing.  A reserved page is copied.  # B3"""
     body = (
         OPEN
         + """
@@ -253,15 +255,16 @@ def test_a_private_write_above_ram(m: Machine, run_c: Run, physical: int) -> Non
         q[3] = 9;
         printf("%lx\\n", (unsigned long)p);
         fflush(stdout);
-        if (!fork()) { p[3] = 9; _exit(0); }
+        if (!fork()) { ACCESS; _exit(0); }
         wait(&status);
         CHECK("killed", WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    """.replace("PHYSICAL", hex(physical))
+    """.replace("PHYSICAL", hex(physical)).replace("ACCESS", access)
     )
     result = run_c(m, body)
     address = int(result.stdout.split()[0], 16)
     assert any(line.endswith(f"do_wp_page: bogus page at address {address:08x}") for line in m.dmesg)
     assert any("VM: killing process program" in line for line in m.dmesg)
+    assert not any("Out of memory" in line or "oom" in line for line in m.dmesg)
     assert m.kernel.ram.view[0xA0003] == 0
 
 

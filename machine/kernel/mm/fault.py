@@ -66,6 +66,8 @@ def _needed(error_code: int) -> int:
 
 
 _NEEDED = tuple(_needed(code) for code in range(32))
+_BOGUS = "bogus page"
+"""`kernel.fault_answer` where a driver has mapped a page that there is none of for a private copy."""
 _FLAGS = tuple(FAULT_FLAG_USER | (FAULT_FLAG_INSTRUCTION if code & PF_FETCH else 0) for code in range(32))
 """By error code, the FAULT_FLAG_ bits of the user's own access."""
 _PAGE_MASK = ~(PAGE_SIZE - 1)
@@ -135,8 +137,11 @@ def _pgtable_bad(kernel: Kernel, task: Task, address: int, error_code: int) -> N
 
 
 def of_driver(kernel: Kernel, vma: vm_area_struct) -> bool:
-    """Whether a driver has answered that there is no memory (NOPAGE_OOM): its process ends, as in 2.6.10."""
+    """Whether a driver has answered that there is no memory (NOPAGE_OOM), or has mapped what can't be copied: its
+    process ends, as in 2.6.10, and no frame is missing."""
     ops = vma.vm_ops
+    if kernel.fault_answer == _BOGUS:
+        return True
     return ops is not None and ops.owner is not None and kernel.fault_answer != NO_FRAME
 
 
@@ -187,6 +192,7 @@ def faultin(mm: mm_struct, address: int, error_code: int) -> bool:
                 return faultin(mm, address, error_code)
             if current.sigpending:
                 return False
+        mm.kernel.printk(f"VM: killing process {current.comm}", 3)
         mm.kernel.force_sig_fault(current, SIGKILL, 0, 0, PAGE_FAULT_VECTOR, error_code)
     return False
 
@@ -349,7 +355,7 @@ def do_wp_page(mm: mm_struct, vma: vm_area_struct, page: int, index: int, pte: i
     special = pte & SPECIAL
     if not special and not mem.pfn_valid(old):
         kernel.printk(f"do_wp_page: bogus page at address {page:08x}", 3)
-        kernel.fault_answer = "bogus page"
+        kernel.fault_answer = _BOGUS
         return VM_FAULT_OOM
     if not special:
         kernel.fault_pfn = old
