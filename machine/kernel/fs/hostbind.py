@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import os
 import stat
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EIO, ENOENT, EOPNOTSUPP, EPERM, EXDEV, Errno
 from machine.kernel.abi.falloc import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from machine.kernel.fs.file import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, inode
+from machine.kernel.fs.hostattr import TIMES, is_object, passed_through
 from machine.kernel.fs.hostfs import HostTree, host_error, host_fallocate
 from machine.kernel.fs.hostperm import check_mode, check_owner
 from machine.kernel.fs.overlay import (
@@ -31,15 +30,11 @@ from machine.kernel.fs.overlay import (
     overlay_symlink,
     take_attributes,
 )
-from machine.kernel.fs.tmpfs import memory_inode, memory_super
+from machine.kernel.fs.tmpfs import memory_super
 from machine.kernel.mm.filemap import address_space
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
-
-_TIMES = ("i_atime", "i_mtime")
-_NOW = 2_000_000_000
-"""Nanoseconds that a time may be off and still be meant as the present one."""
 
 
 class bind_super(overlay_super):
@@ -58,101 +53,6 @@ def _leaf(path: str) -> str:
     return path.rsplit("/", 1)[-1]
 
 
-class _passed_through:
-    """Attributes that are set on the host's object."""
-
-    path: str
-
-    def setattr(self, **attributes: int) -> None:
-        """chmod, chown and utimens on the host, through a descriptor: a link is never followed."""
-        node: Any = self
-        if node.upper:  # a directory that was removed: the host has it no more
-            memory_inode.setattr(node, **attributes)
-            return
-        tree: HostTree = node.tree
-        with self._held() as fd:
-            there = f"/proc/self/fd/{fd}"
-            info = os.fstat(fd)
-            if "i_uid" in attributes or "i_gid" in attributes:
-                owner = attributes.get("i_uid", -1), attributes.get("i_gid", -1)
-                if not tree.privileged:
-                    check_owner(info, *owner)
-                os.chown(there, *owner)
-            if "i_mode" in attributes:
-                if not tree.privileged:
-                    check_mode(attributes["i_mode"], info)
-                os.chmod(there, attributes["i_mode"] & 0o7777)
-            if any(name in attributes for name in _TIMES):
-                node.getattr()
-                _set_times(there, attributes.get("i_atime", node.i_atime), attributes.get("i_mtime", node.i_mtime))
-        node.getattr()
-
-    def prepare_change(self) -> None:
-        """Nothing is taken over: the host's object itself changes."""
-
-    def xattrs(self) -> list[str]:
-        """Names of the host's attributes for users; those of its security are none of the guest's business."""
-        return sorted(name for name in self._of_host(os.listxattr) if name.startswith("user."))
-
-    def getxattr(self, name: str) -> bytes:
-        _only_user(name)
-        found: bytes = self._of_host(os.getxattr, name)
-        return found
-
-    def setxattr(self, name: str, data: bytes, flags: int) -> None:
-        """On the host, where the host's file system has them."""
-        _only_user(name)
-        self._of_host(os.setxattr, name, data, flags)
-
-    def removexattr(self, name: str) -> None:
-        _only_user(name)
-        self._of_host(os.removexattr, name)
-
-    def _of_host(self, call: Any, *arguments: Any) -> Any:
-        with self._held() as fd:
-            return call(f"/proc/self/fd/{fd}", *arguments)
-
-    @contextmanager
-    def _held(self) -> Iterator[int]:
-        """A host descriptor of this very object for the time of the block: its name may be another's by now, ENOENT
-        then for what is not open."""
-        node: Any = self
-        if isinstance(node, bind_file) and node.opens > 0 and node.data.fd >= 0:
-            try:
-                yield node.data.fd
-            except OSError as failure:
-                raise host_error(failure) from None
-            return
-        tree: HostTree = node.tree
-        with tree.handle(self.path) as fd:
-            if node.i_nlink <= 0 or not _is(node, os.fstat(fd)):
-                raise Errno(ENOENT)
-            yield fd
-
-
-def _is(node: Any, info: os.stat_result) -> bool:
-    """Whether `info` is the node's object on the host."""
-    identity = info.st_dev, info.st_ino
-    if isinstance(node, bind_file):
-        return bool(identity == node.data.identity)
-    return bool(node.i_ino == node.i_sb.number_of(*identity))
-
-
-def _set_times(there: str, atime: int, mtime: int) -> None:
-    """utimensat(2).  Who may write a file, and does not own it, may set its times to now and to nothing else."""
-    try:
-        os.utime(there, ns=(atime, mtime))
-    except PermissionError:
-        if atime != mtime or abs(atime - time.time_ns()) > _NOW:
-            raise
-        os.utime(there)
-
-
-def _only_user(name: str) -> None:
-    if not name.startswith("user."):
-        raise Errno(EOPNOTSUPP)
-
-
 def _refresh(node: Any) -> None:
     """Attributes as the host has them now, while the name is there."""
     info = node.host_stat()
@@ -160,7 +60,7 @@ def _refresh(node: Any) -> None:
         take_attributes(node, info)
 
 
-class bind_file(_passed_through, overlay_file):
+class bind_file(passed_through, overlay_file):
     """A regular file, written through."""
 
     def _mapping(self, sb: memory_super, backing: object = None) -> address_space:
@@ -189,7 +89,7 @@ class bind_file(_passed_through, overlay_file):
     def modified(self, kill_suid: bool = False) -> None:
         """The change was ours: what is cached is right."""
         info = os.fstat(self.data.fd) if self.data.fd >= 0 else self.host_stat()
-        if info is not None and _is(self, info):
+        if info is not None and is_object(self, info):
             take_attributes(self, info)
             self.i_size = info.st_size
 
@@ -250,7 +150,7 @@ class bind_file(_passed_through, overlay_file):
         super()._free_if_unused()
 
 
-class bind_symlink(_passed_through, overlay_symlink):
+class bind_symlink(passed_through, overlay_symlink):
     """A symbolic link of the host, for the guest's walk to follow inside the guest."""
 
     def getattr(self) -> None:
@@ -268,7 +168,7 @@ class bind_symlink(_passed_through, overlay_symlink):
                 if not self.tree.privileged:
                     check_owner(os.stat(leaf, dir_fd=above, follow_symlinks=False), *owner)
                 os.chown(leaf, *owner, dir_fd=above, follow_symlinks=False)
-            if any(name in attributes for name in _TIMES):
+            if any(name in attributes for name in TIMES):
                 times = attributes.get("i_atime", self.i_atime), attributes.get("i_mtime", self.i_mtime)
                 os.utime(leaf, ns=times, dir_fd=above, follow_symlinks=False)
         self.getattr()
@@ -277,7 +177,7 @@ class bind_symlink(_passed_through, overlay_symlink):
         self.i_nlink -= 1
 
 
-class bind_special(_passed_through, overlay_special):
+class bind_special(passed_through, overlay_special):
     """A FIFO or socket: the name is the host's, what flows through it is the guest's."""
 
     def getattr(self) -> None:
@@ -287,7 +187,7 @@ class bind_special(_passed_through, overlay_special):
         self.i_nlink -= 1
 
 
-class bind_dir(_passed_through, overlay_dir):
+class bind_dir(passed_through, overlay_dir):
     """A directory whose names are made and removed on the host."""
 
     tree: HostTree  # a bind's directory always has one
@@ -358,7 +258,9 @@ class bind_dir(_passed_through, overlay_dir):
             self.children.pop(name, None)
             made = self.lookup(name)
             info = os.fstat(fd)
-            if not isinstance(made, bind_file) or not _is(made, info):  # somebody on the host has taken the name away
+            if not isinstance(made, bind_file) or not is_object(
+                made, info
+            ):  # the host has taken the name
                 made = bind_file(self.i_sb, self.tree, path, info)
             made.data.made(fd)
         elif kind == S_IFIFO:
@@ -392,7 +294,7 @@ class bind_dir(_passed_through, overlay_dir):
         if not isinstance(existing, (bind_file, bind_symlink, bind_special)) or existing.tree is not self.tree:
             raise Errno(EXDEV)
         there = existing.host_stat()
-        if there is None or not _is(existing, there):
+        if there is None or not is_object(existing, there):
             raise Errno(ENOENT)
         source, leaf = self._parent(existing.path), _leaf(existing.path)
         try:
