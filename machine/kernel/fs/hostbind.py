@@ -258,9 +258,7 @@ class bind_dir(passed_through, overlay_dir):
             self.children.pop(name, None)
             made = self.lookup(name)
             info = os.fstat(fd)
-            if not isinstance(made, bind_file) or not is_object(
-                made, info
-            ):  # the host has taken the name
+            if not isinstance(made, bind_file) or not is_object(made, info):  # the host has taken the name
                 made = bind_file(self.i_sb, self.tree, path, info)
             made.data.made(fd)
         elif kind == S_IFIFO:
