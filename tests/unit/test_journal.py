@@ -84,7 +84,7 @@ def test_what_is_recorded_comes_back(tmp_path: Path) -> None:
     """Each type that the host answers with."""
     given: list[tuple[str, Any]] = [
         ("isatty", True), ("fstat", os.stat(tmp_path)), ("read", b"x"), ("write", 3), ("fsync", None),
-        ("lseek", Failed(29)), ("_opened", (1, 2, 3, "x")), ("_select", ([1], [])), ("_ask_poll", 5),
+        ("lseek", Failed(29)), ("_opened", (1, 2, "x")), ("_flags", 2), ("_select", ([1], [])), ("_ask_poll", 5),
         ("ioctl", b"x"), ("tcgetattr", [1, 2, 3, 4, 5, 6, [b"x", 1]]),
     ]  # fmt: skip
     made = Journal()

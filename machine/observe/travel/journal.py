@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Optional
 _LENGTH = struct.Struct("<I")
 _TICK = struct.Struct("<q")
 _SIGNAL = struct.Struct("<qqi")
-MAGIC = b"nopage recording 3\n"
+MAGIC = b"nopage recording 4\n"
 NOT_WHOLE = "no whole recording: it is damaged, or its end is missing; record it again"
 _PIECE = 1 << 20
 
@@ -181,14 +181,17 @@ _ANSWERS: dict[str, Callable[[Any], bool]] = {
     "read": lambda given: isinstance(given, bytes),
     "pread": lambda given: isinstance(given, bytes),
     "write": lambda given: isinstance(given, int) and given >= 0,
-    "pwrite": lambda given: isinstance(given, int) and given >= 0,
+    "_write": lambda given: isinstance(given, int) and given >= 0,
     "lseek": lambda given: isinstance(given, int) and given >= 0,
     "ftruncate": lambda given: given is None,
     "fsync": lambda given: given is None,
     "ioctl": lambda given: isinstance(given, (bytes, int)),
     "_local_modes": lambda given: isinstance(given, int),
     "_ask_poll": lambda given: isinstance(given, int),
-    "_opened": lambda given: isinstance(given, tuple) and _numbers(given[:3]) and isinstance(given[3], str),
+    "_flags": lambda given: isinstance(given, int) and given >= 0,
+    "_opened": lambda given: (
+        isinstance(given, tuple) and len(given) == 3 and _numbers(given[:2]) and isinstance(given[2], str)
+    ),
     "_select": lambda given: isinstance(given, tuple) and len(given) == 2 and all(map(_numbers, given)),
 }
 """What the host may have answered: by the names of the functions that `Kernel.host` is called with."""
