@@ -22,7 +22,7 @@ BOTH = [
     "x87_functions", "sse4",
 ]  # fmt: skip
 ONLY_64 = ["other_fpu", "sigreturn_hostile", "clone_flags", "kernel_stack", "modes64"]
-ONLY_32 = ["frames32", "modes32"]
+ONLY_32 = ["frames32", "modes32", "tls_entries"]
 
 
 @pytest.mark.parametrize("name", [*BOTH, *ONLY_64])

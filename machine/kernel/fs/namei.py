@@ -67,6 +67,7 @@ AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_SYMLINK_FOLLOW = -100, 0x100, 0x
 AT_EACCESS, AT_NO_AUTOMOUNT, AT_EMPTY_PATH = 0x200, 0x800, 0x1000
 MAXSYMLINKS, NAME_MAX, PATH_MAX = 40, 255, 4096
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
+RESOLVE_CACHED = 32
 _OPEN_ONLY = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC
 
 
@@ -384,7 +385,8 @@ def _call_open(kernel: Kernel, node: inode, filp: file) -> int:
 
 __all__ = [
     "AT_EACCESS", "AT_EMPTY_PATH", "AT_FDCWD", "AT_NO_AUTOMOUNT", "AT_REMOVEDIR", "AT_SYMLINK_FOLLOW",
-    "AT_SYMLINK_NOFOLLOW", "MAY_EXEC", "MAY_READ", "MAY_WRITE", "RESOLVE_BENEATH", "RESOLVE_IN_ROOT", "Dentry", "Walk",
+    "AT_SYMLINK_NOFOLLOW", "MAY_EXEC", "MAY_READ", "MAY_WRITE", "RESOLVE_BENEATH", "RESOLVE_CACHED", "RESOLVE_IN_ROOT",
+    "Dentry", "Walk",
     "allow_write_access", "child_dentry", "d_delete", "d_move", "dentry_open", "deny_write_access", "follow_mount",
     "inode_permission", "is_mounted_on", "is_owner_or_capable", "lookup", "lookup_parent",
     "may_create", "may_delete", "new_name", "open_file",

@@ -24,7 +24,8 @@ def may_expand_vm(mm: mm_struct, vm_flags: int, pages: int) -> bool:
     if mm.total_vm + pages > limits[RLIMIT_AS][0] >> PAGE_SHIFT:
         return _refused(kernel, "RLIMIT_AS", RLIMIT_AS)
     is_data = vm_flags & (VM_WRITE | VM_SHARED | VM_GROWSDOWN) == VM_WRITE
-    if is_data and mm.data_vm + pages > limits[RLIMIT_DATA][0] >> PAGE_SHIFT:
+    soft, hard = limits[RLIMIT_DATA]  # a soft limit of 0 is what valgrind sets: Linux takes the hard one then
+    if is_data and mm.data_vm + pages > (soft or hard) >> PAGE_SHIFT:
         return _refused(kernel, "RLIMIT_DATA", RLIMIT_DATA)
     return True
 

@@ -6,6 +6,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
+from machine.hardware.ram import PAGE_SIZE
 from machine.kernel.abi.errno import (
     E2BIG,
     EAGAIN,
@@ -42,7 +43,7 @@ from machine.kernel.fs.file import (
 )
 from machine.kernel.fs.fsnotify import IN_MODIFY, fsnotify
 from machine.kernel.fs.locks import F_RDLCK, F_UNLCK, F_WRLCK, locks_of
-from machine.kernel.fs.namei import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_IN_ROOT, open_file
+from machine.kernel.fs.namei import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_CACHED, RESOLVE_IN_ROOT, open_file
 from machine.kernel.fs.read_write import driver_result, limit_size
 from machine.kernel.fs.regular import MAX_LFS_FILESIZE
 from machine.kernel.module import call_driver
@@ -56,6 +57,7 @@ VALID_OPEN_FLAGS = 0o3 | 0o100 | 0o200 | 0o400 | 0o1000 | 0o2000 | 0o4000 | 0o10
 )  # fmt: skip
 FICLONE = 0x40049409
 FIOCLEX, FIONCLEX, FIONBIO, FIOASYNC, FIOQSIZE, FIONREAD = 0x5451, 0x5450, 0x5421, 0x5452, 0x5460, 0x541B
+FIGETBSZ = 2
 LOCK_SH, LOCK_EX, LOCK_NB, LOCK_UN = 1, 2, 4, 8
 LOCK_MAND = 32
 """Mandatory locks are gone from Linux: since 5.15 such a request succeeds and does nothing."""
@@ -127,8 +129,10 @@ def sys_openat2(task: Task, dirfd: int, path: int, how: int, size: int) -> int:
         raise Errno(E2BIG)
     flags, mode, resolve = _OPEN_HOW.unpack_from(data)
     creating = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))
-    if flags & ~VALID_OPEN_FLAGS or resolve & ~0x1F or mode & ~0o7777 or (mode and not creating):
+    if flags & ~VALID_OPEN_FLAGS or resolve & ~0x3F or mode & ~0o7777 or (mode and not creating):
         raise Errno(EINVAL)
+    if resolve & RESOLVE_CACHED and flags & (O_TRUNC | O_CREAT | (O_TMPFILE & ~O_DIRECTORY)):
+        raise Errno(EAGAIN)  # all names are at hand here; what changes a directory is refused
     if resolve & RESOLVE_BENEATH and resolve & RESOLVE_IN_ROOT:
         raise Errno(EINVAL)
     if flags & O_PATH and flags & ~(O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC):
@@ -363,6 +367,9 @@ def sys_ioctl(task: Task, fd: int, cmd: int, arg: int) -> int:
     if cmd == FICLONE and node.i_mode & S_IFMT == S_IFREG:  # cp asks first (fs/ioctl.c: ioctl_file_clone)
         other = task.files.fget(arg & 0xFFFF_FFFF).f_inode.i_sb is not node.i_sb
         return -EXDEV if other else -EOPNOTSUPP
+    if cmd == FIGETBSZ and node.i_mode & S_IFMT == S_IFREG:
+        task.mm.put_u32(arg, PAGE_SIZE)
+        return 0
     if cmd in (FIONREAD, FIOQSIZE) and (node.i_mode & S_IFMT == S_IFREG):
         node.getattr()
         if cmd == FIONREAD:

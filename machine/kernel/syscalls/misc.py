@@ -6,7 +6,8 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from machine.hardware.cpu import FS_BASE, GS_BASE
+from machine.hardware.cpu import DS, ES, FS, FS_BASE, GS, GS_BASE
+from machine.hardware.gdt import GDT_ENTRY_TLS_MIN
 from machine.kernel.abi.errno import EFAULT, EINVAL, ENODEV, EPERM, ESRCH, Errno
 from machine.kernel.abi.layout import NSEC_PER_SEC, USER_DESC, UTSNAME
 from machine.kernel.abi.utsname import UTS_RELEASE, UTS_SYSNAME, UTS_VERSION
@@ -196,6 +197,12 @@ def sys_set_thread_area(task: Task, address: int) -> int:
     if description[0] == 0xFFFF_FFFF:
         task.mm.put_u32(address, number)
     task.kernel.sched.load_tls(task)
+    cpu = task.kernel.cpu
+    descriptor = task.tls_array[number - GDT_ENTRY_TLS_MIN]
+    for segment in (DS, ES, FS, GS):  # one that is loaded with it has the new base at once (do_set_thread_area)
+        selector = cpu.get_register(segment) & 0xFFFF
+        if selector >> 3 == number:
+            cpu.load_segment(segment, selector if descriptor else 0, descriptor)
     return 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from machine.kernel.abi.capability import CAP_LAST_CAP, CAP_SETPCAP
-from machine.kernel.abi.errno import EFAULT, EINVAL, EPERM, Errno
+from machine.kernel.abi.errno import EFAULT, EINVAL, ENODEV, EPERM, Errno
 from machine.kernel.abi.signal import NSIG
 from machine.kernel.syscalls.ids import capabilities
 from machine.kernel.syscalls.table import syscall
@@ -20,7 +20,8 @@ PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE = 1, 2, 3, 
 PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_GET_TIMING, PR_SET_TIMING = 7, 8, 13, 14
 PR_SET_NAME, PR_GET_NAME, PR_CAPBSET_READ, PR_CAPBSET_DROP = 15, 16, 23, 24
 PR_GET_SECCOMP, PR_SET_SECCOMP = 21, 22
-PR_GET_TSC, PR_SET_TSC, PR_GET_SECUREBITS = 25, 26, 27
+PR_GET_TSC, PR_SET_TSC, PR_GET_SECUREBITS, PR_SET_SECUREBITS = 25, 26, 27, 28
+PR_TASK_PERF_EVENTS_DISABLE, PR_TASK_PERF_EVENTS_ENABLE, PR_GET_SPECULATION_CTRL = 31, 32, 52
 PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 29, 30
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_GET_TID_ADDRESS = 38, 39, 40
@@ -35,7 +36,7 @@ TASK_COMM_LEN = 16
 ANON_VMA_NAME_MAX_LEN = 80
 
 
-@syscall("prctl", "int ulong ulong ulong ulong")
+@syscall("prctl", "int ulong ulong ulong ulong", support="no system call user dispatch, no securebits but 0: EINVAL")
 def sys_prctl(task: Task, option: int, arg2: int, arg3: int, arg4: int, arg5: int) -> int:
     """EINVAL for an option that is unknown, or whose unused arguments are not zero where Linux asks for it."""
     method = _OPTIONS.get(option)
@@ -229,6 +230,24 @@ def _set_vma(task: Task, what: int, start: int, length: int, name: int) -> int:
     raise Errno(EINVAL)
 
 
+def _set_securebits(task: Task, bits: int, *_: int) -> int:
+    """EPERM without CAP_SETPCAP; none of them is kept here: EINVAL."""
+    if task.euid:
+        raise Errno(EPERM)
+    if bits:
+        raise Errno(EINVAL)
+    return 0
+
+
+def _get_speculation_ctrl(task: Task, which: int, *unused: int) -> int:
+    """PR_SPEC_NOT_AFFECTED: the processor does nothing ahead.  ENODEV: an unknown one."""
+    if any(unused):
+        raise Errno(EINVAL)
+    if which > 2:
+        raise Errno(ENODEV)
+    return 0
+
+
 _OPTIONS: dict[int, Callable[..., int]] = {
     PR_SET_PDEATHSIG: _set_pdeathsig,
     PR_GET_PDEATHSIG: _get_pdeathsig,
@@ -247,6 +266,10 @@ _OPTIONS: dict[int, Callable[..., int]] = {
     PR_GET_TSC: _get_tsc,
     PR_SET_TSC: _set_tsc,
     PR_GET_SECUREBITS: lambda task, *_: 0,
+    PR_SET_SECUREBITS: _set_securebits,
+    PR_TASK_PERF_EVENTS_DISABLE: lambda task, *_: 0,
+    PR_TASK_PERF_EVENTS_ENABLE: lambda task, *_: 0,
+    PR_GET_SPECULATION_CTRL: _get_speculation_ctrl,
     PR_SET_TIMERSLACK: _set_timerslack,
     PR_GET_TIMERSLACK: lambda task, *_: task.timer_slack,
     PR_SET_CHILD_SUBREAPER: _set_subreaper,
