@@ -24,7 +24,7 @@ KINDS = {
 
 def outcome(where: Path, kind: str, run: Callable[[int, int, int], int]) -> tuple[int, bytes, bytes, int, int]:
     """(exit status, what it said, the output file, positions that are left) of a program on fresh files."""
-    where.mkdir()
+    where.mkdir(parents=True)
     (where / "in").write_text("hello world, this is standard input: 0123456789")
     (where / "out").write_text("OLD CONTENTS")
     flags, name = KINDS[kind]
@@ -55,6 +55,15 @@ def test_regular_files(machine_clean: Callable[..., Machine], tmp_path: Path, ki
         return machine.wait(process, timeout=120).exit
 
     assert outcome(tmp_path / "here", kind, here) == outcome(tmp_path / "native", kind, native)
+
+
+def test_a_c_library_without_flags_for_writes(
+    machine_clean: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Usual writes stay where they are, those with O_APPEND go to the end by other means."""
+    monkeypatch.setattr("machine.kernel.fs.hostregular._RWF", (0, 0, 0))
+    for part in ("positions", "appending"):
+        test_regular_files(machine_clean, tmp_path / part, "rw", part)
 
 
 def test_no_more_rights_than_the_shell_gave(machine_clean: Callable[..., Machine], tmp_path: Path) -> None:

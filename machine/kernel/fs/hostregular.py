@@ -19,8 +19,10 @@ from machine.kernel.fs.hostfs import host_error
 if TYPE_CHECKING:
     from machine.kernel.fs.hostio import HostDescriptor
 
-_RWF_APPEND, _RWF_NOAPPEND = getattr(os, "RWF_APPEND", 0), 0x20 if hasattr(os, "RWF_APPEND") else 0
-"""pwritev2(2): at the end, or (since Linux 6.9) not there, whatever O_APPEND says.  0: a C library without it."""
+_AS_OPENED, _AT_THE_END, _NOT_THERE = range(3)
+"""Where a write goes, by what the guest has made of the O_APPEND that the user's shell has set or not."""
+_RWF = (0, os.RWF_APPEND, 0x20) if hasattr(os, "RWF_APPEND") else (0, 0, 0)
+"""The flags of pwritev2(2) for that, RWF_NOAPPEND since Linux 6.9.  0: a C library without them."""
 _NO_FLAGS = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _HERE = -1
 """Instead of a position: the descriptor's own, which moves."""
@@ -83,25 +85,23 @@ def seek_alone(node: HostDescriptor, position: int, offset: int, whence: int) ->
 
 def write_at(node: HostDescriptor, filp: file, data: bytes, position: int) -> int:
     """As pwrite(2), or write(2) for `_HERE`; perhaps less than all.  O_APPEND is that of the guest's `filp`."""
-    append = bool(filp.f_flags & O_APPEND)
-    if append == bool(node.flags & os.O_APPEND):
-        flags = 0
-    else:
-        flags = _RWF_APPEND if append else _RWF_NOAPPEND
-    done: int = _of_host(node, _write, node.fd, data, position, flags)
+    where = _AS_OPENED
+    if (filp.f_flags ^ node.flags) & O_APPEND:
+        where = _AT_THE_END if filp.f_flags & O_APPEND else _NOT_THERE
+    done: int = _of_host(node, _write, node.fd, data, position, where)
     return done
 
 
-def _write(fd: int, data: bytes, position: int, flags: int) -> int:
-    if flags:
+def _write(fd: int, data: bytes, position: int, where: int) -> int:
+    if _RWF[where]:
         try:
-            return os.pwritev(fd, (data,), position, flags)
+            return os.pwritev(fd, (data,), position, _RWF[where])
         except NotImplementedError:
             pass
         except OSError as failure:
             if failure.errno not in _NO_FLAGS:
                 raise
-    if flags == _RWF_APPEND and position == _HERE:
+    if where == _AT_THE_END and position == _HERE:
         os.lseek(fd, 0, os.SEEK_END)
     return os.write(fd, data) if position == _HERE else os.pwrite(fd, data, position)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from machine.hardware.paging import D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
-from machine.kernel.abi.errno import ENOEXEC, ENOMEM, EPERM, Errno
+from machine.kernel.abi.errno import EIO, ENOEXEC, ENOMEM, EPERM, Errno
 from machine.kernel.fs.file import O_NOATIME, Ptr, file, inode, vm_operations_struct
 from machine.kernel.mm.page import (
     GFP_HIGHUSER,
@@ -339,6 +339,8 @@ class address_space:
     def _write_back(self, data: bytes, position: int) -> None:
         while data:
             done = self.backing.pwrite(data, position)  # type: ignore[union-attr]
+            if not done:
+                raise Errno(EIO)
             data, position = data[done:], position + done
 
     def drop_clean_pages(self) -> int:
