@@ -76,7 +76,7 @@ def mend_horizontal(library: Any) -> bool:
         for name, opcode in _HORIZONTAL.items()
         for kind, text in (("xmm", _XMM), ("mmx", _MMX))
     }
-    if 0 in helpers or not _has_ssse3():
+    if 0 in helpers or not host_has("ssse3"):
         return False
     code = HostCode(b"".join(each.ljust(32, b"\x90") for each in helpers.values()))
     _own_code.append(code)
@@ -84,9 +84,10 @@ def mend_horizontal(library: Any) -> bool:
     return all(divert(address, place) for address, place in zip(helpers, places, strict=False))
 
 
-def _has_ssse3() -> bool:
+def host_has(feature: str) -> bool:
+    """Whether the host's processor has what /proc/cpuinfo calls so; False where that can't be read."""
     try:
-        return " ssse3 " in Path("/proc/cpuinfo").read_text()
+        return f" {feature} " in Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
 

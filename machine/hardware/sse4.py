@@ -10,11 +10,10 @@ program's MXCSR says.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from machine.hardware.hostcode import HostCode
-from machine.hardware.patches import address_of, code_at, divert
+from machine.hardware.patches import address_of, code_at, divert, host_has
 
 _KINDS = {"pcmpestri": 0x61, "pcmpestrm": 0x60, "pcmpistri": 0x63, "pcmpistrm": 0x62, "dpps": 0x40, "dppd": 0x41}
 """The third byte of the opcode, after 0F 3A."""
@@ -47,7 +46,7 @@ def mend_strings(library: Any) -> bool:
         return True
     places = _find_places(library)
     helpers = [address_of(library, f"helper_{name}_xmm_x86_64") for name in _KINDS]
-    if places is None or 0 in helpers or not _has_sse42():
+    if places is None or 0 in helpers or not host_has("sse4_2"):
         return False
     size = _CODE + 256 * _ENTRY
     code = HostCode(b"".join(_code(name, opcode, places) for name, opcode in _KINDS.items()))
@@ -79,13 +78,6 @@ def _find_places(library: Any) -> dict[str, str] | None:
         return None
     xmm0 = (int.from_bytes(above[1], "little") - 8).to_bytes(4, "little")
     return {"flags": flags[1].hex(), "xmm0": xmm0.hex(), "mxcsr": mxcsr[1].hex()}
-
-
-def _has_sse42() -> bool:
-    try:
-        return " sse4_2 " in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
 
 
 __all__ = ["mend_strings"]

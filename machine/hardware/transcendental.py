@@ -14,7 +14,7 @@ import re
 from typing import Any, NamedTuple
 
 from machine.hardware.hostcode import HostCode
-from machine.hardware.patches import address_of, code_at, divert
+from machine.hardware.patches import address_of, code_at, divert, host_has
 
 _POPS = {"fyl2x": 0xF1, "fyl2xp1": 0xF9, "fpatan": 0xF3}
 """Of two operands; the result takes the place of both.  The second byte of the opcode, after D9."""
@@ -80,7 +80,7 @@ def mend_x87(library: Any) -> bool:
     if _own:
         return True
     places, stores = _find_places(library), [address_of(library, name) for name in _STORES]
-    if places is None or 0 in stores:
+    if places is None or 0 in stores or not host_has("pni"):  # SSE3, for FISTTP
         return False
     texts = {name: text.format(**places._asdict()) + _RET for name, text in _texts(stores).items()}
     helpers = {name: address_of(library, f"helper_{name}_x86_64") for name in texts}

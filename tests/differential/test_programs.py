@@ -26,13 +26,13 @@ RACY = {
     "file-errnos", "limits-enforced", "process-errnos", "signal-errnos", "socket-errnos", "system-v-ipc",
     "shared-or-own", "shared-memory-objects", "tmpfile-without-name", "walking-a-tree",
     # what the host's processor answers
-    "rarely-asked",
+    "rarely-asked", "unprivileged",
 }  # fmt: skip
 """Programs whose sequence of system calls is another in every run."""
 PROGRAMS = sorted(Path(__file__).with_name("programs").glob("*.c"))
 
 
-OF_ROOT = {"file-errnos", "message-queues", "owner-changes", "system-v-ipc", "user-changes"}
+OF_ROOT = {"file-errnos", "unprivileged", "message-queues", "owner-changes", "system-v-ipc", "user-changes"}
 """Programs that change users, or do what root may: for another user, the fence is a user namespace of one user."""
 
 

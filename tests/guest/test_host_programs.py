@@ -98,3 +98,13 @@ def test_command(machine_clean: Callable[..., Machine], tree: Path, name: str) -
     assert there.stderr == here.stderr
     assert there.stdout == here.stdout
     assert there.exit == (here.returncode if here.returncode >= 0 else 128 - here.returncode)
+
+
+def test_a_user_keeps_permissions(machine_clean: Callable[..., Machine]) -> None:
+    """cp and install set an ACL first: a file system without any says EOPNOTSUPP to the owner, too, and they go on."""
+    if shutil.which("cp", path=ENVIRONMENT["PATH"]) is None:
+        pytest.skip("cp is not installed")
+    machine = machine_clean(user=(1000, 1000))
+    script = "cd /tmp; mkdir a; echo x > a/f; chmod 640 a/f; cp -a a b; install -m 600 a/f c; stat -c %a b/f c"
+    result = machine.run(["sh", "-c", script], timeout=60)
+    assert (result.exit, result.stdout, result.stderr) == (0, b"640\n600\n", b"")

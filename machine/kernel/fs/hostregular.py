@@ -7,7 +7,6 @@ pread(2) and pwrite(2) leave it alone, and a file that is opened again (/dev/std
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from machine.kernel.fs.buffers import spend_output
 from machine.kernel.fs.file import O_APPEND, dentry, file, file_operations
 from machine.kernel.fs.hostfs import host_error
+from machine.kernel.fs.nowait import where_supported
 
 if TYPE_CHECKING:
     from machine.kernel.fs.hostio import HostDescriptor
@@ -23,7 +23,6 @@ _AS_OPENED, _AT_THE_END, _NOT_THERE = range(3)
 """Where a write goes, by what the guest has made of the O_APPEND that the user's shell has set or not."""
 _RWF = (0, os.RWF_APPEND, 0x20) if hasattr(os, "RWF_APPEND") else (0, 0, 0)
 """The flags of pwritev2(2) for that, RWF_NOAPPEND since Linux 6.9.  0: a C library without them."""
-_NO_FLAGS = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _HERE = -1
 """Instead of a position: the descriptor's own, which moves."""
 
@@ -94,13 +93,9 @@ def write_at(node: HostDescriptor, filp: file, data: bytes, position: int) -> in
 
 def _write(fd: int, data: bytes, position: int, where: int) -> int:
     if _RWF[where]:
-        try:
-            return os.pwritev(fd, (data,), position, _RWF[where])
-        except NotImplementedError:
-            pass
-        except OSError as failure:
-            if failure.errno not in _NO_FLAGS:
-                raise
+        done = where_supported(lambda: os.pwritev(fd, (data,), position, _RWF[where]))
+        if done is not None:
+            return done
     if where == _AT_THE_END and position == _HERE:
         os.lseek(fd, 0, os.SEEK_END)
     return os.write(fd, data) if position == _HERE else os.pwrite(fd, data, position)

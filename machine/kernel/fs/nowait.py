@@ -69,6 +69,11 @@ def _with_flag(info: os.stat_result, call: Callable[[], int]) -> int | None:
     """None where this Python, the host, or the kind of descriptor has no RWF_NOWAIT."""
     if not _NOWAIT or not (stat.S_ISFIFO(info.st_mode) or stat.S_ISSOCK(info.st_mode)):
         return None
+    return where_supported(call)
+
+
+def where_supported(call: Callable[[], int]) -> int | None:
+    """`call` is preadv2(2) or pwritev2(2) with a flag; None where this Python, the host or the file has it not."""
     try:
         return call()
     except NotImplementedError:
@@ -98,4 +103,4 @@ def _as_much_as_is_sure(fd: int, data: bytes) -> bytes:
     return data[: _SURE_OF_TERMINAL if os.isatty(fd) else _SURE]
 
 
-__all__ = ["read", "write"]
+__all__ = ["read", "where_supported", "write"]

@@ -99,7 +99,7 @@ def sys_process_madvise(task: Task, pidfd: int, vector: int, count: int, advice:
         raise Errno(EINVAL)
     if target.exiting or target.state == EXIT_DEAD:
         raise Errno(ESRCH)
-    if task.euid:  # CAP_SYS_NICE, whosever it is
+    if task.euid and target.mm is not task.mm:  # CAP_SYS_NICE
         raise Errno(EPERM)
     done = 0
     for start, length in ranges:
