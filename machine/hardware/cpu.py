@@ -35,6 +35,7 @@ from machine.hardware.image import EFLAGS_FIXED, CpuError, RegisterImage
 from machine.hardware.patches import guard_blocks, guard_lengths, mend_horizontal
 from machine.hardware.porthooks import PortHooks
 from machine.hardware.ram import PAGE_SIZE, Ram
+from machine.hardware.sse import mend_sse
 from machine.hardware.sse4 import mend_strings
 from machine.hardware.stop import StopCheck
 from machine.hardware.transcendental import mend_x87
@@ -45,7 +46,7 @@ RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, RI
 
 # Exception vectors (SDM vol. 3A table 6-1).
 DIVIDE_ERROR, DEBUG, NMI, BREAKPOINT, OVERFLOW, BOUND, INVALID_OPCODE = range(7)
-GENERAL_PROTECTION, PAGE_FAULT, X87_FP = 13, 14, 16
+GENERAL_PROTECTION, PAGE_FAULT, X87_FP, SIMD_FP = 13, 14, 16, 19
 
 TF = 0x100
 """EFLAGS: exception 1 after each instruction."""
@@ -125,7 +126,8 @@ class Cpu(RegisterImage):
             "long blocks": guard_blocks(binding.uclib), "PCMPESTRI": guard_lengths(binding.uclib),
         }  # fmt: skip
         mend_horizontal(binding.uclib)
-        mend_x87(binding.uclib)
+        mend_x87(binding.uclib)  # before the next, which has its places in code that this leaves as it is
+        mend_sse(binding.uclib)
         self.unguarded = [name for name, there in guards.items() if not there]
         """What of a hostile program's could end or read the host's process: this build of the engine is another one."""
 

@@ -51,7 +51,7 @@ def guard_blocks(library: Any) -> bool:
     before, limit = (number.to_bytes(4, "little") for number in (512, BLOCK))
     if found is None or found[1] != found[2] or found[1] not in (before, limit):
         return False
-    return found[1] == limit or all(_write(address + found.start(group), limit) for group in (1, 2))
+    return found[1] == limit or all(write_code(address + found.start(group), limit) for group in (1, 2))
 
 
 def guard_lengths(library: Any) -> bool:
@@ -64,7 +64,7 @@ def guard_lengths(library: Any) -> bool:
         if len(places) != _LIMITS:
             return False
         signed += [(address + at, code[at] & ~_SIGNED) for at in places if code[at] & _SIGNED]
-    return all(_write(address, bytes((byte,))) for address, byte in signed)
+    return all(write_code(address, bytes((byte,))) for address, byte in signed)
 
 
 def mend_horizontal(library: Any) -> bool:
@@ -106,10 +106,11 @@ def code_at(address: int, size: int) -> bytes:
 def divert(address: int, where: int) -> bool:
     """Have the engine's function at `address` go on `where`.  False where it has no room for the jump."""
     jump = _JUMP[0] + where.to_bytes(8, "little") + _JUMP[1]
-    return _RET not in code_at(address, len(jump)) and _write(address, jump)
+    return _RET not in code_at(address, len(jump)) and write_code(address, jump)
 
 
-def _write(address: int, data: bytes) -> bool:
+def write_code(address: int, data: bytes) -> bool:
+    """Overwrite code of the engine's.  False where the host does not let us."""
     libc: Any = ctypes.PyDLL(None)  # keeps the lock of Python: no other thread writes there meanwhile
     start = address & -PAGE_SIZE
     page, length = ctypes.c_void_p(start), ctypes.c_size_t(address + len(data) - start)

@@ -1,10 +1,9 @@
-"""PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM, DPPS and DPPD by the host's own processor.
+"""PCMPESTRI, PCMPESTRM, PCMPISTRI and PCMPISTRM by the host's own processor.
 
 The engine's string comparisons miss where one string occurs in another if it begins near the end of a full register
-("equal ordered", as every search for a word does it); its dot product adds in another order.  The immediate byte is
-part of the instruction, so there is one of each for every value; a helper of the engine jumps to code that loads the
-operands, calls the one that is wanted, and stores index or mask and flags, or the sum, which is rounded as the
-program's MXCSR says.
+("equal ordered", as every search for a word does it).  The immediate byte is part of the instruction, so there is one
+of each for every value; a helper of the engine jumps to code that loads the operands, calls the one that is wanted,
+and stores index or mask, and flags.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 from machine.hardware.hostcode import HostCode
 from machine.hardware.patches import address_of, code_at, divert, host_has
 
-_KINDS = {"pcmpestri": 0x61, "pcmpestrm": 0x60, "pcmpistri": 0x63, "pcmpistrm": 0x62, "dpps": 0x40, "dppd": 0x41}
+_KINDS = {"pcmpestri": 0x61, "pcmpestrm": 0x60, "pcmpistri": 0x63, "pcmpistrm": 0x62}
 """The third byte of the opcode, after 0F 3A."""
 _OPERANDS = "f30f6f06 f30f6f0a 440fb6c1 4c8d0d%s 4f8d0cc1"
 """movdqu xmm0, [rsi]; movdqu xmm1, [rdx]; movzx r8d, cl; lea r9, [rip+TABLE]; lea r9, [r9+r8*8]"""
@@ -23,10 +22,6 @@ _LENGTHS = "488b07 488b5710 f7c100010000 7506 4863c0 4863d2"
 """mov rax, [rdi]; mov rdx, [rdi+16]; test ecx, 100 (REX.W); jnz 1f; movsxd rax, eax; movsxd rdx, edx; 1:"""
 _CALL = "41ffd1 9c 58 25c1080000 488987{flags}"
 """call r9; pushfq; pop rax; and eax, OF SF ZF CF; mov [rdi+FLAGS], rax"""
-_ROUNDING = "4883ec18 0fae5c2408 8b87{mxcsr} 0d801f0000 25c0ff0000 8944240c 0fae54240c"
-"""sub rsp, 24; stmxcsr [rsp+8]; mov eax, [rdi+MXCSR]; or eax, masks; and eax, ffc0; mov [rsp+12], eax; ldmxcsr [...]"""
-_SUM = "41ffd1 0fae542408 f30f7f06 4883c418 c3"
-"""call r9; ldmxcsr [rsp+8]; movdqu [rsi], xmm0; add rsp, 24; ret"""
 _INDEX, _MASK = "48894f08 c3", "f30f7f87{xmm0} c3"
 """mov [rdi+8], rcx; ret.  movdqu [rdi+XMM0], xmm0; ret"""
 _ENTRY, _CODE = 8, 128
@@ -35,8 +30,6 @@ _LENGTH_REGISTERS = b"\x4c\x8b\x0f", b"\x48\x8b\x47\x10"
 _XMM0 = re.compile(rb"\x48\xc7\x83(....)\x00\x00\x00\x00", re.DOTALL)
 """mov qword [rbx+XMM0+8], 0"""
 _FLAGS = re.compile(rb"\x48\x89\x87(....)\xc3", re.DOTALL)
-_MXCSR = re.compile(rb"\x89\xb7(....)\xe9", re.DOTALL)
-"""mov [rdi+MXCSR], esi; jmp"""
 _own: list[HostCode] = []
 
 
@@ -55,12 +48,11 @@ def mend_strings(library: Any) -> bool:
 
 
 def _code(name: str, opcode: int, places: dict[str, str]) -> bytes:
-    explicit, sums = name.startswith("pcmpe"), name.startswith("dpp")
-    head = (_ROUNDING if sums else "") + _OPERANDS
-    before = bytes.fromhex(head.format(**places).partition("%")[0])
+    explicit = name.startswith("pcmpe")
+    before = bytes.fromhex(_OPERANDS.partition("%")[0])
     table = (_CODE - len(before) - 4).to_bytes(4, "little").hex()
-    tail = _SUM if sums else f"{_LENGTHS if explicit else ''} {_CALL} {_INDEX if name.endswith('i') else _MASK}"
-    text = head % table + tail
+    tail = f"{_LENGTHS if explicit else ''} {_CALL} {_INDEX if name.endswith('i') else _MASK}"
+    text = _OPERANDS % table + tail
     rex = b"\x48" if explicit else b""
     entries = [b"\x66" + rex + bytes((0x0F, 0x3A, opcode, 0xC1, value, 0xC3)) for value in range(256)]
     return bytes.fromhex(text.format(**places)).ljust(_CODE, b"\xcc") + b"".join(
@@ -69,15 +61,14 @@ def _code(name: str, opcode: int, places: dict[str, str]) -> bytes:
 
 
 def _find_places(library: Any) -> dict[str, str] | None:
-    """Where the engine's processor has the flags of comparisons, XMM0 and MXCSR."""
+    """Where the engine's processor has the flags of comparisons and XMM0."""
     strings = code_at(address_of(library, "helper_pcmpestrm_xmm_x86_64"), 0x80)
     flags = _FLAGS.search(code_at(address_of(library, "helper_ptest_xmm_x86_64"), 0x50))
-    mxcsr = _MXCSR.match(code_at(address_of(library, "helper_ldmxcsr_x86_64"), 8))
     above = _XMM0.search(strings)
-    if flags is None or above is None or mxcsr is None or not all(each in strings for each in _LENGTH_REGISTERS):
+    if flags is None or above is None or not all(each in strings for each in _LENGTH_REGISTERS):
         return None
     xmm0 = (int.from_bytes(above[1], "little") - 8).to_bytes(4, "little")
-    return {"flags": flags[1].hex(), "xmm0": xmm0.hex(), "mxcsr": mxcsr[1].hex()}
+    return {"flags": flags[1].hex(), "xmm0": xmm0.hex()}
 
 
 __all__ = ["mend_strings"]

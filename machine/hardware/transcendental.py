@@ -4,17 +4,17 @@ FYL2X and FYL2XP1 of the engine give nothing for a number that is not positive, 
 loses large quotients; all have 53 bits where hardware has 64.  i386 C libraries make logarithms, powers, arcs and
 remainders of them.  FXTRACT knows no infinity, FISTTP and FBSTP no indefinite, and the constants are not rounded as
 the control word says.  So each helper jumps to host code that loads the operands from the engine's registers, under the
-program's precision and rounding, runs the same instruction, and stores result and condition codes.  Exceptions stay
-masked, as with the engine's own: it reports those of no function (FXTRACT and the stores report them).
+program's precision and rounding, runs the same instruction, and stores result, condition codes and exceptions
+(hardware/x87.py).
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from machine.hardware.hostcode import HostCode
-from machine.hardware.patches import address_of, code_at, divert, host_has
+from machine.hardware.patches import address_of, divert, host_has
+from machine.hardware.x87 import BACK, CONTROL, UNMASKED, assemble, find_x87, mend_arithmetic
 
 _POPS = {"fyl2x": 0xF1, "fyl2xp1": 0xF9, "fpatan": 0xF3}
 """Of two operands; the result takes the place of both.  The second byte of the opcode, after D9."""
@@ -36,13 +36,16 @@ _NEXT, _ABOVE = "01", "ff"
 _OPERANDS = (
     "8b8f{top} 89c8 c1e004 488d9407{regs}"  # mov ecx, [rdi+TOP]; mov eax, ecx; shl eax, 4; lea rdx, [rdi+rax+REGS]
     "8d41%s 83e007 4189c0 c1e004 488db407{regs}"  # lea eax, [rcx+-1]; and eax, 7; mov r8d, eax; shl; lea rsi, ...
-    "d97c24fe 0fb787{control} 83c83f 66894424fc"  # fnstcw [rsp-2]; movzx eax, [rdi+CONTROL]; or eax, 3f; mov [rsp-4]
-    "d96c24fc dbe2"  # fldcw [rsp-4]; fnclex
+    f"{CONTROL} dbe2"  # ...; fnclex
 )
 _BEFORE = {"pops": "db2e db2a", "two": "db2e db2a", "one": "db2a"}  # fld tbyte [rsi]; fld tbyte [rdx]
 _AFTER = {"pops": "db3e", "two": "db3a ddd8", "one": "db3a"}  # fstp tbyte [rsi], or [rdx]; fstp st(0)
-_CODES = "d96c24fe 2500470000 6681a7{status}ffb8 660987{status}"  # fldcw [rsp-2]; C3 C2 C1 C0 of AX into [rdi+STATUS]
-_FLAGS = "d96c24fe 83e03f 660987{status}"  # fldcw [rsp-2]; the exceptions of AX into [rdi+STATUS]
+_CODES = (
+    f"{BACK} be3f470000 a801 7405 be3f020000 21f0 81e600470000 f7d6"  # mov esi, 473f; test al, IE; je 1f; mov esi, 23f
+    f"6621b7{{status}} 660987{{status}} {UNMASKED}"  # 1: and eax, esi; esi = ~(esi & 4700); and [...], si; or [...], ax
+)
+"""C3, C2, C1, C0 and the exceptions of AX into [rdi+STATUS]; what is invalid leaves the codes as they were."""
+_FLAGS = f"{BACK} 83e03f 660987{{status}} {UNMASKED}"  # ...; the exceptions of AX into [rdi+STATUS]
 _POP = "c6840f{tags}01 448987{top}"  # mov byte [rdi+rcx+TAGS], 1; mov [rdi+TOP], r8d
 _PUSH = (
     "db3e db3a 42c68407{tags}00 448987{top}"  # fstp tbyte [rsi]; ... [rdx]; mov byte [rdi+r8+TAGS], 0; mov [rdi+TOP]
@@ -56,39 +59,25 @@ _BCD = (
     "664409a3{status} 4883c420 415c 5d 5b"  # or [rbx+STATUS], r12w; add rsp, 20; pop r12, rbp, rbx
 )
 _RET = "c3"
-_SLOT = 160
+_SLOT = 256
 """Bytes for each function."""
-_MOST = 0x120
-_PLACES = {
-    "top": rb"\x8b\x87(....)\x48\xc1\xe0\x04", "regs": rb"\x48\x8b\xbc\x38(....)", "tags": rb"\xc6\x84\x13(....)\x01",
-    "status": rb"\x0f\xb7\x83(....)\x80\xe4\xb8",
-}  # fmt: skip
-"""Where the engine's processor has them: in the code of helper_fyl2x."""
 _own: list[HostCode] = []
-
-
-class _Places(NamedTuple):
-    top: str
-    regs: str
-    tags: str
-    status: str
-    control: str
 
 
 def mend_x87(library: Any) -> bool:
     """Once.  False: the engine is another build, or the host does not let us."""
     if _own:
         return True
-    places, stores = _find_places(library), [address_of(library, name) for name in _STORES]
+    places, stores = find_x87(library), [address_of(library, name) for name in _STORES]
     if places is None or 0 in stores or not host_has("pni"):  # SSE3, for FISTTP
         return False
-    texts = {name: text.format(**places._asdict()) + _RET for name, text in _texts(stores).items()}
-    helpers = {name: address_of(library, f"helper_{name}_x86_64") for name in texts}
-    if 0 in helpers.values():
+    texts = _texts(stores)
+    helpers = [address_of(library, f"helper_{name}_x86_64") for name in texts]
+    if 0 in helpers or not mend_arithmetic(library, places):
         return False
-    code = HostCode(b"".join(bytes.fromhex(text).ljust(_SLOT, b"\xcc") for text in texts.values()))
+    code = HostCode(b"".join(assemble(text + _RET, places).ljust(_SLOT, b"\xcc") for text in texts.values()))
     _own.append(code)
-    return all(divert(helpers[name], code.address + _SLOT * n) for n, name in enumerate(texts))
+    return all(divert(helper, code.address + _SLOT * n) for n, helper in enumerate(helpers))
 
 
 def _texts(stores: list[int]) -> dict[str, str]:
@@ -105,18 +94,9 @@ def _texts(stores: list[int]) -> dict[str, str]:
     ) in _PUSHES.items():  # ...; fld; it; fnstsw ax; test ah, C2; jnz 1f; <push>; jmp 2f; 1: fstp; 2: ...
         texts[name] = f"{push} db2a d9{opcode:02x} dfe0 f6c404 7516 {_PUSH} eb02 db3a {_CODES}"
     for name, opcode in _CONSTANTS.items():
-        texts[f"{name}_ST0"] = f"{usual} d9{opcode:02x} db3a d96c24fe"
+        texts[f"{name}_ST0"] = f"{usual} d9{opcode:02x} db3a {BACK}"
     texts[_FXTRACT] = f"{push} db2a d9f4 dfe0 {_PUSH} {_FLAGS}"
     for name, (store, load) in _INTEGERS.items():
         texts[f"{name}_ST0"] = f"{usual} db2a {store} dfe0 {_FLAGS} {load}"
     texts[_FBST] = _BCD % tuple(address.to_bytes(8, "little").hex() for address in stores)
     return texts
-
-
-def _find_places(library: Any) -> _Places | None:
-    code = code_at(address_of(library, "helper_fyl2x_x86_64"), _MOST)
-    found = [re.search(pattern, code, re.DOTALL) for pattern in _PLACES.values()]
-    control = re.match(rb"\x0f\xb7\x87(....)\xc3", code_at(address_of(library, "helper_fnstcw_x86_64"), 8), re.DOTALL)
-    if control is None or not all(found):
-        return None
-    return _Places(*(each[1].hex() for each in [*found, control] if each is not None))

@@ -24,6 +24,7 @@ from machine.hardware.cpu import (
     RCX,
     RDX,
     RIP,
+    SIMD_FP,
     TF,
     X87_FP,
 )
@@ -72,6 +73,7 @@ TRAPS = {
     INVALID_OPCODE: (SIGILL, ILL_ILLOPN),
     GENERAL_PROTECTION: (SIGSEGV, SI_KERNEL),
     X87_FP: (SIGFPE, SI_KERNEL),
+    SIMD_FP: (SIGFPE, SI_KERNEL),
 }
 """Exception -> the signal it becomes, and its si_code (arch/x86/kernel/traps.c)."""
 
@@ -331,10 +333,10 @@ class Entry:
             if self._icebp(task):
                 return
         signo, si_code = TRAPS.get(vector, (SIGSEGV, SI_KERNEL))
-        if vector == X87_FP:
+        if vector in (X87_FP, SIMD_FP):
             from machine.kernel.task.math_error import fpu_exception_code
 
-            si_code = fpu_exception_code(self.cpu)
+            si_code = fpu_exception_code(self.cpu, vector)
         rip = self.cpu.regs[RIP]
         address = rip if signo in (SIGFPE, SIGILL) or vector == DEBUG else 0
         error_code = self.cpu.error_code if vector == GENERAL_PROTECTION else 0

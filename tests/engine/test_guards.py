@@ -21,6 +21,7 @@ from machine import Machine
 from machine.hardware import cpu
 from machine.hardware.divides import guard_divides
 from machine.hardware.patches import guard_blocks, guard_lengths, mend_horizontal
+from machine.hardware.sse import mend_sse
 from machine.hardware.sse4 import mend_strings
 from machine.hardware.transcendental import mend_x87
 from tests.engine.board import DATA, Board
@@ -36,8 +37,9 @@ def test_another_build_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as unmended:
         unmended.setattr("machine.hardware.patches._own_code", [])
         unmended.setattr("machine.hardware.transcendental._own", [])
-        unmended.setattr("machine.hardware.sse4._own", [])
-        for mend in (guard_blocks, guard_lengths, mend_horizontal, mend_strings, mend_x87):
+        for module in ("sse4", "sse", "x87"):
+            unmended.setattr(f"machine.hardware.{module}._own", [])
+        for mend in (guard_blocks, guard_lengths, mend_horizontal, mend_strings, mend_x87, mend_sse):
             assert not mend(SimpleNamespace())
     another = ctypes.CDLL(None).qsort
     assert not guard_blocks(SimpleNamespace(tb_gen_code_x86_64=another))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from machine.hardware.cpu import CS, MXCSR, RAX, RBX, RCX, RIP
+from machine.hardware.cpu import CS, GENERAL_PROTECTION, MXCSR, RAX, RBX, RCX, RIP, SIMD_FP
 from machine.hardware.gdt import GDT_ENTRY_TLS_MIN, USER32_CS, USER_CS
 from tests.engine.board import CODE, CODE_BITS, DATA, SYSCALL, UD2, Board
 
@@ -95,12 +95,20 @@ def test_xmm_and_fxsave_of_the_image(board: Board) -> None:
     assert board.cpu.fxsave() == area
 
 
-def test_floating_point_flags_are_not_reported(board: Board) -> None:
-    """A limit of the engine that the README states: after 1/3 the inexact flag stays 0."""
-    board.map(DATA, content=b"\x00\x00\x80\x3f" + b"\x00\x00\x40\x40")  # 1.0f, 3.0f
+def test_floating_point_exceptions(board: Board) -> None:
+    """1/3 is inexact, and with that not masked exception 19, before the result is stored; reserved bits are 13."""
+    physical = board.map(DATA, content=b"\x00\x00\x80\x3f" + b"\x00\x00\x40\x40")  # 1.0f, 3.0f
     board.start(b"\xf3\x0f\x10\x07" + b"\xf3\x0f\x5e\x47\x04" + SYSCALL, rdi=DATA)  # movss, divss
     assert board.cpu.get_xmm(0)[:4] == bytes.fromhex("abaaaa3e")
-    assert board.cpu.get_register(MXCSR) == 0x1F80
+    assert board.cpu.get_register(MXCSR) == 0x1FA0
+    board.ram.view[physical + 8 : physical + 16] = bytes.fromhex("800f0000 801f0100")  # PE not masked; a bit too many
+    load = b"\x0f\xae\x57\x08\xf3\x0f\x10\x07"  # ldmxcsr, movss
+    board.start(load + b"\xf3\x0f\x5e\x47\x04" + SYSCALL, at=CODE + 0x100, rdi=DATA)
+    assert board.exceptions == [(SIMD_FP, CODE + 0x100 + len(load))]
+    assert board.cpu.get_xmm(0)[:4] == bytes.fromhex("0000803f")
+    assert board.cpu.get_register(MXCSR) == 0xFA0
+    board.start(b"\x0f\xae\x57\x0c" + SYSCALL, at=CODE + 0x200, rdi=DATA)
+    assert board.exceptions[1:] == [(GENERAL_PROTECTION, CODE + 0x200)]
 
 
 def test_what_the_processor_says_it_can(board: Board) -> None:

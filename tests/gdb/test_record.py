@@ -60,3 +60,21 @@ def test_a_recording_of_another_program(tmp_path: Path) -> None:
     assert done.returncode == 125 and " does not fit: " in done.stderr, done
     done = replayed(recording, tmp_path / "events", tmp_path)
     assert (done.returncode, done.stderr) == (125, f"nopage: {recording} was recorded in {TOP}; replay it there\n")
+
+
+def test_what_went_into_files_is_printed(tmp_path: Path) -> None:
+    """Recorded with standard output and error in regular files: the replay prints both, the output at its place too."""
+    recording, out, again = tmp_path / "recording", tmp_path / "out", tmp_path / "again"
+    program = (
+        "import os\nos.write(1, b'abc\\n')\nos.pwrite(1, b'X', 1)\nos.write(2, b'said\\n')\nos.write(1, b'end\\n')\n"
+    )
+    command = [sys.executable, "-m", "machine", "run", "--record", str(recording), "python3", "-Sc", program]
+    with out.open("w") as output, (tmp_path / "error").open("w") as error:
+        subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL, stdout=output, stderr=error, check=True, timeout=90)
+    assert (out.read_text(), (tmp_path / "error").read_text()) == ("aXc\nend\n", "said\n")
+    done = replayed(recording, tmp_path / "events")
+    assert (done.returncode, done.stdout) == (0, "abc\nXend\n") and done.stderr.endswith("\nsaid\n"), done
+    with again.open("w") as output:
+        command = [sys.executable, "-m", "machine", "replay", str(recording)]
+        subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL, stdout=output, check=True, timeout=90)
+    assert again.read_text() == "aXc\nend\n"

@@ -19,7 +19,7 @@ BOTH = [
     "segv_repair",
     "short_periods", "sigio",
     "handler_fpu", "signalfd", "sigreturn_words", "software_interrupts", "sources", "threads", "threads_exec", "x87",
-    "x87_functions", "sse4",
+    "x87_functions", "x87_arith", "sse4", "sse_float",
 ]  # fmt: skip
 ONLY_64 = ["other_fpu", "sigreturn_hostile", "clone_flags", "kernel_stack", "modes64"]
 ONLY_32 = ["frames32", "modes32", "tls_entries"]

@@ -291,6 +291,24 @@ def test_what_the_guest_wrote_to_its_layer(tmp_path: Path, capfd: pytest.Capture
     assert "file: File exists" in capfd.readouterr().err
 
 
+def test_export_from_below_tmp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A current directory below /tmp is a layer of its own."""
+    here, kept = tmp_path / "here", tmp_path / "kept"
+    here.mkdir()
+    (here / "old").touch()
+    monkeypatch.chdir(here)
+    write = "echo a > q; mkdir d; echo b > d/c; rm old; echo t > /tmp/t"
+    assert cli.main(["run", "sh", "-c", write]) == 0
+    assert f"{here}/d/c" in capfd.readouterr().err
+    assert cli.main(["run", "--export", str(kept), "sh", "-c", write]) == 0
+    below = Path(f"{kept}{os.path.realpath(here)}")
+    assert (below / "q").read_text() == "a\n" and (below / "d" / "c").read_text() == "b\n"
+    assert sorted(path.name for path in kept.rglob("*") if path.is_file()) == ["c", "q"]
+    assert os.listdir(here) == ["old"]
+
+
 def test_a_deadly_signal_is_explained(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "crash.c"
     source.write_text("int main(void) { *(volatile char *)0x1230 = 1; return 0; }\n")

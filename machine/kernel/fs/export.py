@@ -38,10 +38,15 @@ class Change(NamedTuple):
 
 
 def changes(kernel: Kernel) -> Iterator[Change]:
-    """What is not the host's in the root's layer, directories before what they hold, however deep they are."""
-    root = kernel.root.d_inode
-    names: list[str] = []
-    size = 0
+    """What is not the host's in the root's layer, and in that of a current directory which is shown below /tmp:
+    directories before what they hold, however deep they are."""
+    for each in kernel.mounts:
+        if isinstance(each.root, overlay_dir):
+            yield from _changes_below(each.root, [name for name in each.path.split("/") if name])
+
+
+def _changes_below(root: overlay_dir, names: list[str]) -> Iterator[Change]:
+    size = sum(len(name) + 1 for name in names)
     yield from _removed(root, names, size)
     stack = [_entries(root)]
     while stack:

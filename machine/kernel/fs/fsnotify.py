@@ -63,7 +63,7 @@ def fsnotify_dirent(directory: inode, name: str, node: inode, mask: int, cookie:
 
 def fsnotify_link_count(node: inode) -> None:
     """A file has gained or lost a name."""
-    _tell(node, IN_ATTRIB, 0, b"")
+    _tell(node, IN_ATTRIB | _is_dir(node), 0, b"")
 
 
 def fsnotify_inoderemove(node: inode) -> None:
@@ -80,8 +80,8 @@ def fsnotify_unlink(directory: inode, name: str, node: inode) -> None:
     """unlink and rmdir, once they have worked."""
     if not _is_dir(node):
         fsnotify_link_count(node)
-    fsnotify_dirent(directory, name, node, IN_DELETE)
     fsnotify_inoderemove(node)
+    fsnotify_dirent(directory, name, node, IN_DELETE)
 
 
 def fsnotify_move(
@@ -90,7 +90,7 @@ def fsnotify_move(
     """A rename: two events with one cookie, and IN_MOVE_SELF; `target` was replaced, or (RENAME_EXCHANGE) moved too."""
     exchange = flags & RENAME_EXCHANGE
     _moved(kernel, old, new, node)
-    if target is not None and not exchange and not _is_dir(target):
+    if target is not None and not exchange:
         fsnotify_link_count(target)
     _tell(node, IN_MOVE_SELF, 0, b"")
     if target is not None and exchange:

@@ -23,7 +23,7 @@ _AS_OPENED, _AT_THE_END, _NOT_THERE = range(3)
 """Where a write goes, by what the guest has made of the O_APPEND that the user's shell has set or not."""
 _RWF = (0, os.RWF_APPEND, 0x20) if hasattr(os, "RWF_APPEND") else (0, 0, 0)
 """The flags of pwritev2(2) for that, RWF_NOAPPEND since Linux 6.9.  0: a C library without them."""
-_HERE = -1
+HERE = -1
 """Instead of a position: the descriptor's own, which moves."""
 
 
@@ -61,7 +61,7 @@ class HostFile(file):
         """As `write_iter`, at `f_pos`, which moves at once."""
         assert self._host is not None
         spend_output(self._host.kernel, len(data))
-        return write_at(self._host, self, data, _HERE)
+        return write_at(self._host, self, data, HERE)
 
 
 def read_at(node: HostDescriptor, count: int, position: int) -> bytes:
@@ -83,7 +83,7 @@ def seek_alone(node: HostDescriptor, position: int, offset: int, whence: int) ->
 
 
 def write_at(node: HostDescriptor, filp: file, data: bytes, position: int) -> int:
-    """As pwrite(2), or write(2) for `_HERE`; perhaps less than all.  O_APPEND is that of the guest's `filp`."""
+    """As pwrite(2), or write(2) for `HERE`; perhaps less than all.  O_APPEND is that of the guest's `filp`."""
     where = _AS_OPENED
     if (filp.f_flags ^ node.flags) & O_APPEND:
         where = _AT_THE_END if filp.f_flags & O_APPEND else _NOT_THERE
@@ -96,9 +96,9 @@ def _write(fd: int, data: bytes, position: int, where: int) -> int:
         done = where_supported(lambda: os.pwritev(fd, (data,), position, _RWF[where]))
         if done is not None:
             return done
-    if where == _AT_THE_END and position == _HERE:
+    if where == _AT_THE_END and position == HERE:
         os.lseek(fd, 0, os.SEEK_END)
-    return os.write(fd, data) if position == _HERE else os.pwrite(fd, data, position)
+    return os.write(fd, data) if position == HERE else os.pwrite(fd, data, position)
 
 
 def _of_host(node: HostDescriptor, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -108,4 +108,4 @@ def _of_host(node: HostDescriptor, call: Callable[..., Any], *arguments: Any) ->
         raise host_error(failure) from None
 
 
-__all__ = ["HostFile", "read_at", "seek_alone", "write_at"]
+__all__ = ["HERE", "HostFile", "read_at", "seek_alone", "write_at"]

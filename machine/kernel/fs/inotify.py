@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from machine.kernel.abi.errno import EAGAIN, EEXIST, EINVAL, EMFILE, ENOSPC, ENOTTY, Errno
+from machine.kernel.abi.signal import POLL_IN, SIGIO
 from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
+from machine.kernel.fs.fasync import fasync_helper, kill_fasync
 from machine.kernel.fs.file import O_NONBLOCK, O_RDONLY, file, inode
 from machine.kernel.fs.fsnotify import IN_ALL_EVENTS, IN_DELETE_SELF, IN_IGNORED, IN_ISDIR, IN_MOVE_SELF, IN_Q_OVERFLOW
 from machine.kernel.fs.poll import POLLIN, POLLRDNORM, poll_table
@@ -72,6 +74,7 @@ class Group:
         self.watches: dict[int, Watch] = {}
         self.events: deque[Event] = deque()
         self.wait: WaitQueue = kernel.sched.queue()
+        self.fasync_list: list[Any] = []
         self._last_wd = 0
 
     def queue(self, event: Event) -> None:
@@ -85,6 +88,7 @@ class Group:
             return
         self.events.append(event)
         self.wait.wake()
+        kill_fasync(self.kernel, self.fasync_list, SIGIO, POLL_IN)
 
     def report(self, watch: Watch, mask: int, cookie: int, name: bytes) -> None:
         """An event of `watch`; one about the directory itself does not say that it is one."""
@@ -178,8 +182,13 @@ class InotifyOperations(StreamOperations):
             return -error.errno
         return 0
 
+    def fasync(self, fd: int, filp: file, on: int) -> int:
+        """O_ASYNC was switched (fsnotify_fasync)."""
+        return fasync_helper(fd, filp, on, group_of(filp).fasync_list)
+
     def release(self, node: inode, filp: file) -> int:
         group = group_of(filp)
+        group.fasync_list.clear()
         for watch in list(group.watches.values()):
             group.remove(watch)
         group.events.clear()

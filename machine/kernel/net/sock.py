@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EAGAIN, EINTR, ERESTARTSYS, Errno
+from machine.kernel.abi.signal import POLL_IN, POLL_OUT, SIGIO
+from machine.kernel.fs.fasync import kill_fasync
 from machine.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -146,6 +148,12 @@ class sock:
         """Its inode in sockfs; None before accept."""
         self.file: Optional[file] = None
         """The open file; None before accept and when it is closed."""
+        self.fasync_list: list[Any] = []
+        """Who wants SIGIO (O_ASYNC)."""
+        self.async_waitdata = 0
+        """How many sleep in a receive: they need no signal (SOCKWQ_ASYNC_WAITDATA)."""
+        self.async_nospace = False
+        """Somebody found no space: POLL_OUT is for them (SOCKWQ_ASYNC_NOSPACE)."""
 
     # -- waiting ------------------------------------------------------------------------------------
 
@@ -174,6 +182,28 @@ class sock:
         """Wake everybody who waits for anything here."""
         self.rd_wait.wake()
         self.wr_wait.wake()
+
+    def data_ready(self) -> None:
+        """There is something to receive or to accept (sock_def_readable)."""
+        self.rd_wait.wake()
+        self.wake_async(POLL_IN)
+
+    def write_space(self) -> None:
+        """A send finds room again (unix_write_space)."""
+        self.wr_wait.wake()
+        if self.async_nospace:
+            self.async_nospace = False
+            kill_fasync(self.kernel, self.fasync_list, SIGIO, POLL_OUT)
+
+    def sleep_for_space(self, deadline: Optional[int]) -> None:
+        """EAGAIN at the deadline, as `sleep`."""
+        self.async_nospace = True
+        self.sleep(self.wr_wait, deadline)
+
+    def wake_async(self, band: int) -> None:
+        """SIGIO for data and the end, unless somebody sleeps for them (sk_wake_async, SOCK_WAKE_WAITD)."""
+        if self.fasync_list and not self.async_waitdata:
+            kill_fasync(self.kernel, self.fasync_list, SIGIO, band)
 
     def take_error(self) -> int:
         """The pending error, which is gone then (sock_error)."""

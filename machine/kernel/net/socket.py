@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from machine.kernel.abi.errno import ENOTSOCK, ENOTTY, Errno
 from machine.kernel.fs.anon import anon_inode, no_open
+from machine.kernel.fs.fasync import f_getown, f_setown, fasync_helper
 from machine.kernel.fs.file import O_NONBLOCK, O_RDWR, S_IFSOCK, file, file_operations, inode
 from machine.kernel.fs.namei import Dentry
 from machine.kernel.net.garbage import unix_gc_of
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
     from machine.kernel.task.task import Task
 
+FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP = 0x8901, 0x8902, 0x8903, 0x8904
 SIOCINQ, SIOCOUTQ = 0x541B, 0x5411
 """Bytes that wait to be read (FIONREAD), and that the others have not read yet, with their overhead (TIOCOUTQ)."""
 
@@ -73,17 +75,26 @@ class SocketOperations(file_operations):
         return socket_of(filp).poll(filp, table)
 
     def ioctl(self, node: inode, filp: file, cmd: int, arg: int) -> int:
-        """SIOCINQ and SIOCOUTQ; ENOTTY for others: there are no interfaces to ask about."""
+        """Bytes that wait, and the owner of its signals; ENOTTY for others: there are no interfaces to ask about."""
         sk = socket_of(filp)
         task = sk.kernel.current
         assert task is not None
-        if cmd not in (SIOCINQ, SIOCOUTQ):
-            return -ENOTTY
         try:
-            task.mm.put_u32(arg, sk.inq() if cmd == SIOCINQ else sk.sk_wmem)
+            if cmd in (FIOSETOWN, SIOCSPGRP):
+                return f_setown(task, filp, task.mm.get_u32(arg))
+            if cmd in (FIOGETOWN, SIOCGPGRP):
+                task.mm.put_u32(arg, f_getown(filp) & 0xFFFF_FFFF)
+            elif cmd in (SIOCINQ, SIOCOUTQ):
+                task.mm.put_u32(arg, sk.inq() if cmd == SIOCINQ else sk.sk_wmem)
+            else:
+                return -ENOTTY
         except Errno as error:
             return -error.errno
         return 0
+
+    def fasync(self, fd: int, filp: file, on: int) -> int:
+        """O_ASYNC was switched (sock_fasync)."""
+        return fasync_helper(fd, filp, on, socket_of(filp).fasync_list)
 
     def flush(self, filp: file) -> int:
         """A descriptor is being closed: perhaps only messages will hold the socket."""
@@ -95,6 +106,7 @@ class SocketOperations(file_operations):
     def release(self, node: inode, filp: file) -> int:
         sk = socket_of(filp)
         sk.file = None
+        sk.fasync_list.clear()
         sk.release()
         return 0
 

@@ -16,6 +16,7 @@ from machine.kernel.abi.errno import (
     EPROTOTYPE,
     Errno,
 )
+from machine.kernel.abi.signal import POLL_HUP, POLL_IN
 from machine.kernel.fs.file import S_IFMT, S_IFSOCK, file, inode
 from machine.kernel.fs.fsnotify import IN_CREATE, fsnotify_dirent
 from machine.kernel.fs.namei import AT_FDCWD, MAY_WRITE, inode_permission, lookup, new_name
@@ -219,6 +220,8 @@ class unix_sock(sock):
             if mode & SEND_SHUTDOWN:
                 other.sk_shutdown |= RCV_SHUTDOWN
             other.state_change()
+            if other.sk_shutdown & RCV_SHUTDOWN and mode & SEND_SHUTDOWN:
+                other.wake_async(POLL_HUP if mode == SHUTDOWN_MASK else POLL_IN)
             other.peer_wait.wake()
         self.peer_wait.wake()
 
@@ -245,7 +248,7 @@ class unix_sock(sock):
         owner = skb.sk
         owner.sk_wmem -= skb.truesize
         if owner.sk_wmem << 2 <= owner.sk_sndbuf:
-            owner.wr_wait.wake()
+            owner.write_space()
 
     def take_files(self, skb: sk_buff, peek: bool) -> tuple[file, ...]:
         """The files of a message for its receiver, who gets references of its own when it only peeks."""
@@ -281,6 +284,8 @@ class unix_sock(sock):
                 if self.queue or self.listener is not None:
                     other.sk_err = ECONNRESET
             other.state_change()
+            if self.is_connected_kind():
+                other.wake_async(POLL_HUP)
         self.state_change()
         self.peer_wait.wake()
         self.sk_state = state
@@ -323,6 +328,8 @@ class unix_sock(sock):
             mask |= _READABLE
         if self.writable() and not self._peer_is_full(table):
             mask |= _WRITABLE
+        else:
+            self.async_nospace = True
         return mask
 
     def _peer_is_full(self, table: Optional[poll_table]) -> bool:

@@ -74,7 +74,7 @@ class _Messages(unix_sock):
         skb = self.make_skb(task, data, truesize(size - paged, paged), scm, other)
         self.sk_wmem += skb.truesize
         other.queue.append(skb)
-        other.rd_wait.wake()
+        other.data_ready()
         return size
 
     def _wait_for_space(self, deadline: Optional[int]) -> None:
@@ -85,7 +85,7 @@ class _Messages(unix_sock):
                 raise Errno(EPIPE)
             if self.sk_wmem < self.sk_sndbuf:
                 return
-            self.sleep(self.wr_wait, deadline)
+            self.sleep_for_space(deadline)
 
     def _receiver(self, task: Task, name: Optional[bytes], deadline: Optional[int]) -> unix_sock:
         """Who gets the message, once its queue has room."""

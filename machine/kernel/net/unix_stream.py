@@ -73,7 +73,7 @@ class unix_connected_sock(unix_sock):
         new.name = other.name
         new.listener = other
         other.queue.append(sk_buff(new, b"", 0, None, []))
-        other.rd_wait.wake()
+        other.data_ready()
 
     def broken_pipe(self, task: Task, flags: int) -> Errno:
         """EPIPE, with SIGPIPE unless MSG_NOSIGNAL."""
@@ -130,7 +130,7 @@ class unix_stream_sock(unix_connected_sock):
                 raise Errno(self.take_error())
             if self.sk_wmem < self.sk_sndbuf:
                 break
-            self.sleep(self.wr_wait, deadline)
+            self.sleep_for_space(deadline)
         size = self._piece(source.length - sent)
         if not sent:
             self.kernel.unix.check_attach(task, scm)
@@ -141,7 +141,7 @@ class unix_stream_sock(unix_connected_sock):
         skb = self.make_skb(task, data, truesize(size - paged, paged), scm if not sent else None, other)
         self.sk_wmem += skb.truesize
         other.queue.append(skb)
-        other.rd_wait.wake()
+        other.data_ready()
 
     # -- receive --------------------------------------------------------------------------------------------
 
@@ -162,12 +162,15 @@ class unix_stream_sock(unix_connected_sock):
                 raise Errno(self.take_error())
             if self.sk_shutdown & RCV_SHUTDOWN:
                 break
+            self.async_waitdata += 1
             try:
                 self.sleep(self.rd_wait, deadline)
             except Errno:
                 if state.copied:
                     break
                 raise
+            finally:
+                self.async_waitdata -= 1
             if flags & MSG_PEEK:
                 state.at = 0
                 state.skip = state.copied

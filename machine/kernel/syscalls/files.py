@@ -33,6 +33,8 @@ from machine.kernel.fs.file import (
     O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
+    S_IFBLK,
+    S_IFCHR,
     S_IFDIR,
     S_IFIFO,
     S_IFLNK,
@@ -367,7 +369,7 @@ def sys_ioctl(task: Task, fd: int, cmd: int, arg: int) -> int:
     if cmd == FICLONE and node.i_mode & S_IFMT == S_IFREG:  # cp asks first (fs/ioctl.c: ioctl_file_clone)
         other = task.files.fget(arg & 0xFFFF_FFFF).f_inode.i_sb is not node.i_sb
         return -EXDEV if other else -EOPNOTSUPP
-    if cmd == FIGETBSZ and node.i_mode & S_IFMT == S_IFREG:
+    if cmd == FIGETBSZ and node.i_mode & S_IFMT not in (S_IFCHR, S_IFBLK):  # a driver of the books may have number 2
         task.mm.put_u32(arg, PAGE_SIZE)
         return 0
     if cmd in (FIONREAD, FIOQSIZE) and (node.i_mode & S_IFMT == S_IFREG):

@@ -19,6 +19,7 @@ from machine.hardware.bytecount import FAR
 from machine.hardware.cpu import RIP
 from machine.kernel.abi.errno import ESPIPE
 from machine.kernel.abi.signal import SIGHUP, SIGINT, SIGTERM, SIGTRAP
+from machine.kernel.fs.hostregular import HERE
 from machine.kernel.task.spawn import signal_foreground
 from machine.observe.gdb.stops import Stop
 from machine.observe.travel.journal import Failed, Journal
@@ -36,7 +37,9 @@ KINDS = (
     "register", "printk", "oops",
 )  # fmt: skip
 """The events that are counted; they are always heard, so that numbers don't depend on who listens besides."""
-_WRITES = ("write", "pwrite")
+_REGULAR = "_write"
+"""A write to a standard descriptor that is a regular file (fs/hostregular.py): its position may be HERE."""
+_WRITES = ("write", "pwrite", _REGULAR)
 WAIT = "_select"
 """What `HostWait` has the host do while every task sleeps."""
 NEAR = 64
@@ -131,6 +134,8 @@ class Timeline:
             raise Differs(f"what the host answers to {name.strip('_')} there is no answer to what this one asks")
         if name in _WRITES and self.number >= self.frontier:  # recorded by another session: nobody has seen it yet
             descriptor, data, *position = arguments
+            if name == _REGULAR:
+                position = [] if position[0] == HERE else position[:1]
             _write(descriptor, data[:result], *position)
         if name == WAIT:
             self._deliver_keys()
