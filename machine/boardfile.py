@@ -51,6 +51,8 @@ class BoardFile:
         except tomllib.TOMLDecodeError as error:
             line = re.search(r"at line (\d+)", str(error))
             raise ConfigError(f"{path}:{line[1]}: {error}" if line else f"{path}: {error}") from None
+        except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 3,000 brackets
+            raise ConfigError(f"{path}: {error}") from None
         self._check_names()
         self.description = str(self.data.get("description", ""))
         self.layout = self._lay_out()
@@ -125,8 +127,8 @@ class BoardFile:
         if first % step or (last + 1) % step or first > last:
             whole = "MiB" if step == MiB else "4 KiB"
             self.wrong(f"{key} {first:#x} to {last:#x} is not in whole {whole}", name, index, key)
-        if key == "io" and last > 0xFFFF:
-            self.wrong(f"there are no ports beyond 0xffff, as {last:#x}", name, index, key)
+        if key == "io" and not 0 <= first <= last <= 0xFFFF:
+            self.wrong(f"ports go from 0 to 0xffff, not {first:#x} to {last:#x}", name, index, key)
         if key != "io" and not (first >= PCI_HOLE_START and last + 1 < PCI_HOLE_END):
             hole = f"{PCI_HOLE_START:#x} to {PCI_HOLE_END - MiB - 1:#x}"
             self.wrong(f"{key} {first:#x} to {last:#x} is not in the hole that RAM leaves: {hole}", name, index, key)
@@ -170,7 +172,7 @@ class BoardFile:
             raise
         except ImportError:
             self.wrong(f"there is no card '{text}': it is one of nopage's, or FILE.py:CLASS", name, index, "model")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.wrong(f"{file} fails: {type(error).__name__}: {error}", name, index, "model")
         kinds = [each for each in found.values() if isinstance(each, type) and issubclass(each, base)]
         if colon:
@@ -181,12 +183,17 @@ class BoardFile:
             kind = "register block" if base is RegisterBlock else "PCI card"
             self.wrong(f"{file} has {'no' if not classes else 'more than one'} {kind}"
                        f"{f' {wanted}' if colon else ''}: write FILE.py:CLASS", name, index, "model")  # fmt: skip
-        try:
-            classes[0]()
-        except (PciError, RegisterError, TypeError) as error:
-            self.wrong(f"{text}: {error}", name, index, "model")
-        chosen: Callable[[], Any] = classes[0]
-        return chosen
+
+        def make() -> Any:
+            try:
+                return classes[0]()
+            except (PciError, RegisterError, TypeError) as error:
+                self.wrong(f"{text}: {error}", name, index, "model")
+            except (Exception, SystemExit) as error:
+                self.wrong(f"{text} fails: {type(error).__name__}: {error}", name, index, "model")
+
+        make()
+        return make
 
     # -- the whole -------------------------------------------------------------------------------
 
@@ -209,7 +216,11 @@ class BoardFile:
         cards = [self._card(each, n, len(bridges)) for n, each in enumerate(data.get("card", ()))]
         self._check_slots(bridges, cards)
         roms = [self._option_rom(each, n) for n, each in enumerate(data.get("option-rom", ()))]
+        self._apart("option-rom", "address", [(at, at + len(rom) - 1) for at, rom in roms])
         blocks = [self._block(each, n) for n, each in enumerate(data.get("block", ()))]
+        self._apart("block", "address", [(at, at + make().size - 1) for at, make in blocks])
+        for kind in range(len(Windows._fields)):
+            self._apart("bridge", Windows._fields[kind], [each[kind] for each in windows[1:]])
         return Layout(system, roms, windows, bridges, cards, blocks, tuple(wires))
 
     def _slot(self, table: dict[str, Any], name: str, index: int) -> tuple[int, int]:
@@ -246,11 +257,23 @@ class BoardFile:
                        "option-rom", index, "address")  # fmt: skip
         return address, data
 
+    def _apart(self, name: str, key: str, ranges: list[Optional[tuple[int, int]]]) -> None:
+        """No two of the tables `name` may have an address in common; first and last address of each."""
+        for index, here in enumerate(ranges):
+            for other, there in enumerate(ranges[:index]):
+                if here is not None and there is not None and here[0] <= there[1] and there[0] <= here[1]:
+                    what = f"{key} {here[0]:#x} to {here[1]:#x} is taken" if key != "address" else "the place is taken"
+                    self.wrong(f"{what}: by the {name} in line {self.line(name, other)}", name, index, key)
+
     def _block(self, table: dict[str, Any], index: int) -> tuple[int, Callable[[], Any]]:
         address = self._get(table, int, "block", index, "address")
         if address % PAGE_SIZE or not PCI_HOLE_START <= address < PCI_HOLE_END:
             self.wrong(f"a register block starts at a page from {PCI_HOLE_START:#x} on", "block", index, "address")
-        return address, self._model(table, "block", index, RegisterBlock)
+        make = self._model(table, "block", index, RegisterBlock)
+        end = address + make().size
+        if end > PCI_HOLE_END:
+            self.wrong(f"its registers end at {end - 1:#x}, beyond the hole that RAM leaves", "block", index, "address")
+        return address, make
 
     def summary(self) -> list[str]:
         """What ``nopage boards NAME`` shows of it."""

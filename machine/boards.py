@@ -38,8 +38,12 @@ def names() -> list[str]:
 def find(which: str) -> Path:
     """The file of a board: a name, or a path (with a ``/`` or ``.toml``).  ConfigError."""
     if "/" in which or which.endswith(".toml"):
-        path = Path(which).resolve()
-        if not path.is_file():
+        try:
+            path = Path(which).resolve()
+            there = path.is_file()
+        except (OSError, RuntimeError, ValueError):  # links in a circle, a NUL
+            there = False
+        if not there:
             raise ConfigError(f"{which}: there is no such board file")
         return path
     path = boards_directory() / f"{which}.toml"

@@ -51,6 +51,11 @@ ROM_BAR = 6
 PULSE_NS = 1_000
 """How long the status register shows an edge on INTx#."""
 _COMMAND_WRITABLE = 0x0547
+_IDENTITY = {
+    "vendor": 16, "device": 16, "class_code": 24, "revision": 8, "subsystem_vendor": 16, "subsystem": 16, "irq_pin": 3,
+    "min_gnt": 8, "max_lat": 8,
+}  # fmt: skip
+"""What says which card it is, and its bits."""
 """I/O, memory, master, parity, SERR#, INTx disable."""
 _STATUS_CLEAR = 0xF900
 _MEDIUM_DEVSEL, _FAST_BACK = 0x0200, 0x0080
@@ -86,6 +91,7 @@ class PciFunction:
         rom: bytes = b"",
         capabilities: Sequence[Capability] = (),
     ) -> None:
+        self._check_identity()
         self.host: Optional[PciHost] = None
         self.bridge: Optional[PciBridge] = None
         """The bridge that it is behind; None on bus 0."""
@@ -111,6 +117,12 @@ class PciFunction:
         """Config space at power-on."""
         if rom:
             self.set_rom(rom)
+
+    def _check_identity(self) -> None:
+        for name, bits in _IDENTITY.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 0 <= value < 1 << bits:
+                raise PciError(f"{name} is a number from 0 to {(1 << bits) - 1:#x}, not {value!r}")
 
     def set_rom(self, rom: bytes) -> None:
         """Put an expansion ROM on the card; before it is plugged in."""

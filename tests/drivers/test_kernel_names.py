@@ -257,3 +257,21 @@ def test_lock_page_sleeps(m: Machine, driver: Load, run_c: Run) -> None:
         CHECK("", 1);
     """)  # fmt: skip
     assert d["order"] == ["locked", "to be unlocked", "locked", "to be unlocked"]
+
+
+def test_a_directory_of_sys_without_parent(m: Machine, driver: Load) -> None:
+    """kobject_create_and_add(name, NULL), as a module's own directory is made."""
+    driver("""
+    def show(dev, attr, buf):
+        return sysfs_emit(buf, "%d\\n", 7)
+    attribute = DEVICE_ATTR("value", 0o444, show)
+    def init():
+        global made
+        made = kobject_create_and_add("mine", None)
+        return sysfs_create_file(made, attribute)
+    module_init(init)
+    module_exit(lambda: kobject_put(made))
+    """)
+    assert m.run(["cat", "/sys/mine/value"]).stdout == b"7\n"
+    m.unload("bad")
+    assert m.run(["ls", "/sys/mine"]).exit == 2

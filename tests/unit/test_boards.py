@@ -30,6 +30,14 @@ class Deep(PciFunction):
     def __init__(self):
         super().__init__(bars=[Bar(block=Answer())])
 
+class Fails(RegisterBlock):
+    value = Reg(0)
+    def __init__(self):
+        raise SystemExit(3)
+
+class Named(PciFunction):
+    vendor = "me"
+
 class Huge(PciFunction):
     def __init__(self):
         super().__init__(bars=[Bar(1 << 30)])
@@ -53,6 +61,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
     return make
 
 
+BLOCK = '[[block]]\nmodel = "cards.py:{1}"\naddress = {0}\n'
 MISTAKES = [
     ("[[card]]", "[[crad]]", "[[crad]]", "there is no table 'crad'; did you mean card?"),
     ("description =", "descripton =", "descripton", "there is no key 'descripton'; did you mean description?"),
@@ -75,6 +84,11 @@ MISTAKES = [
     ("io = [0xc000, 0xcfff]", "io = [0xc000]", "io = [0xc000]", "the first and the last address"),
     ("wires = [11, 10, 9, 5]", "wires = [11]", "wires = [11]", "wires are four interrupt lines"),
     ("[rom]", "[rom", "[rom", "Expected"),
+    ("io = [0xc000, 0xcfff]", "io = [-4096, 4095]", "io = [-4096", "ports go from 0 to 0xffff"),
+    ('model = "display"', 'model = "cards.py:Named"', "model = \"cards", "vendor is a number from 0 to 0xffff"),
+    ("[pci]", BLOCK.format(0xFE000000, "Fails") + "[pci]", "model = ", "cards.py:Fails fails: SystemExit: 3"),
+    ("[pci]", 2 * BLOCK.format(0xFE000000, "Answer") + "[pci]", "\naddress = 4261412864\n[pci]", "the place is taken"),
+    ("[pci]", BLOCK.format(0xFE000100, "Answer") + "[pci]", "address = 4261", "starts at a page"),
 ]  # fmt: skip
 
 
@@ -87,7 +101,7 @@ def test_mistakes_are_named_with_their_line(
         BoardFile(path)
     if why == "there is no bus":
         return
-    before = path.read_text().partition(where)[0]
+    before = path.read_text().partition(where)[0] + "\n" * where.startswith("\n")
     assert str(caught.value).startswith(f"{path}:{before.count(chr(10)) + 1}: "), caught.value
     assert why in str(caught.value)
 

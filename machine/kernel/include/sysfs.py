@@ -73,9 +73,9 @@ def sysfs_emit(buf: sysfs_buf, fmt: str, *args: Any) -> int:
     return len(text.encode())
 
 
-def kobject_create_and_add(name: str, parent: Union[kobject, device]) -> kobject:
-    """A directory below the one of `parent`.  It goes with the device, or by `kobject_put`."""
-    made = kobject(f"{_path(parent)}/{name}")
+def kobject_create_and_add(name: str, parent: Optional[Union[kobject, device]]) -> kobject:
+    """A directory below the one of `parent`, of /sys without one.  It goes with the device, or by `kobject_put`."""
+    made = kobject(name if parent is None else f"{_path(parent)}/{name}")
     current_kernel().sysfs_entries[made.path + "/"] = ""
     return made
 
