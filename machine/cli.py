@@ -117,12 +117,13 @@ def _session(chosen: SimpleNamespace, commands: list[list[str]]) -> int:
         command[0] = name
     from machine.session import Session
 
+    chosen.closed = _closed if chosen.recording is None else chosen.recording.closed
     if not chosen.rewind:
-        return Session(config, chosen, _closed).run(commands)
+        return Session(config, chosen).run(commands)
     from machine.rewinding import as_recorded, supervised
 
     def run(base: Any) -> int:
-        return as_recorded(chosen.recording, lambda: Session(config, chosen, _closed, base).run(commands))
+        return as_recorded(chosen.recording, lambda: Session(config, chosen, base).run(commands))
 
     return supervised(run, chosen.timeout)
 

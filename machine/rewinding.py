@@ -54,6 +54,7 @@ class Travelling:
         self.path: Optional[str] = chosen.record
         """Of the recording."""
         self._words: Sequence[str] = chosen.words
+        self._closed = chosen.closed
         self.journal: Journal = Journal() if chosen.recording is None else chosen.recording.journal
         if self.path is not None:
             try:
@@ -104,7 +105,7 @@ class Travelling:
             with self._file as stream:
                 self.journal.save(stream, {
                     "words": list(self._words), "cwd": os.getcwd(), "env": default_environment(),
-                    "ignored": list(ignored_signals()),
+                    "ignored": list(ignored_signals()), "closed": sorted(self._closed),
                 })  # fmt: skip
 
 
@@ -136,6 +137,8 @@ class Recording(NamedTuple):
     """What the guest had of the environment of then."""
     ignored: tuple[int, ...]
     """Signals that nopage was started with ignored."""
+    closed: tuple[int, ...]
+    """Which of the descriptors 0 to 2 were closed."""
 
 
 def recorded_run(path: str, more: Sequence[str]) -> Recording:
@@ -144,7 +147,8 @@ def recorded_run(path: str, more: Sequence[str]) -> Recording:
         header, journal = load(path)
         words = [str(word) for word in header["words"]]
         options, program = split_command(words)
-        cwd, env, ignored = str(header["cwd"]), dict(header["env"]), tuple(map(int, header["ignored"]))
+        cwd, env = str(header["cwd"]), dict(header["env"])
+        ignored, closed = (tuple(map(int, header[name])) for name in ("ignored", "closed"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except ValueError as error:
@@ -154,7 +158,7 @@ def recorded_run(path: str, more: Sequence[str]) -> Recording:
     if cwd != os.getcwd():
         raise ConfigError(f"{path} was recorded in {cwd}; replay it there")
     replayed = [*options, *more, *(["--", *program] if program else [])]
-    return Recording(path, replayed, words, journal, env, ignored)
+    return Recording(path, replayed, words, journal, env, ignored, closed)
 
 
 def as_recorded(recording: Optional[Recording], run: Callable[[], int]) -> int:

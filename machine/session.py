@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,13 +35,9 @@ QUIET = (signal.SIGINT, signal.SIGPIPE)
 class Session:
     """`run` does everything; the machine lives as long as it does."""
 
-    def __init__(
-        self, config: MachineConfig, chosen: SimpleNamespace, closed: Collection[int] = (), base: Any = None
-    ) -> None:
+    def __init__(self, config: MachineConfig, chosen: SimpleNamespace, base: Any = None) -> None:
         self.config = config
         self.chosen = chosen
-        self.closed = closed
-        """Which of the descriptors 0 to 2 the programs find closed."""
         self.views = Views(chosen)
         self.output = self.views.output
         self.reported = 0
@@ -273,7 +269,7 @@ class Session:
         timeout = None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
         ticks = None if self.chosen.max_ticks is None else self.chosen.max_ticks - machine.kernel.clock.ticks
         started = time.monotonic()
-        files = [CLOSED if fd in self.closed else fd for fd in range(3)]
+        files = [CLOSED if fd in self.chosen.closed else fd for fd in range(3)]
         try:
             if self.page is None:
                 process = machine.spawn(list(command), stdin=files[0], stdout=files[1], stderr=files[2])

@@ -78,3 +78,20 @@ def test_what_went_into_files_is_printed(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "machine", "replay", str(recording)]
         subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL, stdout=output, check=True, timeout=90)
     assert again.read_text() == "aXc\nend\n"
+
+
+def test_closed_descriptors_are_closed_again(tmp_path: Path) -> None:
+    """Recorded with standard input closed, replayed with one, and with standard output closed then."""
+    program = "import errno, os, sys\nfor fd in 0, 1:\n try:\n  os.fstat(fd)\n except OSError as e:\n"
+    program += "  os.write(2, b'%d closed\\n' % fd)\n"
+    for closed in ("<&-", ">&-"):
+        recording = tmp_path / "recording"
+        script = f'exec "$@" {closed}'
+        command = [sys.executable, "-m", "machine", "run", "--record", str(recording), "python3", "-Sc", program]
+        done = subprocess.run(
+            ["sh", "-c", script, "sh", *command], cwd=TOP, stdin=subprocess.DEVNULL, capture_output=True, timeout=90,
+            text=True, check=True,
+        )  # fmt: skip
+        again = replayed(recording, tmp_path / "events")
+        assert (again.returncode, again.stderr.splitlines()[1:]) == (0, done.stderr.splitlines())
+        assert done.stderr == f"{int(closed == '>&-')} closed\n"
