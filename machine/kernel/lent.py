@@ -7,9 +7,9 @@ moves no bounds; a driver's open file always has its class.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
-from machine.hardware.ram import PAGE_SIZE
+from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.answers import is_number, nonsense
 from machine.kernel.fs.file import dentry, file, file_operations, vm_operations_struct
 from machine.kernel.mm.uncounted import call_mmap
@@ -30,6 +30,14 @@ class lent_area(vm_area_struct):
         _check(name, value)
         super().__setattr__(name, value)
 
+    def __delattr__(self, name: str) -> None:
+        no_field_goes("vma", name)
+
+
+def no_field_goes(struct: str, name: str) -> NoReturn:
+    """`del vma.vm_ops`: a structure keeps its fields."""
+    raise TypeError(f"del {struct}.{name}: a field of a structure does not go; assign NULL or 0")
+
 
 def _check(name: str, value: Any) -> None:
     if name in _OF_AREA:
@@ -40,6 +48,9 @@ def _check(name: str, value: Any) -> None:
 
 def check_linked(vma: vm_area_struct, name: str, value: Any) -> None:
     """TypeError for what no method but `mmap` may write: the kernel has the area in its lists by then."""
+    if name == "vm_offset":
+        _number("vma", name, value)
+        name, value = "vm_pgoff", value >> PAGE_SHIFT
     _check(name, value)
     if name in _PLACE and value != getattr(vma, name):
         raise TypeError(f"vma.{name} = {value:#x}: the area is where it is since its mmap returned")
@@ -58,6 +69,9 @@ class lent_file(file):
         elif name in _STRUCTS and not isinstance(value, _STRUCTS[name]):
             raise TypeError(f"filp.{name} = {value!r}: no struct {_STRUCTS[name].__name__}")
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        no_field_goes("filp", name)
 
 
 def _number(struct: str, name: str, value: Any, least: int = -(1 << 63)) -> None:

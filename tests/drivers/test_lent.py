@@ -111,6 +111,8 @@ LATER = [
     ("vm_pgoff = 'x'", "vma.vm_pgoff = 'x': no whole number"),
     ("vm_page_prot = -1", "vma.vm_page_prot = -1: out of range"),
     ("vm_mm = None", "vma.vm_mm = None: it is the kernel's"),
+    ("vm_offset = 0x7000", "vma.vm_pgoff = 0x7: the area is where it is since its mmap returned"),
+    ("vm_offset = -(1 << 70)", "vma.vm_offset = -1180591620717411303424: out of range"),
 ]
 
 
@@ -264,4 +266,36 @@ def test_an_open_file(m: Machine, driver: Load, run_c: Run, change: str, named: 
         EQUAL("close", close(fd), 0);
     """)  # fmt: skip
     told(m, named)
+    assert m.unload("bad") == []
+
+
+def test_a_field_does_not_go(m: Machine, driver: Load, run_c: Run) -> None:
+    """`del vma.vm_ops` in mmap (EIO) and in nopage; `copy.copy(vma)` is a structure of the driver's own."""
+    d = driver(chardev(f"""{NOPAGE}
+        import copy
+        kept = []
+        def mmap(filp, vma):
+            vma.vm_ops = vm_operations_struct(nopage=again)
+            if vma.vm_pgoff:
+                del vma.vm_flags
+            return 0
+        def again(vma, address, type):
+            kept.append(copy.copy(vma))
+            kept[0].vm_end += 4096
+            if len(kept) > 1:
+                del vma.vm_ops
+            return nopage(vma, address, type)
+        bad_vm_ops = None
+    """).replace("mmap=bad_mmap", "mmap=mmap"))  # fmt: skip
+    run_c(m, OPEN + f"""
+        catch_faults();
+        char *p = {MAP};
+        EQUAL("touch", touch(p, -1), 0);
+        ERRNO("mmap", (long)mmap(0, PAGE, PROT_READ, MAP_SHARED, fd, PAGE), EIO);
+        EQUAL("touch", touch(p + PAGE, -1), SIGBUS);
+    """)  # fmt: skip
+    first, second = d["kept"]
+    assert first.vm_end == second.vm_end + 2 * 4096
+    assert len(m.kernel.oopses) == 2
+    assert all("a field of a structure does not go; assign NULL or 0" in oops.traceback for oops in m.kernel.oopses)
     assert m.unload("bad") == []

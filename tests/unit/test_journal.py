@@ -23,7 +23,16 @@ def calls(*pickles: bytes) -> bytes:
 
 def recording(path: Path, listed: bytes, **header: Any) -> str:
     """A file with these calls in it."""
-    told = {"words": ["/bin/true"], "cwd": os.getcwd(), "env": {}, "ignored": [], "closed": [], "ticks": 0, "signals": 0, **header}
+    told = {
+        "words": ["/bin/true"],
+        "cwd": os.getcwd(),
+        "env": {},
+        "ignored": [],
+        "closed": [],
+        "ticks": 0,
+        "signals": 0,
+        **header,
+    }
     path.write_bytes(journal.MAGIC + json.dumps({"calls": len(listed), **told}).encode() + b"\n" + listed)
     return str(path)
 

@@ -152,7 +152,8 @@ def _protect_one(mm: mm_struct, vma: vm_area_struct, start: int, end: int, prot:
         return False
     pages = (end - start) >> PAGE_SHIFT
     if flags & (VM_WRITE | VM_SHARED) == VM_WRITE and vma.vm_flags & (VM_WRITE | VM_SHARED) != VM_WRITE:
-        if not may_expand_vm(mm, flags, 0) or not enough_memory(mm, pages):
+        refused = not may_expand_vm(mm, flags, pages) and may_expand_vm(mm, vma.vm_flags, pages)  # it turns into data
+        if refused or not enough_memory(mm, pages):
             raise Errno(ENOMEM)
         if not vma.vm_flags & (VM_ACCOUNT | VM_NORESERVE | VM_SHARED):
             flags |= VM_ACCOUNT

@@ -60,6 +60,13 @@ class vm_area_struct:
         self.anon_name = ""
         """Name in /proc/PID/maps where no file gives one: ``[heap]``, ``[stack]``, ``[vdso]``."""
 
+    def __copy__(self) -> vm_area_struct:
+        """``struct vm_area_struct saved = *vma``: in nobody's lists."""
+        copy = vm_area_struct.__new__(vm_area_struct)
+        for name in vm_area_struct.__slots__:
+            setattr(copy, name, getattr(self, name))
+        return copy
+
     @property
     def vm_offset(self) -> int:
         """The offset in bytes: the field of Linux 2.2 (*Beginning Linux Programming* ch. 21)."""
@@ -124,6 +131,11 @@ class linked_area(vm_area_struct):
 
             check_linked(self, name, value)
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        from machine.kernel.lent import no_field_goes
+
+        no_field_goes("vma", name)
 
 
 def is_cow_mapping(flags: int) -> bool:

@@ -15,15 +15,19 @@ from machine.kernel.mm.page import PG_exec, PG_reserved
 from machine.kernel.mm.refusal import device_offset, refusal
 from machine.kernel.mm.space import PTE_PFN
 from machine.kernel.mm.vma import (
+    VM_ACCOUNT,
     VM_DONTCOPY,
+    VM_DONTDUMP,
     VM_DONTEXPAND,
     VM_GROWSDOWN,
     VM_IO,
     VM_LOCKED,
     VM_MIXEDMAP,
+    VM_NORESERVE,
     VM_PFNMAP,
     VM_RESERVED,
     VM_SHARED,
+    VM_WIPEONFORK,
 )
 from machine.observe.disasm import disassemble
 from machine.observe.faults import entry_text, error_text
@@ -55,8 +59,12 @@ KEPT = 64
 _FLAGS = (
     (VM_SHARED, "VM_SHARED"), (VM_IO, "VM_IO"), (VM_RESERVED, "VM_RESERVED"), (VM_PFNMAP, "VM_PFNMAP"),
     (VM_MIXEDMAP, "VM_MIXEDMAP"), (VM_LOCKED, "VM_LOCKED"), (VM_GROWSDOWN, "VM_GROWSDOWN"),
-    (VM_DONTCOPY, "VM_DONTCOPY"), (VM_DONTEXPAND, "VM_DONTEXPAND"),
+    (VM_DONTCOPY, "VM_DONTCOPY"), (VM_DONTEXPAND, "VM_DONTEXPAND"), (VM_DONTDUMP, "VM_DONTDUMP"),
+    (VM_ACCOUNT, "VM_ACCOUNT"), (VM_NORESERVE, "VM_NORESERVE"), (VM_WIPEONFORK, "VM_WIPEONFORK"),
 )  # fmt: skip
+
+
+_NO_OPS = "vm_ops       none"
 
 
 class Faults:
@@ -200,7 +208,9 @@ def _describe(vma: vm_area_struct) -> str:
         f"vm_flags     {vma.vm_flags:#x} {names}".rstrip(),
         f"vm_page_prot {entry_text(vma.vm_page_prot)}",
         f"vm_pgoff     {vma.vm_pgoff:#x} (offset {vma.vm_pgoff << PAGE_SHIFT:#x})",
-        f"vm_ops       {owner + ': ' if owner else ''}{', '.join(methods)}" if ops else "vm_ops       none: anonymous",
+        f"vm_ops       {owner + ': ' if owner else ''}{', '.join(methods) or 'no methods'}"
+        if ops
+        else "vm_ops       none",
         f"present      {present} of {(vma.vm_end - vma.vm_start) >> PAGE_SHIFT} pages",
     ]
     return "\n".join(lines) + "\n"
