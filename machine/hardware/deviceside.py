@@ -122,7 +122,7 @@ class DeviceSide:
     def _put_off(
         self, us: float, function: Callable[..., Any], arguments: tuple[Any, ...], period: Optional[int]
     ) -> Pending:
-        if us < 0 or not callable(function):
+        if us < 0 or (period is not None and us == 0) or not callable(function):
             raise _wrong("wrong_delay", self, us, function)
         pending = Pending(self, function, arguments, period)
         pending.start(round(us * 1000))

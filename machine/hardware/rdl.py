@@ -48,6 +48,8 @@ def block_from_rdl(path: str, name: str, parameters: Mapping[str, Any]) -> type[
         raise wrong("bad_map", path, said or [str(error)]) from None
     except OSError as error:
         raise wrong("bad_map", path, [str(error.strerror)]) from None
+    except UnicodeDecodeError as error:
+        raise wrong("bad_map", path, [f"it is no UTF-8: {error}"]) from None
     parts: dict[str, Part] = {}
     _collect(top, "", 0, parts, path)
     return make_block(name or top.inst_name, path, parts, top.get_property("desc") or "")

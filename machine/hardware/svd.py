@@ -1,7 +1,8 @@
 """Register blocks from CMSIS-SVD, through cmsis-svd: one peripheral a class.
 
 Registers, arrays and clusters (one register each: ``CH0_CTRL``), with their fields, access, write and read actions,
-reset values and enumerated values.  The block begins at the peripheral's base address.
+reset values and enumerated values.  The block begins at the peripheral's base address.  Of registers that share a place
+(alternateRegister, alternateGroup: STM32's CCMR1_Input and _Output) the first is taken.
 """
 
 from __future__ import annotations
@@ -39,9 +40,33 @@ def block_from_svd(path: str, peripheral: str) -> type[RegisterBlock]:
     lines = _lines(path)
     parts: dict[str, Part] = {}
     for register in chosen.get_registers():
+        _check(path, register)
+        if _is_alternate(register) and any(_overlap(register, part, chosen, device) for part in parts.values()):
+            continue  # another name for what is there, in another mode of the device: a block has one
         made = _register(register, chosen, device)
         parts[safe(str(register.name), parts)] = placed(made, path, lines.get(str(register.name), 1))
+    if not parts:
+        raise wrong("bad_map", path, [f"peripheral {peripheral} has no registers, nor has what it is derived from"])
     return make_block(peripheral, path, parts, chosen.description or "")
+
+
+def _check(path: str, register: Any) -> None:
+    """What the parser lets through.  RegisterError."""
+    if register.address_offset is None:
+        raise wrong("bad_map", path, [f"register {register.name} has no addressOffset"])
+    for field in register.get_fields():
+        if field.bit_offset is None or field.bit_width is None:
+            raise wrong("bad_map", path, [f"field {field.name} of register {register.name} does not say which bits"])
+
+
+def _is_alternate(register: Any) -> bool:
+    return bool(getattr(register, "alternate_register", None) or getattr(register, "alternate_group", None))
+
+
+def _overlap(register: Any, part: Part, *above: Any) -> bool:
+    size = (_inherited("size", register, *above) or 32) // 8
+    width = part.width if isinstance(part, Reg) else 1
+    return bool(register.address_offset < part.offset + width and part.offset < register.address_offset + size)
 
 
 def _lines(path: str) -> dict[str, int]:

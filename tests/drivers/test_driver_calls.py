@@ -305,3 +305,25 @@ def test_blocking_read(m: Machine, driver: Load, run_c: Run) -> None:
         ERRNO("interrupted", read(fd, &c, 1), EINTR);
     """,
     )
+
+
+def test_a_later_page_of_a_block(m: Machine, driver: Load, run_c: Run) -> None:
+    """LDD3 §15.2.7: why scullp maps only what was allocated with order 0.  The counted reference is not denied."""
+    driver(chardev("""
+        block = get_free_pages(GFP_KERNEL, 2)
+        def nopage(vma, address, type):
+            page = virt_to_page(block + (address - vma.vm_start))
+            get_page(page)
+            return page
+        bad_vm_ops = vm_operations_struct(nopage=nopage)
+    """) + "module_exit(lambda: (cleanup(), free_pages(block, 2)))\n")  # fmt: skip
+    run_c(m, """
+        volatile char *p = map(must_open("/dev/bad", O_RDWR), 0, 3 * PAGE, PROT_READ, MAP_SHARED);
+        EQUAL("first", p[0], 0);
+        EQUAL("second", p[PAGE], 0);
+        EQUAL("third", p[2 * PAGE], 0);
+    """)  # fmt: skip
+    (report,) = m.kernel.reports
+    assert "bad.nopage returned page 1 of a block of order 2 (nopage, bad.py:" in report
+    assert "only its first page has a count of its own" in report and "without get_page" not in report
+    assert m.unload("bad") == []

@@ -19,7 +19,7 @@ Make = Callable[..., Machine]
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("program", ["basics", "details", "events", "segments"])
+@pytest.mark.parametrize("program", ["basics", "details", "events", "hidden", "segments"])
 def test_program(guest: Callable[..., object], program: str, target: str) -> None:
     guest(HERE / f"{program}.c", target=target, flags=("-O1",))
 

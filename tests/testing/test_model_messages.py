@@ -168,7 +168,7 @@ AT_WORK: list[tuple[Callable[[], object], str]] = [
     ),
     (
         lambda: Timer().after(-1, 5),  # type: ignore[arg-type]
-        "Timer: after and every want microseconds, not negative, and a function: not (-1, 5)",
+        "Timer: after and every want microseconds, not negative (every: more than 0), and a function: not (-1, 5)",
     ),
     (
         lambda: Timer("a string").read(0x10, 2),

@@ -214,3 +214,42 @@ def test_a_missing_library_says_how_to_get_it(library: str, extra: str, monkeypa
         else:
             with Machine(ram=32 << 20, deterministic=True) as machine:
                 machine.waves("unused.vcd")
+
+
+SVD = """<?xml version="1.0"?>
+<device><name>D</name><addressUnitBits>8</addressUnitBits><width>32</width><size>32</size><peripherals><peripheral>
+<name>T</name><baseAddress>0</baseAddress><registers>{registers}</registers></peripheral></peripherals></device>
+"""
+REGISTER = "<register><name>{0}</name>{1}{2}</register>"
+AT = "<addressOffset>{0}</addressOffset>"
+
+
+def test_svd_of_registers_that_share_a_place(tmp_path: Path) -> None:
+    """STM32's timers have alternate registers: the first is taken; those that are nothing are named."""
+    file = tmp_path / "t.svd"
+    field = "<fields><field><name>F</name></field></fields>"
+    other = "<alternateRegister>CCMR_Output</alternateRegister>"
+    file.write_text(SVD.format(registers="".join((
+        REGISTER.format("CCMR_Output", AT.format(8), ""), REGISTER.format("CCMR_Input", other, AT.format(8)),
+        REGISTER.format("CNT", AT.format(12), other),
+    ))))  # fmt: skip
+    made: Any = RegisterBlock.from_svd(file, "T")
+    assert made.CCMR_Output.offset == 8 and made.CNT.offset == 12 and not hasattr(made, "CCMR_Input")
+    for registers, message in (
+        (REGISTER.format("R", "", ""), "register R has no addressOffset"),
+        (REGISTER.format("R", AT.format(0), field), "field F of register R does not say which bits"),
+        ("", "peripheral T has no registers, nor has what it is derived from"),
+    ):
+        file.write_text(SVD.format(registers=registers))
+        with pytest.raises(RegisterError, match=message):
+            RegisterBlock.from_svd(file, "T")
+
+
+def test_a_period_of_nothing() -> None:
+    """It would stop virtual time."""
+
+    class Spins(RegisterBlock):
+        value = Reg(0)
+
+    with pytest.raises(RegisterError, match="every: more than 0"):
+        Spins().every(0, print)

@@ -159,6 +159,10 @@ class inode:
         """The entry `name`, or None where there is none.  ENOTDIR unless a directory."""
         raise Errno(ENOTDIR)
 
+    def lets_in(self, task: Any) -> bool:
+        """Whether the task may do what the mode does not allow it."""
+        return False
+
     def create(self, name: str, mode: int, rdev: int = 0) -> inode:
         """Make a regular file, FIFO, socket or device node (by the type bits of `mode`)."""
         raise Errno(EPERM)

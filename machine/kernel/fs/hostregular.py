@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from machine.kernel.abi.errno import EINVAL, Errno
 from machine.kernel.fs.buffers import spend_output
 from machine.kernel.fs.file import O_APPEND, dentry, file, file_operations
 from machine.kernel.fs.hostfs import host_error
@@ -70,16 +71,27 @@ def read_at(node: HostDescriptor, count: int, position: int) -> bytes:
 
 
 def seek_alone(node: HostDescriptor, position: int, offset: int, whence: int) -> int:
-    """The new position of a file that was opened again and is at `position`; that of the descriptor stays.  EINVAL,
-    and ENXIO behind the data, as the host says."""
-    here: int = _of_host(node, os.lseek, node.fd, 0, os.SEEK_CUR)
+    """The new position of a file that was opened again and is at `position`; that of the descriptor, which others use
+    meanwhile, stays.  EINVAL, and ENXIO behind the data, as the host says."""
     if whence == os.SEEK_CUR:
-        offset, whence = position + offset, os.SEEK_SET
+        offset += position
+    elif whence == os.SEEK_END:
+        offset += _of_host(node, os.fstat, node.fd).st_size
+    elif whence != os.SEEK_SET:
+        found: int = _of_host(node, _look_for, node.fd, offset, whence)
+        return found
+    if offset < 0:
+        raise Errno(EINVAL)
+    return offset
+
+
+def _look_for(fd: int, offset: int, whence: int) -> int:
+    """SEEK_DATA and SEEK_HOLE by a description of our own."""
+    own = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        found: int = _of_host(node, os.lseek, node.fd, offset, whence)
+        return os.lseek(own, offset, whence)
     finally:
-        _of_host(node, os.lseek, node.fd, here, os.SEEK_SET)
-    return found
+        os.close(own)
 
 
 def write_at(node: HostDescriptor, filp: file, data: bytes, position: int) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from zlib import crc32
 
 from machine.hardware.ram import PAGE_SIZE
-from machine.kernel.abi.errno import EINVAL, EIO, ENAMETOOLONG, ENOENT, ENOMEM, ESRCH, Errno
+from machine.kernel.abi.errno import EACCES, EINVAL, EIO, ENAMETOOLONG, ENOENT, ENOMEM, ESRCH, Errno
 from machine.kernel.fs.file import (
     MKDEV,
     S_IFDIR,
@@ -109,7 +109,7 @@ class _Pieces:
         return found[:count]
 
 
-class _TextOperations(file_operations):
+class TextOperations(file_operations):
     """seq_file: the whole text is taken at position 0 and cut up from there."""
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
@@ -157,7 +157,7 @@ class _TextOperations(file_operations):
         return offset
 
 
-class _ShownOperations(_TextOperations):
+class _ShownOperations(TextOperations):
     """Of a file that does not open where it could not be read (fs/proc_namespace.c: mounts_open_common)."""
 
     def open(self, node: Any, filp: file) -> int:
@@ -171,7 +171,7 @@ class _DirOperations(file_operations):
         return [(".", node.i_ino, DT_DIR), ("..", node.i_ino, DT_DIR), *node.list()]
 
 
-_TEXT = _TextOperations()
+_TEXT = TextOperations()
 shown_or_not_opened = _ShownOperations()
 _DIRECTORY = _DirOperations()
 
@@ -190,8 +190,18 @@ class ProcInode(inode):
         """O_TRUNC on a file of /proc changes nothing (`echo 1 > /proc/sys/…`)."""
 
     def own(self, task: task_struct) -> None:
-        """Belong to the task's user, as `task_dump_owner` has it."""
-        self.i_uid, self.i_gid = task.euid, task.egid
+        """Belong to the task's user, or to root where it may not be looked at (task_dump_owner)."""
+        hidden = self.i_mode != S_IFDIR | 0o555 and getattr(getattr(task, "mm", None), "dumpable", 1) != 1
+        self.i_uid, self.i_gid = (0, 0) if hidden else (task.euid, task.egid)
+
+
+def must_access(target: task_struct) -> None:
+    """EACCES for who may not look at the process (ptrace_may_access)."""
+    from machine.kernel.task.ptrace import may_access
+
+    task = target.kernel.current
+    if task is not None and not may_access(task, target):
+        raise Errno(EACCES)
 
 
 def proc_ino(path: str) -> int:

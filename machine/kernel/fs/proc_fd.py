@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import ENOENT, Errno
 from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, file, inode, super_block
-from machine.kernel.fs.proc import DT_LNK, DT_REG, ProcDirectory, ProcFile, ProcLink, Text, alive
+from machine.kernel.fs.proc import DT_LNK, DT_REG, ProcDirectory, ProcFile, ProcLink, Text, alive, must_access
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -21,6 +21,10 @@ class FdDirectory(ProcDirectory):
         self.task = task
         self.info = info
         self.own(task)
+
+    def lets_in(self, task: task_struct) -> bool:
+        """Its own threads may always look, whoever owns it (proc_fd_permission)."""
+        return task.signal is self.task.signal
 
     def _fds(self) -> dict[int, file]:
         files: Any = getattr(alive(self.task), "files", None)
@@ -57,10 +61,12 @@ class FdDirectory(ProcDirectory):
 
     def _led(self, fd: int) -> tuple[inode, str]:
         filp = self._open(fd)
+        must_access(self.task)
         return filp.f_inode, filp.f_path
 
     def _describe(self, fd: int) -> Text:
         filp = self._open(fd)
+        must_access(self.task)
         cloexec = 0o2000000 if fd in self.task.files.cloexec else 0
         node = filp.f_inode
         text = f"pos:\t{filp.f_pos}\nflags:\t0{filp.f_flags | cloexec:o}\nmnt_id:\t0\nino:\t{node.i_ino}\n"

@@ -153,8 +153,7 @@ def _seconds(ns: int) -> str:
 
 def _uptime(kernel: Kernel) -> Text:
     """Seconds since boot and seconds idle, in hundredths."""
-    kernel.sched.account()
-    now = kernel.clock.monotonic_ns()
+    now = kernel.sched.account()  # of one moment, or the idle time goes back
     return f"{_seconds(now)} {_seconds(max(0, now - kernel.sched.busy))}\n"
 
 

@@ -20,7 +20,9 @@ from machine.kernel.fs.proc import (
     Shown,
     TaskEntry,
     Text,
+    TextOperations,
     alive,
+    must_access,
     shown_or_not_opened,
 )
 from machine.kernel.fs.proc_fd import FdDirectory
@@ -228,7 +230,19 @@ FILES: dict[str, TaskEntry] = {
     "uid_map": TaskEntry(0o444, _id_map),
     "wchan": TaskEntry(0o444, _wchan),
 }
+_GUARDED = (_auxv, _environ, _maps, _smaps, _smaps_rollup)
+"""Files that open only for who may look at the process (proc_mem_open)."""
 LINKS = ("cwd", "exe", "root")
+
+
+class _GuardedText(TextOperations):
+    def __init__(self, task: task_struct) -> None:
+        super().__init__()
+        self.task = task
+
+    def open(self, node: Any, filp: file) -> int:
+        must_access(self.task)
+        return 0
 
 
 # -- files that are no texts --------------------------------------------------------------------
@@ -236,6 +250,11 @@ LINKS = ("cwd", "exe", "root")
 
 class _MemOperations(file_operations):
     """/proc/PID/mem: the process's memory at the position, as a debugger reaches it; EIO elsewhere (mem_rw)."""
+
+    def open(self, node: Any, filp: file) -> int:
+        """EACCES (mem_open)."""
+        must_access(node.task)
+        return 0
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         mm = self._mm(filp)
@@ -327,7 +346,7 @@ class TaskDirectory(ProcDirectory):
             mode, operations = SPECIAL[name]
             return _TaskFile(self.i_sb, path, mode, operations, task)
         if name in LINKS:
-            link = ProcLink(self.kernel, self.i_sb, path, lambda: _led(task, name)[1], lambda: _led(task, name))
+            link = ProcLink(self.kernel, self.i_sb, path, lambda: _seen(task, name)[1], lambda: _seen(task, name))
             link.own(task)
             return link
         if name in ("fd", "fdinfo"):
@@ -351,7 +370,14 @@ class TaskDirectory(ProcDirectory):
         node.own(task)
         if entry.show in (_mounts, _mountinfo):
             node.i_fop = shown_or_not_opened
+        elif entry.show in _GUARDED:
+            node.i_fop = _GuardedText(task)
         return node
+
+
+def _seen(task: task_struct, name: str) -> tuple[inode, str]:
+    must_access(task)
+    return _led(task, name)
 
 
 def _led(task: task_struct, name: str) -> tuple[inode, str]:

@@ -64,8 +64,8 @@ class Accounting(Protocol):
 class address_space:
     """`struct address_space`: the cached pages of the file `host`."""
 
-    __slots__ = ("account", "backing", "backing_size", "dirty", "fallocated", "host", "i_mmap", "kernel", "pages",
-                 "write_through")  # fmt: skip
+    __slots__ = ("account", "backing", "backing_size", "dirty", "fallocated", "holds_code", "host", "i_mmap", "kernel",
+                 "pages", "write_through")  # fmt: skip
 
     def __init__(
         self,
@@ -90,6 +90,8 @@ class address_space:
         self.dirty: set[int] = set()
         """Pages that exist in memory alone: charged, and never dropped."""
         self.i_mmap: dict[vm_area_struct, None] = {}
+        self.holds_code = False
+        """Whether an area has ever mapped it executable (mm/vma_ops.py: watch_code)."""
 
     # -- mappings ----------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.answers import place
 from machine.kernel.mm.borrow import BORROWED
@@ -47,6 +47,16 @@ def _told_of_missing_get_page(vma: vm_area_struct, page: int, pfn: int, method: 
     if key in owner.oopsed:
         return
     owner.oopsed.add(key)
+    block = _block_of(whose, pfn)
+    if block is not None and mem.count[pfn] > mem.mapcount[pfn]:
+        mem.bad_page(
+            pfn,
+            f"{owner.name}.{method} returned page {pfn - block[0]} of a block of order {block[1]}"
+            f"{place(getattr(ops, method, None))}: only its first page has a count of its own (LDD3 15.2.7), "
+            f"so unmap would free this one; allocate pages of order 0, or map the block with remap_pfn_range; "
+            f"a reference is taken now; {page:#x} in {' '.join(vma.maps_line().split())}",
+        )
+        return
     if whose == HANDED_OVER:
         before = " again, which it had handed over with the only reference"
     else:
@@ -57,6 +67,13 @@ def _told_of_missing_get_page(vma: vm_area_struct, page: int, pfn: int, method: 
         f"{owner.name}.{method} returned it{before} without get_page{at}: unmap would free it, so the reference is "
         f"taken now; {page:#x} in {area}",
     )
+
+
+def _block_of(owner: Any, pfn: int) -> Optional[tuple[int, int]]:
+    """(first frame, order) of the driver's block that the frame is a later page of."""
+    pages: dict[int, tuple[int, str]] = getattr(owner, "pages", {})
+    found = ((first, order) for first, (order, _at) in pages.items() if first < pfn < first + (1 << order))
+    return next(found, None)
 
 
 def bad_page_of(mem: Any, page: Page) -> str:

@@ -66,6 +66,10 @@ def watch_code(vma: vm_area_struct) -> None:
     mapping = vma.vm_file.f_inode.i_mapping if vma.vm_file is not None else None
     if mapping is None or not vma.vm_flags & (VM_EXEC | VM_SHARED):
         return
+    if vma.vm_flags & VM_EXEC:
+        mapping.holds_code = True
+    if not mapping.holds_code:
+        return
     mine = [other for other in mapping.i_mmap if other.vm_mm is vma.vm_mm]
     if any(other.vm_flags & VM_EXEC for other in mine):
         for other in mine:

@@ -12,6 +12,7 @@ from machine.kernel.abi.errno import EFAULT, EINVAL, ENODEV, EPERM, ESRCH, Errno
 from machine.kernel.abi.layout import NSEC_PER_SEC, USER_DESC, UTSNAME
 from machine.kernel.abi.utsname import UTS_RELEASE, UTS_SYSNAME, UTS_VERSION
 from machine.kernel.syscalls.table import syscall
+from machine.kernel.task.ptrace import may_access
 from machine.kernel.task.rseq import rseq_register
 from machine.kernel.task.tls import get_tls_entry, set_tls_entry
 
@@ -156,7 +157,7 @@ def sys_get_robust_list(task: Task, pid: int, head: int, length: int) -> int:
     target = task if pid == 0 else task.kernel.tasks.get(pid)
     if target is None:
         raise Errno(ESRCH)
-    if task.euid != 0 and target.uid != task.uid:
+    if not may_access(task, target):
         raise Errno(EPERM)
     task.abi.put_word(task.mm, length, ROBUST_LIST_HEAD[task.abi.bits])
     task.abi.put_word(task.mm, head, target.robust_list[0])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from machine.kernel.abi.errno import EBADF, EINVAL, EPERM, ESRCH, Errno
+from machine.kernel.abi.errno import EACCES, EBADF, EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.abi.mman import MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED
 from machine.kernel.abi.signal import SI_TKILL, SI_USER
 from machine.kernel.fs.file import O_NONBLOCK, file
 from machine.kernel.fs.pidfd import pidfd_file, pidfd_leader, pidfd_operations
 from machine.kernel.syscalls.kill import send_checked, user_info
 from machine.kernel.syscalls.table import syscall
+from machine.kernel.task.ptrace import may_access
 from machine.kernel.task.siginfo import SIZE as SIGINFO_SIZE
 from machine.kernel.task.siginfo import unpack
 from machine.kernel.task.task import EXIT_DEAD
@@ -76,7 +77,7 @@ def sys_pidfd_getfd(task: Task, pidfd: int, target_fd: int, flags: int) -> int:
     target = pidfd_leader(task.files.fget(pidfd))
     if target.exiting or target.state == EXIT_DEAD:
         raise Errno(ESRCH)
-    if task.euid and (task.uid, task.gid) != (target.uid, target.gid):
+    if not may_access(task, target):
         raise Errno(EPERM)
     filp = target.files.fget_raw(target_fd)
     fd = task.files.free_fd()
@@ -87,7 +88,8 @@ def sys_pidfd_getfd(task: Task, pidfd: int, target_fd: int, flags: int) -> int:
 def sys_process_madvise(task: Task, pidfd: int, vector: int, count: int, advice: int, flags: int) -> int:
     """Advice about another process's memory: the bytes that were advised.
 
-    EINVAL: flags, other advice than MADV_COLD, _PAGEOUT, _WILLNEED; EBADF; ESRCH; EPERM; an area's own error.
+    EINVAL: flags, other advice than MADV_COLD, _PAGEOUT, _WILLNEED; EBADF; ESRCH; EACCES: it may not be
+    looked at; EPERM; an area's own error.
     """
     from machine.kernel.mm.madvise import do_madvise
 
@@ -99,6 +101,8 @@ def sys_process_madvise(task: Task, pidfd: int, vector: int, count: int, advice:
         raise Errno(EINVAL)
     if target.exiting or target.state == EXIT_DEAD:
         raise Errno(ESRCH)
+    if not may_access(task, target):
+        raise Errno(EACCES)
     if task.euid and target.mm is not task.mm:  # CAP_SYS_NICE
         raise Errno(EPERM)
     done = 0

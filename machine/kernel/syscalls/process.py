@@ -108,11 +108,11 @@ def _wanted_pid(task: Task, args: clone_args) -> int:
         return 0
     if args.set_tid_size != 1:
         raise Errno(EINVAL)
-    if task.euid != 0:
-        raise Errno(EPERM)
     (pid,) = struct.unpack("<i", task.mm.copy_from_user(args.set_tid, 4))
     if not 1 <= pid < 32768:
         raise Errno(EINVAL)
+    if task.euid != 0:
+        raise Errno(EPERM)
     if pid in task.kernel.tasks:
         raise Errno(EEXIST)
     return int(pid)

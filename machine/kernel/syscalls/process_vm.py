@@ -10,6 +10,7 @@ from machine.kernel.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.fs.read_write import CHUNK, Vectors, gather, scatter
 from machine.kernel.mm.vma import VM_IO, VM_PFNMAP
 from machine.kernel.syscalls.table import syscall
+from machine.kernel.task.ptrace import may_access
 
 if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct
@@ -88,7 +89,7 @@ def _arguments(
     mm = getattr(other, "mm", None)
     if other is None or mm is None:
         raise Errno(ESRCH)
-    if task.euid and (task.uid, task.gid) != (other.uid, other.gid):
+    if not may_access(task, other):
         raise Errno(EPERM)
     return vectors, others, mm
 

@@ -19,6 +19,7 @@ from machine.kernel.abi.signal import (
     DEFAULT_IGNORE,
     FULL_SET,
     NSIG,
+    SA_IMMUTABLE,
     SA_NODEFER,
     SA_RESETHAND,
     SA_UAPI_FLAGS,
@@ -61,6 +62,8 @@ def do_sigaction(task: Task, signo: int, new: Optional[sigaction]) -> sigaction:
         raise Errno(EINVAL)
     action = task.sighand.action[signo]
     old = sigaction(action.handler, action.flags, action.restorer, action.mask)
+    if action.flags & SA_IMMUTABLE:
+        raise Errno(EINVAL)
     if new is None:
         return old
     mask = new.mask & ~UNBLOCKABLE & FULL_SET

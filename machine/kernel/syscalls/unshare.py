@@ -17,6 +17,7 @@ from machine.kernel.task.fork import (
     CLONE_VM,
     NAMESPACES,
 )
+from machine.kernel.task.ptrace import may_access
 
 if TYPE_CHECKING:
     from machine.kernel.task.task import Task
@@ -58,7 +59,7 @@ def sys_kcmp(task: Task, pid1: int, pid2: int, kind: int, index1: int, index2: i
     first, second = task.kernel.tasks.get(pid1), task.kernel.tasks.get(pid2)
     if first is None or second is None:
         raise Errno(ESRCH)
-    if task.euid and any((task.uid, task.gid) != (each.uid, each.gid) for each in (first, second)):
+    if not may_access(task, first) or not may_access(task, second):
         raise Errno(EPERM)
     one, other = _of(first, kind, index1), _of(second, kind, index2)
     if one is other:

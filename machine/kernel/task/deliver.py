@@ -24,6 +24,7 @@ from machine.kernel.abi.signal import (
     DEFAULT_IGNORE,
     DEFAULT_STOP,
     FULL_SET,
+    SA_IMMUTABLE,
     SA_NOCLDSTOP,
     SA_NODEFER,
     SA_RESETHAND,
@@ -208,7 +209,8 @@ def get_signal(kernel: Kernel, task: task_struct) -> Optional[tuple[siginfo, k_s
         info = _dequeue_synchronous(task) or dequeue_signal(task, task.blocked)
         if info is None:
             return None
-        if task.ptrace is not None and info.signo != SIGKILL:
+        avoidable = not task.sighand.action[info.signo].flags & SA_IMMUTABLE
+        if task.ptrace is not None and info.signo != SIGKILL and avoidable:
             info = _ask_tracer(kernel, task, info)
             if info is None:
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.kernel.abi.errno import EIO, EPERM, Errno
+from machine.kernel.abi.errno import EINVAL, EIO, EPERM, Errno
 from machine.kernel.abi.signal import (
     CLD_STOPPED,
     CLD_TRAPPED,
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 PTRACE_EVENT_FORK, PTRACE_EVENT_VFORK, PTRACE_EVENT_CLONE, PTRACE_EVENT_EXEC = 1, 2, 3, 4
 PTRACE_EVENT_VFORK_DONE, PTRACE_EVENT_EXIT, PTRACE_EVENT_SECCOMP, PTRACE_EVENT_STOP = 5, 6, 7, 128
 PTRACE_O_TRACESYSGOOD, PTRACE_O_EXITKILL = 1, 1 << 20
-PTRACE_O_MASK = 0xFF | PTRACE_O_EXITKILL | 1 << 21
+PTRACE_O_SUSPEND_SECCOMP = 1 << 21
+PTRACE_O_MASK = 0xFF | PTRACE_O_EXITKILL | PTRACE_O_SUSPEND_SECCOMP
 PTRACE_EVENTMSG_SYSCALL_ENTRY, PTRACE_EVENTMSG_SYSCALL_EXIT = 1, 2
 STOP_BIT = 1 << (SIGSTOP - 1)
 
@@ -120,6 +121,14 @@ def may_access(task: task_struct, target: task_struct) -> bool:
     return ids == {task.uid} and groups == {task.gid} and target.mm.dumpable == 1
 
 
+def check_options(task: task_struct, options: int) -> None:
+    """EINVAL for what is none; EPERM: PTRACE_O_SUSPEND_SECCOMP is root's (check_ptrace_options)."""
+    if options & ~PTRACE_O_MASK:
+        raise Errno(EINVAL)
+    if options & PTRACE_O_SUSPEND_SECCOMP and task.euid:
+        raise Errno(EPERM)
+
+
 def traceme(task: task_struct) -> None:
     """PTRACE_TRACEME: its parent traces it.  EPERM when somebody does already."""
     if task.ptrace is not None:
@@ -134,6 +143,8 @@ def attach(kernel: Kernel, task: task_struct, target: task_struct, seize: bool, 
     """PTRACE_ATTACH, PTRACE_SEIZE.  EIO: unknown options; EPERM: itself, traced already, gone, or not allowed."""
     if seize and (address or options & ~PTRACE_O_MASK):
         raise Errno(EIO)
+    if seize:
+        check_options(task, options)
     if target.signal is task.signal or target.pid == 1 or not may_access(task, target):
         raise Errno(EPERM)
     if target.exiting or target.ptrace is not None:

@@ -305,9 +305,8 @@ def _get_syscall_info(kernel: Kernel, task: task_struct, target: task_struct, si
     return len(record)
 
 
-def _set_options(target: task_struct, data: int) -> int:
-    if data & ~p.PTRACE_O_MASK:
-        raise Errno(EINVAL)
+def _set_options(task: task_struct, target: task_struct, data: int) -> int:
+    p.check_options(task, data)
     target.ptrace.options = data
     return 0
 
@@ -357,14 +356,14 @@ _REQUESTS: dict[int, Request] = {
     14: lambda k, t, o, a, d: _whole_set(k, t, o, NT_PRFPREG, d, False),
     15: lambda k, t, o, a, d: _whole_set(k, t, o, NT_PRFPREG, d, True),
     17: lambda k, t, o, a, d: _detach(k, o, d),
-    21: lambda k, t, o, a, d: _set_options(o, d),
+    21: lambda k, t, o, a, d: _set_options(t, o, d),
     24: lambda k, t, o, a, d: _resume(k, o, d, syscalls=True),
     25: lambda k, t, o, a, d: _thread_area(t, o, a, d, False),
     26: lambda k, t, o, a, d: _thread_area(t, o, a, d, True),
     30: u.arch_prctl,
     31: lambda k, t, o, a, d: _resume(k, o, d, syscalls=True, emulate=True),
     32: lambda k, t, o, a, d: _resume(k, o, d, syscalls=True, emulate=True, step=True),
-    0x4200: lambda k, t, o, a, d: _set_options(o, d),
+    0x4200: lambda k, t, o, a, d: _set_options(t, o, d),
     0x4201: lambda k, t, o, a, d: _event_message(t, o, d),
     0x4202: lambda k, t, o, a, d: _get_siginfo(t, o, d),
     0x4203: lambda k, t, o, a, d: _set_siginfo(t, o, d),

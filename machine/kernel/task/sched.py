@@ -119,14 +119,15 @@ class Scheduler:
         gdt = self.cpu.gdt
         gdt[GDT_ENTRY_TLS_MIN], gdt[GDT_ENTRY_TLS_MIN + 1], gdt[GDT_ENTRY_TLS_MIN + 2] = task.tls_array
 
-    def account(self) -> None:
-        """Charge the time since the last call to the task that ran (account_process_tick)."""
+    def account(self) -> int:
+        """Charge the time since the last call to the task that ran (account_process_tick): until when, monotonic."""
         now = self.kernel.clock.monotonic_ns()
         task = self.loaded
         if task is not None:
             task.utime += now - self._charged
             self.busy += now - self._charged
         self._charged = now
+        return now
 
     def switch_to(self, task: Task) -> None:
         """Make `task` the current one: registers, address space, TLS descriptors (context_switch)."""

@@ -17,6 +17,7 @@ from machine.kernel.abi.signal import (
     DEFAULT_IGNORE,
     DEFAULT_STOP,
     NSIG,
+    SA_IMMUTABLE,
     SI_KERNEL,
     SI_USER,
     SIG_DFL,
@@ -288,7 +289,7 @@ def force_sig_info(
     default: bool = False,
 ) -> None:
     """The signal of an exception: the task can't avoid it.  If it is blocked or ignored (or
-    `default` is set) it is unblocked and takes its default action.
+    `default` is set) it is unblocked and takes its default action; with `default` a tracer can't prevent it either.
 
     `trapno` and `error_code` are what the CPU reported; with CR2 (the address of a page fault) they
     stay in `task.thread` and appear in every later frame's ucontext, as on Linux.
@@ -305,6 +306,8 @@ def force_siginfo(kernel: Kernel, task: task_struct, info: siginfo, default: boo
     if default or action.handler == SIG_IGN or task.blocked & bit:
         action.handler = SIG_DFL
         task.blocked &= ~bit
+    if default:
+        action.flags |= SA_IMMUTABLE
     send_signal(kernel, task, info.signo, info, group=False)
     recalc_sigpending(task)
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Optional
 _LENGTH = struct.Struct("<I")
 _TICK = struct.Struct("<q")
 _SIGNAL = struct.Struct("<qqi")
-MAGIC = b"nopage recording 4\n"
+MAGIC = b"nopage recording 5\n"
 NOT_WHOLE = "no whole recording: it is damaged, or its end is missing; record it again"
 _PIECE = 1 << 20
 

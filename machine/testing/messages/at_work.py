@@ -80,8 +80,8 @@ def no_clock(block: Any) -> str:
 def wrong_delay(block: Any, us: float, function: object) -> str:
     """after(-1, f), after(10, f())."""
     return (
-        f"{type(block).__name__}: after and every want microseconds, not negative, and a function: "
-        f"not ({us!r}, {function!r})"
+        f"{type(block).__name__}: after and every want microseconds, not negative (every: more than 0), and a "
+        f"function: not ({us!r}, {function!r})"
     )
 
 
