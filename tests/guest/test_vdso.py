@@ -57,3 +57,14 @@ def test_code_and_data_in_the_maps(machine_clean: Callable[..., Machine]) -> Non
     assert places["[vvar]"][1] == "r--p"
     assert places["[vdso]"][1] == "r-xp"
     assert places["[vvar]"][0].split("-")[1] == places["[vdso]"][0].split("-")[0]
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_unwinding(guest: Callable[..., object], target: str) -> None:
+    guest(
+        SOURCE.with_name("unwound.c"),
+        target=target,
+        libc="glibc",
+        static=False,
+        flags=("-O1", "-fexceptions", "-pthread"),
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from machine.hardware.paging import A
 from machine.hardware.ram import PAGE_SIZE
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 KERNEL_VSYSCALL = "__kernel_vsyscall"
 KERNEL_SIGRETURN, KERNEL_RT_SIGRETURN = "__kernel_sigreturn", "__kernel_rt_sigreturn"
-_PT_LOAD, _PT_DYNAMIC, _ET_DYN = 1, 2, 3
+_PT_LOAD, _PT_DYNAMIC, _PT_GNU_EH_FRAME, _ET_DYN = 1, 2, 0x6474E550, 3
 _GLOBAL_FUNC, _WEAK_FUNC = 0x12, 0x22
 _DT_NULL, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ, _DT_SYMENT, _DT_SONAME = 0, 4, 5, 6, 10, 11, 14
 _DT_VERSYM, _DT_VERDEF, _DT_VERDEFNUM = 0x6FFFFFF0, 0x6FFFFFFC, 0x6FFFFFFD
@@ -41,6 +41,9 @@ class Function(NamedTuple):
     version: str
     weak: str = ""
     """A second, weak name."""
+    frame: Optional[bytes] = b""
+    """Call frame instructions (DW_CFA_*) that say where the caller's registers are while it runs, none where nothing
+    is pushed; None: the unwinder knows the code itself."""
 
 
 class Image(NamedTuple):
@@ -60,25 +63,34 @@ def _call32(number: int) -> bytes:
     return bytes.fromhex("538b5c24088b4c240cb8") + struct.pack("<I", number) + bytes.fromhex("cd805bc3")
 
 
+_CALL32_FRAME = bytes.fromhex("410e088302500e04c3")
+"""advance 1; CFA 8 above; EBX at CFA-8; advance 16; CFA 4 above; EBX as it is"""
+
+
+def _compiled(bits: int, name: str, weak: str = "") -> Function:
+    code, frame = CODE[bits][name]
+    return Function(name, code, _LINUX_26, weak, frame)
+
+
 _LINUX_26 = "LINUX_2.6"
 _FUNCTIONS = {
     64: (
-        Function("__vdso_clock_gettime", CODE[64]["__vdso_clock_gettime"], _LINUX_26, "clock_gettime"),
-        Function("__vdso_gettimeofday", CODE[64]["__vdso_gettimeofday"], _LINUX_26, "gettimeofday"),
+        _compiled(64, "__vdso_clock_gettime", "clock_gettime"),
+        _compiled(64, "__vdso_gettimeofday", "gettimeofday"),
         Function("__vdso_clock_getres", _call64(229), _LINUX_26, "clock_getres"),
-        Function("__vdso_time", CODE[64]["__vdso_time"], _LINUX_26, "time"),
-        Function("__vdso_getcpu", CODE[64]["__vdso_getcpu"], _LINUX_26, "getcpu"),
+        _compiled(64, "__vdso_time", "time"),
+        _compiled(64, "__vdso_getcpu", "getcpu"),
     ),
     32: (
         Function(KERNEL_VSYSCALL, bytes.fromhex("cd80c3"), "LINUX_2.5"),
-        Function(KERNEL_SIGRETURN, bytes.fromhex("58b877000000cd80"), "LINUX_2.5"),
-        Function(KERNEL_RT_SIGRETURN, bytes.fromhex("b8ad000000cd80"), "LINUX_2.5"),
-        Function("__vdso_clock_gettime", CODE[32]["__vdso_clock_gettime"], _LINUX_26),
-        Function("__vdso_gettimeofday", CODE[32]["__vdso_gettimeofday"], _LINUX_26),
-        Function("__vdso_time", CODE[32]["__vdso_time"], _LINUX_26),
-        Function("__vdso_clock_gettime64", CODE[32]["__vdso_clock_gettime64"], _LINUX_26),
-        Function("__vdso_clock_getres", _call32(266), _LINUX_26),
-        Function("__vdso_getcpu", CODE[32]["__vdso_getcpu"], _LINUX_26),
+        Function(KERNEL_SIGRETURN, bytes.fromhex("58b877000000cd80"), "LINUX_2.5", frame=None),
+        Function(KERNEL_RT_SIGRETURN, bytes.fromhex("b8ad000000cd80"), "LINUX_2.5", frame=None),
+        _compiled(32, "__vdso_clock_gettime"),
+        _compiled(32, "__vdso_gettimeofday"),
+        _compiled(32, "__vdso_time"),
+        _compiled(32, "__vdso_clock_gettime64"),
+        Function("__vdso_clock_getres", _call32(266), _LINUX_26, frame=_CALL32_FRAME),
+        _compiled(32, "__vdso_getcpu"),
     ),
 }
 
@@ -94,7 +106,7 @@ def elf_hash(name: str) -> int:
 
 
 class _Builder:
-    """Lays out one image: headers, hash, symbols, strings, versions, dynamic section, code."""
+    """Lays out one image: headers, hash, symbols, strings, versions, dynamic section, code, unwind tables."""
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
@@ -159,7 +171,7 @@ class _Builder:
         wide = self.bits == 64
         self.symbols({f.name: 0 for f in self.functions})  # collects the strings
         definitions = self.version_definitions()
-        at = (64 + 2 * 56) if wide else (52 + 2 * 32)
+        at = (64 + 3 * 56) if wide else (52 + 3 * 32)
         parts: dict[str, tuple[int, bytes]] = {}
         sizes = [("hash", self.hash()), ("symbols", self.symbols({f.name: 0 for f in self.functions})),
                  ("strings", self.strings), ("versym", self.version_symbols()), ("verdef", definitions)]  # fmt: skip
@@ -171,12 +183,43 @@ class _Builder:
         dynamic = self._dynamic(parts)
         code, places = self.code(dynamic_at + len(dynamic) + 15 & ~15)
         parts["symbols"] = parts["symbols"][0], self.symbols(places)
+        code_at = dynamic_at + len(dynamic) + 15 & ~15
+        unwind_at = code_at + len(code) + 7 & ~7
+        unwind, index_size = self._unwind(unwind_at, places)
         image = bytearray(PAGE_SIZE)
-        head = self._headers(dynamic_at, len(dynamic), dynamic_at + len(dynamic) + 15 & ~15)
+        head = self._headers(dynamic_at, len(dynamic), code_at, unwind_at, index_size)
         image[: len(head)] = head
-        for start, content in (*parts.values(), (dynamic_at, dynamic), (dynamic_at + len(dynamic) + 15 & ~15, code)):
+        for start, content in (*parts.values(), (dynamic_at, dynamic), (code_at, code), (unwind_at, unwind)):
             image[start : start + len(content)] = content
+        assert len(image) == PAGE_SIZE
         return Image(bytes(image), places)
+
+    def _unwind(self, at: int, places: dict[str, int]) -> tuple[bytes, int]:
+        """.eh_frame_hdr and .eh_frame at offset `at`, and the size of the first (LSB Core, 10.6)."""
+        described = [(places[f.name], f) for f in self.functions if f.frame is not None]
+        described.sort(key=lambda each: each[0])
+        size = 12 + 8 * len(described)
+        frames = self._padded(struct.pack("<IB3s", 0, 1, b"zR\0") + self._common())
+        rows = []
+        for start, function in described:
+            here = len(frames)
+            rows.append((start - at, size + here))
+            pc_begin = start - (at + size + here + 8)
+            assert function.frame is not None
+            body = struct.pack("<IiIB", here + 4, pc_begin, len(function.code), 0) + function.frame
+            frames += self._padded(body)
+        index = struct.pack("<4BiI", 1, 0x1B, 0x03, 0x3B, size - 4, len(rows))
+        return index + b"".join(struct.pack("<ii", *row) for row in rows) + frames + bytes(4), size
+
+    def _common(self) -> bytes:
+        """Of all functions: code by bytes, data by words, the return address' column; pointers are relative; at the
+        start the caller's frame is a word above the stack pointer, and the return address lies below that."""
+        word, column, stack = (8, 16, 7) if self.bits == 64 else (4, 8, 4)
+        return bytes((1, -word & 0x7F, column, 1, 0x1B, 0x0C, stack, word, 0x80 | column, 1))
+
+    def _padded(self, body: bytes) -> bytes:
+        body += bytes(-(4 + len(body)) % (self.bits // 8))  # DW_CFA_nop
+        return struct.pack("<I", len(body)) + body
 
     def _dynamic(self, parts: dict[str, tuple[int, bytes]]) -> bytes:
         entries = [
@@ -188,19 +231,21 @@ class _Builder:
         pair = "<QQ" if self.bits == 64 else "<II"
         return b"".join(struct.pack(pair, *entry) for entry in entries)
 
-    def _headers(self, dynamic_at: int, dynamic_size: int, code_at: int) -> bytes:
+    def _headers(self, dynamic_at: int, dynamic_size: int, code_at: int, unwind_at: int, unwind_size: int) -> bytes:
         wide = self.bits == 64
         size = PAGE_SIZE
         ident = struct.pack("<4sBBBB8x", b"\x7fELF", 2 if wide else 1, 1, 1, 0)
         if wide:
-            head = struct.pack("<HHIQQQIHHHHHH", _ET_DYN, 62, 1, code_at, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+            head = struct.pack("<HHIQQQIHHHHHH", _ET_DYN, 62, 1, code_at, 64, 0, 0, 64, 56, 3, 64, 0, 0)
             load = struct.pack("<IIQQQQQQ", _PT_LOAD, 5, 0, 0, 0, size, size, PAGE_SIZE)
             where = (dynamic_at,) * 3 + (dynamic_size, dynamic_size, 8)
-            return ident + head + load + struct.pack("<IIQQQQQQ", _PT_DYNAMIC, 4, *where)
-        head = struct.pack("<HHIIIIIHHHHHH", _ET_DYN, 3, 1, code_at, 52, 0, 0, 52, 32, 2, 40, 0, 0)
+            unwind = struct.pack("<IIQQQQQQ", _PT_GNU_EH_FRAME, 4, *(unwind_at,) * 3, unwind_size, unwind_size, 4)
+            return ident + head + load + struct.pack("<IIQQQQQQ", _PT_DYNAMIC, 4, *where) + unwind
+        head = struct.pack("<HHIIIIIHHHHHH", _ET_DYN, 3, 1, code_at, 52, 0, 0, 52, 32, 3, 40, 0, 0)
         load = struct.pack("<IIIIIIII", _PT_LOAD, 0, 0, 0, size, size, 5, PAGE_SIZE)
         dynamic = struct.pack("<8I", _PT_DYNAMIC, *(dynamic_at,) * 3, dynamic_size, dynamic_size, 4, 4)
-        return ident + head + load + dynamic
+        unwind = struct.pack("<8I", _PT_GNU_EH_FRAME, *(unwind_at,) * 3, unwind_size, unwind_size, 4, 4)
+        return ident + head + load + dynamic + unwind
 
 
 @lru_cache
