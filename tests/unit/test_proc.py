@@ -117,7 +117,7 @@ def kernel() -> Iterator[Any]:
         ram=ram, mem=mem, clock=clock, tasks={}, hostname="pc", proc_entries={}, sysfs_entries={},
         sysctl=dict(DEFAULTS),
         vfs=SimpleNamespace(host_descriptors=[], foreground=0, page_cache_frames=lambda: 3, shmem_frames=lambda: 1),
-        sched=SimpleNamespace(account=lambda: None, busy=0),
+        sched=SimpleNamespace(account=clock.monotonic_ns, busy=0),
         slab=SimpleNamespace(frames=lambda: 2), vmalloc=SimpleNamespace(used=lambda: 5, show=lambda: "an area\n"),
         modules={}, spawned={}, mms={mm}, boot_id=bytes(range(16)), random_bytes=lambda n: b"\x5a" * n, mm=mm,
         iomem=default_pc(ram, (0x100000, 0x1FFFFF), (0x200000, 0x2FFFFF)),
