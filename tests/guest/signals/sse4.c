@@ -1,29 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* PCMPxSTRx, DPPS and DPPD with every immediate byte and random operands: results and flags, bit for bit. */
 #include "check.h"
+#include "mix.h"
 #include <stdint.h>
 
 typedef struct {
 	uint8_t byte[16];
 } __attribute__((aligned(16))) block;
 
-static uint32_t seed = 12345, sum;
 static block a, b, result;
 static float singles[8] __attribute__((aligned(16)));
 static double doubles[4] __attribute__((aligned(16)));
 static int first, second;
-
-static uint32_t next(void)
-{
-	seed = seed * 1664525 + 1013904223;
-	return seed >> 8;
-}
-
-static __attribute__((noinline)) void mix(const void *data, unsigned size)
-{
-	for (unsigned n = 0; n < size; n++)
-		sum = sum * 16777619 ^ ((const uint8_t *)data)[n];
-}
 
 /* Few letters and ends, so that there are matches everywhere; lengths of every kind. */
 static __attribute__((noinline)) void choose(void)

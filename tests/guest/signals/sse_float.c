@@ -3,6 +3,7 @@
  * not: results, flags of comparisons, MXCSR, SIGFPE with its code, and a destination that an exception leaves alone. */
 #define _GNU_SOURCE
 #include "check.h"
+#include "mix.h"
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -14,23 +15,10 @@ typedef union {
 	uint64_t wide[2];
 } __attribute__((aligned(16))) block;
 
-static uint32_t seed = 4711, sum;
 static block first, second, result;
 static unsigned long general, number;
 static uint32_t usual = 0x1f80, control, after;
 static volatile int signals, codes[16];
-
-static uint32_t next(void)
-{
-	seed = seed * 1664525 + 1013904223;
-	return seed >> 8;
-}
-
-static __attribute__((noinline)) void mix(const void *data, unsigned size)
-{
-	for (unsigned n = 0; n < size; n++)
-		sum = (sum ^ ((const uint8_t *)data)[n]) * 16777619;
-}
 
 /* A number of each kind: zeros, denormals, limits, infinities, NaNs of both sorts, integers and their neighbours. */
 static uint32_t single(void)

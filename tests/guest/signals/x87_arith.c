@@ -3,6 +3,7 @@
  * as the processor has them; and what is not masked raises SIGFPE at the next instruction that waits. */
 #define _GNU_SOURCE
 #include "check.h"
+#include "mix.h"
 #include <fenv.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -14,24 +15,11 @@ typedef struct {
 	uint16_t exponent;
 } __attribute__((packed)) extended;
 
-static uint32_t seed = 99, sum;
 static extended first, second, result;
 static uint32_t single;
 static uint64_t twice;
 static unsigned short control, status;
 static unsigned char flags[6];
-
-static uint32_t next(void)
-{
-	seed = seed * 1664525 + 1013904223;
-	return seed >> 8;
-}
-
-static __attribute__((noinline)) void mix(const void *data, unsigned size)
-{
-	for (unsigned n = 0; n < size; n++)
-		sum = (sum ^ ((const uint8_t *)data)[n]) * 16777619;
-}
 
 static extended number(void)
 {
