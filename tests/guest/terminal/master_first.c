@@ -2,13 +2,6 @@
 /* What is written to the master before a slave is open waits for it; after the last slave is closed, too. */
 #include "pair.h"
 
-static void look(const char *what, int fd)
-{
-	char data[100];
-
-	show(what, data, read(fd, data, sizeof data));
-}
-
 int main(void)
 {
 	unsigned number;
@@ -21,11 +14,11 @@ int main(void)
 	EQUAL("written", (int)write(master, "two\n", 4), 4);
 	snprintf(slave_name, sizeof slave_name, "/dev/pts/%u", number);
 	slave = open(slave_name, O_RDWR | O_NOCTTY | O_NONBLOCK);
-	look("the slave reads", slave);
-	look("the slave reads", slave);
-	look("echoed", master);
+	drain("the slave reads", slave);
+	drain("the slave reads", slave);
+	drain("echoed", master);
 	close(slave);
-	look("no slave", master);
+	drain("no slave", master);
 	EQUAL("written afterwards", (int)write(master, "three\n", 6), 6);
 	return done();
 }

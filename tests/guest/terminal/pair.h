@@ -57,7 +57,7 @@ static void drain(const char *what, int fd)
 	ready(slave);
 	ready(master);
 	fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-	for (int quiet = 0; quiet < 2;) {
+	for (int quiet = 0; quiet < 5;) {
 		count = read(fd, data + done, sizeof data - done);
 		if (count > 0)
 			done += count, quiet = 0;
