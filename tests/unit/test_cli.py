@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -307,6 +308,29 @@ def test_export_from_below_tmp(
     assert (below / "q").read_text() == "a\n" and (below / "d" / "c").read_text() == "b\n"
     assert sorted(path.name for path in kept.rglob("*") if path.is_file()) == ["c", "q"]
     assert os.listdir(here) == ["old"]
+
+
+@pytest.mark.parametrize("refused", [0, errno.EPERM, errno.EMLINK])
+def test_export_of_a_file_with_more_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], refused: int
+) -> None:
+    """Its data is there once: a file of a gigabyte with a thousand names does not fill the host.  Where the host makes
+    no links, there are copies."""
+    kept = tmp_path / "kept"
+
+    def no_link(*args: object, **more: object) -> None:
+        raise OSError(refused, "")
+
+    if refused:
+        monkeypatch.setattr(os, "link", no_link)
+    write = "mkdir /root/d; cd /root; echo a > q; ln q b; ln q d/c; echo other > z"
+    assert cli.main(["run", "--export", str(kept), "sh", "-c", write]) == 0
+    files = [kept / "root" / name for name in ("b", "q", "d/c")]
+    assert [path.read_text() for path in files] == ["a\n"] * 3
+    assert {path.stat().st_nlink for path in files} == ({1} if refused else {3})
+    assert (kept / "root" / "z").stat().st_nlink == 1
+    assert cli.main(["run", "--export", str(kept), "sh", "-c", write.replace("echo a", "echo new")]) == 0
+    assert [path.read_text() for path in files] == ["new\n"] * 3
 
 
 def test_a_deadly_signal_is_explained(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

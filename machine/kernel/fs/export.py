@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
-from machine.kernel.abi.errno import ENAMETOOLONG, Errno
+from machine.kernel.abi.errno import EMLINK, ENAMETOOLONG, EOPNOTSUPP, EPERM, Errno
 from machine.kernel.fs.file import S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, inode
 from machine.kernel.fs.hostfs import HostTree
 from machine.kernel.fs.namei import PATH_MAX
@@ -108,6 +108,7 @@ def save_layer(kernel: Kernel, directory: str) -> int:
     count = 0
     os.makedirs(directory, exist_ok=True)
     tree = HostTree(directory, writable=True)
+    saved: dict[Any, str] = {}
     try:
         for change in changes(kernel):
             if change.removed:
@@ -116,7 +117,7 @@ def save_layer(kernel: Kernel, directory: str) -> int:
             try:
                 if change.size >= PATH_MAX:
                     raise Errno(ENAMETOOLONG)
-                _save(tree, change.path(), change.node)
+                _save(tree, change.path(), change.node, saved)
             except (OSError, Errno) as error:
                 number = error.errno or 0
                 failure = failure or OSError(number, os.strerror(number), directory + change.path())
@@ -127,7 +128,8 @@ def save_layer(kernel: Kernel, directory: str) -> int:
     return count
 
 
-def _save(tree: HostTree, path: str, node: Any) -> None:
+def _save(tree: HostTree, path: str, node: Any, saved: dict[Any, str]) -> None:
+    """`saved`: where the files are that have more names, which become links: copies of each could fill the host."""
     above, name = path.strip("/").rpartition("/")[::2]
     _make_directories(tree, above)
     kind = node.i_mode & S_IFMT
@@ -142,7 +144,7 @@ def _save(tree: HostTree, path: str, node: Any) -> None:
         elif kind == S_IFIFO:
             os.mkfifo(name, node.i_mode & 0o777, dir_fd=parent)
         elif kind == S_IFREG:
-            _copy(tree, path, node)
+            _copy_or_link(tree, path, node, saved)
 
 
 def _make_directories(tree: HostTree, path: str) -> None:
@@ -171,6 +173,27 @@ def _pieces(mapping: Any, size: int) -> Iterator[tuple[int, int]]:
         position = index << PAGE_SHIFT
         if position < size:
             yield position, min(PAGE_SIZE, size - position)
+
+
+def _copy_or_link(tree: HostTree, path: str, node: Any, saved: dict[Any, str]) -> None:
+    if node in saved and _link(tree, saved[node], path):
+        return
+    _copy(tree, path, node)
+    if node.i_nlink > 1:
+        saved[node] = path
+
+
+def _link(tree: HostTree, first: str, path: str) -> bool:
+    """False where the host has no links, or allows no more of them."""
+    (there, target), (above, name) = ((each.strip("/").rpartition("/")[::2]) for each in (first, path))
+    try:
+        with tree.handle(there, os.O_DIRECTORY) as other, tree.handle(above, os.O_DIRECTORY) as parent:
+            os.link(target, name, src_dir_fd=other, dst_dir_fd=parent, follow_symlinks=False)
+    except (OSError, Errno) as error:
+        if error.errno not in (EMLINK, EOPNOTSUPP, EPERM):
+            raise
+        return False
+    return True
 
 
 def _copy(tree: HostTree, path: str, node: Any) -> None:
