@@ -183,6 +183,8 @@ class Kernel(BoardSide):
         self.interruptible = False
         """Somebody may send a signal from outside: a machine in which everybody sleeps is not stuck."""
         self._last_pid = 1
+        self.pid_serial: dict[int, int] = {}
+        """How many tasks have had a number: whether it still means whom it meant."""
         self._random = random.Random(0x6E6F) if deterministic else None
         self.boot_id = self.random_bytes(16)
         set_current_kernel(self)
@@ -377,17 +379,23 @@ class Kernel(BoardSide):
 
         unmap_mapping_range(self, mapping, first, last)
 
+    def take_pid(self, wanted: int = 0) -> int:
+        """A number for a new task, `wanted` or the next free one, which from now on means nobody else (struct pid)."""
+        pid = wanted or self.alloc_pid()
+        self.pid_serial[pid] = self.pid_serial.get(pid, 0) + 1
+        return pid
+
     def alloc_pid(self) -> int:
         """The next free process number; they wrap at pid_max, 32768 (kernel/pid.c).  EAGAIN."""
         pid, pid_max = self._last_pid, self.sysctl["kernel/pid_max"]
         for _ in range(pid_max):
             pid = pid + 1 if pid + 1 < pid_max else 300
-            if pid not in self.tasks and not (pid < self._last_pid and self._is_group(pid)):
+            if pid not in self.tasks and not (pid < self._last_pid and self.is_group(pid)):
                 self._last_pid = pid
                 return pid
         raise Errno(EAGAIN)
 
-    def _is_group(self, pid: int) -> bool:
+    def is_group(self, pid: int) -> bool:
         return any(task.signal.pgrp == pid or task.signal.session == pid for task in self.tasks.values())
 
     def task_ended(self, task: Task, status: int) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EINVAL, ENOTTY, ESRCH, Errno
 from machine.kernel.abi.signal import NSIG, POLL_IN, SIGIO, SIGURG
+from machine.kernel.current import current_kernel
 from machine.kernel.fs.file import FASYNC
 from machine.kernel.task.siginfo import siginfo
 from machine.kernel.task.signal import send_signal
@@ -26,11 +27,13 @@ _BANDS = (0x41, 0x304, 0x441, 0x8, 0x82, 0x18)
 class fown_struct:
     """Whom the signals of an open file are for."""
 
-    __slots__ = ("euid", "pid", "signum", "type", "uid")
+    __slots__ = ("euid", "pid", "serial", "signum", "type", "uid")
 
     def __init__(self) -> None:
         self.pid = 0
         """Number of a thread, process or process group; 0: nobody."""
+        self.serial: Optional[int] = None
+        """Which of those that have had this number (`Kernel.pid_serial`): not one that comes later."""
         self.type = F_OWNER_PID
         """F_OWNER_*: of which."""
         self.signum = 0
@@ -63,8 +66,10 @@ def f_setown(task: Task, filp: file, arg: int) -> int:
 
 
 def f_getown(filp: file) -> int:
-    """F_GETOWN: as F_SETOWN takes it."""
+    """F_GETOWN: as F_SETOWN takes it; 0 when nobody is left."""
     owner = owner_of(filp)
+    if not _owners(current_kernel(), owner):
+        return 0
     return -owner.pid if owner.type == F_OWNER_PGRP else owner.pid
 
 
@@ -79,7 +84,8 @@ def f_setown_ex(task: Task, filp: file, address: int) -> int:
 def f_getown_ex(task: Task, filp: file, address: int) -> int:
     """F_GETOWN_EX."""
     owner = owner_of(filp)
-    task.mm.copy_to_user(address, _OWNER_EX.pack(owner.type, owner.pid))
+    pid = owner.pid if _owners(task.kernel, owner) else 0
+    task.mm.copy_to_user(address, _OWNER_EX.pack(owner.type, pid))
     return 0
 
 
@@ -88,6 +94,7 @@ def _set(task: Task, filp: file, kind: int, pid: int) -> int:
         raise Errno(ESRCH)
     owner = owner_of(filp)
     owner.type, owner.pid, owner.uid, owner.euid = kind, pid, task.uid, task.euid
+    owner.serial = task.kernel.pid_serial.get(pid)
     return 0
 
 
@@ -112,9 +119,14 @@ def _tasks(kernel: Kernel, kind: int, pid: int) -> list[Task]:
     return [] if task is None else [task]
 
 
+def _owners(kernel: Kernel, owner: fown_struct) -> list[Task]:
+    if not owner.pid or kernel.pid_serial.get(owner.pid) != owner.serial:
+        return []
+    return _tasks(kernel, owner.type, owner.pid)
+
+
 def set_fasync(filp: file, fd: int, on: bool) -> int:
     """O_ASYNC was switched: tell the driver, if it wants to know.  0 or a negative errno."""
-    from machine.kernel.current import current_kernel
     from machine.kernel.fs.read_write import driver_result
     from machine.kernel.module import call_driver
 
@@ -151,9 +163,9 @@ def kill_fasync(kernel: Kernel, queue: list[Any], sig: int, band: int) -> None:
     """Send the signal for `band` (POLL_IN...) to the owners of all files in the list."""
     for entry in queue:
         owner = entry.filp.f_owner
-        if owner is None or not owner.pid or (sig == SIGURG and not owner.signum):
+        if owner is None or (sig == SIGURG and not owner.signum):
             continue
-        for task in _tasks(kernel, owner.type, owner.pid):
+        for task in _owners(kernel, owner):
             if owner.euid == 0 or {owner.uid, owner.euid} & {task.uid, task.suid}:
                 _send(kernel, task, owner, entry.fd, band)
 

@@ -165,7 +165,9 @@ class _ShownOperations(TextOperations):
         return 0
 
 
-class _DirOperations(file_operations):
+class DirOperations(file_operations):
+    """A directory of entries that are listed when it is read."""
+
     def iterate(self, filp: file) -> list[tuple[str, int, int]]:
         node = filp.f_inode
         return [(".", node.i_ino, DT_DIR), ("..", node.i_ino, DT_DIR), *node.list()]
@@ -173,7 +175,7 @@ class _DirOperations(file_operations):
 
 _TEXT = TextOperations()
 shown_or_not_opened = _ShownOperations()
-_DIRECTORY = _DirOperations()
+_DIRECTORY = DirOperations()
 
 
 class ProcInode(inode):

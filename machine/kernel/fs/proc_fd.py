@@ -6,11 +6,33 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import ENOENT, Errno
 from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, file, inode, super_block
-from machine.kernel.fs.proc import DT_LNK, DT_REG, ProcDirectory, ProcFile, ProcLink, Text, alive, must_access
+from machine.kernel.fs.proc import (
+    DT_LNK,
+    DT_REG,
+    DirOperations,
+    ProcDirectory,
+    ProcFile,
+    ProcLink,
+    Text,
+    alive,
+    must_access,
+    shown_or_not_opened,
+)
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
     from machine.kernel.task.task import task_struct
+
+
+class _SeenDirectory(DirOperations):
+    """Of a directory that opens for those who may look at its process (fs/proc/fd.c: proc_open_fdinfo)."""
+
+    def open(self, node: Any, filp: file) -> int:
+        must_access(node.task)
+        return 0
+
+
+_seen_directory = _SeenDirectory()
 
 
 class FdDirectory(ProcDirectory):
@@ -21,6 +43,8 @@ class FdDirectory(ProcDirectory):
         self.task = task
         self.info = info
         self.own(task)
+        if info:
+            self.i_fop = _seen_directory
 
     def lets_in(self, task: task_struct) -> bool:
         """Its own threads may always look, whoever owns it (proc_fd_permission)."""
@@ -46,7 +70,9 @@ class FdDirectory(ProcDirectory):
             return None
         path = self.below(name)
         if self.info:
-            return ProcFile(self.kernel, self.i_sb, path, 0o444, lambda: self._describe(fd))
+            shown = ProcFile(self.kernel, self.i_sb, path, 0o444, lambda: self._describe(fd))
+            shown.i_fop = shown_or_not_opened
+            return shown
         mode = (0o500 if filp.f_mode & FMODE_READ else 0) | (0o300 if filp.f_mode & FMODE_WRITE else 0)
         link = ProcLink(self.kernel, self.i_sb, path, lambda: self._led(fd)[1], lambda: self._led(fd), mode)
         link.i_size = 64

@@ -103,8 +103,8 @@ def _setfl(task: Task, filp: file, fd: int, arg: int) -> int:
         refused = set_fasync(filp, fd, bool(arg & FASYNC))
         if refused:
             return refused
-    if filp.f_inode.i_mode & S_IFMT == S_IFREG:
-        arg &= ~FASYNC  # a file that is always ready has nobody to tell, and does not keep it
+    if filp.f_op.fasync is None:
+        arg &= ~FASYNC  # a file that tells nobody does not keep it
     filp.f_flags = filp.f_flags & ~_SETFL_MASK | arg & _SETFL_MASK
     return 0
 

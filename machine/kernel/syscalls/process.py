@@ -113,7 +113,7 @@ def _wanted_pid(task: Task, args: clone_args) -> int:
         raise Errno(EINVAL)
     if task.euid != 0:
         raise Errno(EPERM)
-    if pid in task.kernel.tasks:
+    if pid in task.kernel.tasks or task.kernel.is_group(pid):
         raise Errno(EEXIST)
     return int(pid)
 

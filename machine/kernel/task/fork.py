@@ -97,7 +97,7 @@ def copy_process(kernel: Kernel, parent: task_struct, args: kernel_clone_args) -
     if flags & CLONE_SETTLS and parent.abi.bits == 32:
         description = USER_DESC.unpack(parent.mm.copy_from_user(args.tls, USER_DESC.size))
         set_tls_entry(tls_array, description)
-    pid = args.set_tid or kernel.alloc_pid()
+    pid = kernel.take_pid(args.set_tid)
     thread = bool(flags & CLONE_THREAD)
     child = task_struct(kernel, pid, parent.tgid if thread else pid)
     _copy_plain(kernel, parent, child)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from machine.hardware.blame import PASSING
+from machine.hardware import blame
 from machine.hardware.gdt import GDT_ENTRY_TLS_MIN
 from machine.kernel.abi.errno import ERESTARTSYS, Errno
 from machine.kernel.abi.signal import SIGSEGV
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from machine.kernel.mm.vma import vm_area_struct
     from machine.kernel.task.task import Task
 
-PASSING.append(GreenletExit)
+blame.PASSING.append(GreenletExit)
+blame.THROWN = (GreenletExit,)
 _TIME_IS_UP = object()  # why a sleep ended (`task.wakeup`): its timer
 
 

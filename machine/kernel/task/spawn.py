@@ -99,7 +99,7 @@ def spawn(
     Errno(ENOMEM) where there is no frame even for its root of page tables.
     """
     init = kernel.init_task
-    pid = kernel.alloc_pid()
+    pid = kernel.take_pid()
     task = task_struct(kernel, pid, pid)
     task.comm = os.path.basename(os.fsdecode(argv[0]))[:15]
     task.abi = ABI64

@@ -58,7 +58,7 @@ static void look_at(void)
 	static const char *const files[] = { "maps", "smaps", "mem", "environ", "auxv", "pagemap", "personality", "stat",
 		"status", "cmdline", "statm", "limits", "comm", "wchan", "mountinfo", "fd/0", "fdinfo/0", "oom_score_adj" };
 	static const char *const links[] = { "exe", "cwd", "root", "fd/0" };
-	static const char *const owned[] = { "", "maps", "exe", "fd", "status", "mem", "task", "environ", "cwd" };
+	static const char *const owned[] = { "", "maps", "exe", "fd", "fdinfo", "status", "mem", "task", "environ", "cwd" };
 	struct iovec here = { buffer, 4 }, there = { buffer, 4 }, nothing = { 0, 0 };
 	struct stat info;
 	long head, length;
@@ -83,6 +83,7 @@ static void look_at(void)
 	SHOW(open(name("comm"), O_WRONLY));
 	SHOW(open(name("oom_score_adj"), O_WRONLY));
 	SHOW(open(name("fd"), O_RDONLY));
+	SHOW(open(name("fdinfo"), O_RDONLY));
 	SHOW(ptrace(PTRACE_SEIZE, other, 0, 0));
 	close(pidfd);
 }
@@ -103,6 +104,7 @@ static void another(int dumpable)
 			SHOW(look("fdinfo/0"));
 			SHOW(link_of("exe"));
 			SHOW(open(name("fd"), O_RDONLY));
+			SHOW(open(name("fdinfo"), O_RDONLY));
 			fflush(stdout);
 		}
 		if (write(ready[1], "x", 1) == 1)
