@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar
 
-from machine.kernel.abi.errno import EACCES, EEXIST, EIDRM, EINVAL, ENOENT, ENOSPC, EPERM, Errno
+from machine.kernel.abi.errno import EACCES, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM, Errno
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -119,12 +119,10 @@ class ipc_ids(Generic[P]):
             raise Errno(ENOSPC)
 
     def find(self, number: int) -> P:
-        """The object of an identifier: EINVAL; EIDRM when the slot has another one (ipc_obtain_object_check)."""
+        """The object of an identifier: EINVAL, also when the slot has another one (ipc_obtain_object_check)."""
         item = self.slots.get(number & (1 << SEQ_SHIFT) - 1) if number >= 0 else None
-        if item is None:
+        if item is None or item.id != number:
             raise Errno(EINVAL)
-        if item.id != number:
-            raise Errno(EIDRM)
         return item
 
     def at(self, index: int) -> P:

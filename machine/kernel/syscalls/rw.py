@@ -253,7 +253,7 @@ def _sendfile(task: Task, out_fd: int, in_fd: int, position: int | None, count: 
         raise Errno(EBADF)
     if target.f_flags & O_APPEND:
         raise Errno(EINVAL)
-    if source.f_inode.i_mode & S_IFMT == S_IFDIR or is_stream(source):
+    if source.f_inode.i_mode & S_IFMT == S_IFDIR or is_stream(source) or count >> 63:
         raise Errno(EINVAL)
     start = source.f_pos if position is None else position
     done = _splice(task, source, target, start, count, None)

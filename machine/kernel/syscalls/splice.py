@@ -126,6 +126,8 @@ def sys_splice(task: Task, fd_in: int, off_in: int, fd_out: int, off_out: int, c
             task.mm.copy_from_user(address, 8)  # EFAULT comes before what the files are
     if not source.f_mode & FMODE_READ or not target.f_mode & FMODE_WRITE:
         raise Errno(EBADF)
+    if pipe_in and not pipe_out and count >> 63:
+        raise Errno(EINVAL)  # rw_verify_area
     nonblock = bool(flags & SPLICE_F_NONBLOCK or (source.f_flags | target.f_flags) & O_NONBLOCK)
     count = min(count, MAX_RW_COUNT)
     if pipe_in and pipe_out:

@@ -37,7 +37,7 @@ COARSE_NS = 4_000_000
 TIMER_ABSTIME = 1
 NSEC_PER_USEC = 1_000
 USEC_PER_SEC = 1_000_000
-CPUCLOCK_PERTHREAD = 4
+CPUCLOCK_SCHED, CLOCKFD, CPUCLOCK_PERTHREAD = 2, 3, 4
 
 PutTimespec = Callable[["Task", int, int], None]
 
@@ -99,7 +99,8 @@ def _clock_gettime(task: Task, clock: int, address: int, put: PutTimespec) -> in
 def _clock_getres(task: Task, clock: int, address: int, put: PutTimespec) -> int:
     clock_reader(task, clock)
     if address:
-        put(task, address, COARSE_NS if clock in _COARSE else 1)
+        ticks = clock in _COARSE or (clock < 0 and clock & 3 != CPUCLOCK_SCHED)
+        put(task, address, COARSE_NS if ticks else 1)
     return 0
 
 
@@ -215,10 +216,13 @@ def _relative(task: Task, now: Callable[[], int], deadline: int, cpu: bool, rema
 
 
 def _check_sleep_clock(task: Task, clock: int) -> None:
-    """EINVAL: no such clock; EOPNOTSUPP: one without timers, or this thread's CPU time, which would never get there."""
-    if clock in (*TIMERLESS, CLOCK_THREAD_CPUTIME_ID):
+    """EINVAL: no such clock; EOPNOTSUPP: one without timers, or a descriptor's.  This thread's CPU time would never get
+    there: EOPNOTSUPP, and EINVAL where a negative number names it (posix_cpu_nsleep)."""
+    if clock in (*TIMERLESS, CLOCK_THREAD_CPUTIME_ID) or (clock < 0 and clock & 7 == CLOCKFD):
         raise Errno(EOPNOTSUPP)
     clock_reader(task, clock)
+    if clock < 0 and clock & CPUCLOCK_PERTHREAD and ~(clock >> 3) in (0, task.pid):
+        raise Errno(EINVAL)
 
 
 @syscall("nanosleep", "ptr:ts ptr:rem>")

@@ -85,6 +85,9 @@ static void sleeping(void)
 	TRY(SYS_clock_nanosleep, CLOCK_REALTIME_COARSE, 0, &good, NULL);
 	TRY(SYS_clock_nanosleep, CLOCK_THREAD_CPUTIME_ID, 0, &good, NULL);
 	TRY(SYS_clock_nanosleep, 100, 0, &good, NULL);
+	for (int clock = -5; clock < 0; clock++) /* a descriptor's; this thread's three; none */
+		TRY(SYS_clock_nanosleep, clock, 0, &good, NULL);
+	TRY(SYS_clock_nanosleep, ~getpid() * 8 | 6, 0, &good, NULL);
 	TRY(SYS_clock_nanosleep, CLOCK_MONOTONIC, 1, &good, NULL); /* long past */
 	TRY(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &bad, NULL);
 	sigaction(SIGALRM, &action, NULL);
