@@ -310,7 +310,8 @@ def test_a_fault_in_a_hole(target: str) -> None:
             "p $_siginfo._sifields._sigfault.si_addr", "p device + 4096", 'eval "monitor vma %p", device',
             'eval "monitor walk %p", device + 4096', "monitor faults",
             'eval "monitor page %p", anonymous + (1 << 19)', "monitor maps", "monitor dmesg", "monitor help",
-            "monitor nonsense", "monitor goto 3", "monitor walk 0xffff888000100000", "continue",
+            "monitor nonsense", "monitor goto 3", "monitor walk 0xffff888000100000", "monitor maps 2",
+            "monitor maps 99", "monitor frames -1", "monitor frames 0x99999999", "continue",
         )  # fmt: skip
         status, _, err = session.end()
     assert re.search(r"CR3 +0x[0-9a-f]+, the kernel's own\n(.*\n)*PDE ", text), text
@@ -322,6 +323,8 @@ def test_a_fault_in_a_hole(target: str) -> None:
     assert re.search(r"fault \d+  hole\[2\] .*scullp\.nopage.*SIGBUS", text), text
     assert "owner anonymous, count 1, mapped 1 times" in text and "/dev/scullp0" in text, text
     assert "no such command: nonsense" in text and "can't go back: start it with --rewind" in text, text
+    assert text.count("[stack]") == 2 and "monitor maps: no process 99 has memory" in text, text
+    assert "monitor frames: wants a frame number, like 0x1fc21" in text and "there is no frame 0x99999999" in text, text
     assert status == 135 and "SIGBUS (BUS_ADRERR)" in err
 
 

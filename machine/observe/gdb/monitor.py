@@ -13,6 +13,7 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.mm.page import PG_exec, PG_reserved
 from machine.kernel.mm.refusal import device_offset, refusal
+from machine.kernel.mm.remap import MAX_PFN
 from machine.kernel.mm.space import PTE_PFN
 from machine.kernel.mm.vma import (
     VM_ACCOUNT,
@@ -95,9 +96,12 @@ def monitor(server: Asked, text: str) -> str:
         return f"monitor {name}: no process is being debugged\n"
 
 
-def _number(words: list[str], what: str) -> int:
+_ADDRESS = '0x7ffff7fc5000; for one of the program: eval "monitor page %p", pointer'
+
+
+def _number(words: list[str], what: str, like: str = _ADDRESS) -> int:
     if len(words) != 1 or not re.fullmatch(r"0[xX][0-9a-fA-F]+|[0-9]+", words[0]):
-        raise ValueError(f'wants {what}, like 0x7ffff7fc5000; for one of the program: eval "monitor page %p", pointer')
+        raise ValueError(f"wants {what}, like {like}")
     return int(words[0], 0)
 
 
@@ -105,8 +109,15 @@ def _help(_server: Asked, _words: list[str]) -> str:
     return "".join(f"monitor {name + ' ' + usage:<14} {about}\n" for name, (_, usage, about) in ANSWERS.items())
 
 
-def _maps(server: Asked, _words: list[str]) -> str:
-    return "".join(vma.maps_line() + "\n" for vma in server.task().mm.each_vma())
+def _maps(server: Asked, words: list[str]) -> str:
+    task = server.task()
+    if words:
+        pid = _number(words, "a process's number", "2")
+        found = [each for each in _processes(server) if each.tgid == pid]
+        if not found:
+            raise ValueError(f"no process {pid} has memory")
+        task = found[0]
+    return "".join(vma.maps_line() + "\n" for vma in task.mm.each_vma())
 
 
 def _owner(server: Asked, pfn: int) -> str:
@@ -169,8 +180,10 @@ def _fault_line(fault: PageFault) -> str:
 
 
 def _frames(server: Asked, words: list[str]) -> str:
-    pfn = _number(words, "a frame number")
+    pfn = _number(words, "a frame number", "0x1fc21")
     kernel = server.kernel
+    if pfn >= MAX_PFN:
+        raise ValueError(f"there is no frame {pfn:#x}, they end at {MAX_PFN - 1:#x}; of an address leave off 12 bits")
     lines = [f"frame {pfn:#x}, physical {pfn << PAGE_SHIFT:#x}: {_owner(server, pfn)}"]
     for task in _processes(server):
         for vma in task.mm.each_vma():
@@ -242,7 +255,7 @@ def _past(name: str) -> Callable[[Asked, list[str]], str]:
 ANSWERS: dict[str, tuple[Callable[[Asked, list[str]], str], str, str]] = {
     # name: what answers (ValueError says what it wants, Errno: no process), its arguments, what it is for
     "help": (_help, "", "this list"),
-    "maps": (_maps, "", "the areas of the process, as /proc/PID/maps"),
+    "maps": (_maps, "[PID]", "the areas of the process, or another, as /proc/PID/maps"),
     "page": (_page, "ADDR", "area, entry, frame and its counts"),
     "walk": (_walk, "ADDR", "the four levels, as the MMU walks them"),
     "vma": (_vma, "ADDR", "the area: flags, protection, offset, operations, pages present"),

@@ -143,7 +143,7 @@ COMMANDS: dict[str, Command] = {
     "faults": Command(_asks("faults"), "[off]", "page faults since it was first asked for"),
     "registers": Command(_asks("registers"), "[DEVICE]", "what the registers of devices hold"),
     "dmesg": Command(_asks("dmesg"), "", "the kernel's log"),
-    "maps": Command(_asks("maps"), "", "the areas of the process, as /proc/PID/maps"),
+    "maps": Command(_asks("maps"), "[PID]", "the areas of the process, or another, as /proc/PID/maps"),
     "help": Command(_help, "", "this list"),
     "quit": Command(_quit, "", "stop the machine and leave"),
 }
