@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Optional, Union, overload
+from typing import TYPE_CHECKING, Any, Optional, Union, overload
 
 from machine.hardware.field import Effects
 from machine.hardware.reg import Names, Part, Reg
@@ -197,7 +197,7 @@ class Memory(Part):
 
     def at_reset(self) -> bytearray:
         """Its contents at power-on."""
-        return bytearray((self.reset * (self.size // len(self.reset) + 1))[: self.size])
+        return _FixedBytes((self.reset * (self.size // len(self.reset) + 1))[: self.size])
 
     @property
     def end(self) -> int:
@@ -208,6 +208,24 @@ class Memory(Part):
         """The bytes of it that [offset, end) touches, as a register of the block."""
         first = max(offset, self.offset)
         return _Cell(self, first, min(end, self.end) - first)
+
+
+class _FixedBytes(bytearray):
+    """A memory's bytes: a slice is given as many as it has, since one that grew would move all that follow."""
+
+    __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, slice):
+            value, there = bytes(value), len(range(*key.indices(len(self))))
+            if len(value) != there:
+                raise ValueError(f"{len(value)} bytes for {there} of a memory: it does not grow or shrink")
+        super().__setitem__(key, value)
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise ValueError("a device's memory does not grow or shrink")
+
+    append = extend = insert = pop = remove = clear = __delitem__ = __iadd__ = __imul__ = _refuse
 
 
 class _Cell(Reg):

@@ -11,6 +11,7 @@ import os
 import reprlib
 from typing import Any, Optional
 
+from machine.kernel.abi.errno import ERESTART_RESTARTBLOCK, ERESTARTSYS
 from machine.kernel.current import current_kernel
 
 MAX_ERRNO = 4095
@@ -34,12 +35,25 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int) and -(1 << 63) <= value < 1 << 64
 
 
+def _signalled() -> bool:
+    task = current_kernel().current
+    return task is None or bool(task.sigpending)
+
+
+def wrong_status(value: Any) -> str:
+    """Why `value` is no 0 or negative errno, what `open` and `mmap` return; "" when it is one."""
+    why = wrong_count(value, 0)
+    return why if not why or why.startswith("a restart") else "not 0 or a negative errno"
+
+
 def wrong_count(value: Any, most: Optional[int] = None) -> str:
     """Why `value` is no 0, count (of at most `most`) or negative errno; "" when it is one."""
     if not is_number(value):
         return "not a number"
     if value < -MAX_ERRNO:
         return "which is no errno"
+    if -ERESTART_RESTARTBLOCK <= value <= -ERESTARTSYS and not _signalled():
+        return "a restart, though no signal has come: the program would see that number as errno"
     if most is not None and value > most:
         return f"more than the {most} that were asked for"
     return ""

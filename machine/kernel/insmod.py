@@ -6,6 +6,7 @@ Finding a driver's file and executing it is in modfile.py.
 from __future__ import annotations
 
 import os
+import reprlib
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -101,8 +102,8 @@ def _check_init(kernel: Kernel, new: module, result: Any) -> None:
     if result is None:
         return
     if not isinstance(result, int):
-        kernel.driver_bug(new, f"the init function returned {result!r}, not a number")
-        refuse(f"{new.name}: its init function returned {result!r}, not a number", EIO)
+        kernel.driver_bug(new, f"the init function returned {reprlib.repr(result)}, not a number")
+        refuse(f"{new.name}: its init function returned {reprlib.repr(result)}, not a number", EIO)
     if result < 0:
         refuse(f"{new.name}: its init function failed: {NAMES.get(-result, result)}", -result)
     if result > 0:

@@ -12,7 +12,7 @@ import pytest
 from machine import Machine
 from machine.errors import ConfigError
 from machine.kernel import linux
-from machine.kernel.include.missing import instead_of
+from machine.kernel.include.missing import explain, instead_of
 from tests.drivers.test_timers import device
 
 Run = Callable[..., Any]
@@ -305,3 +305,16 @@ def test_a_name_that_a_method_misses(m: Machine, driver: Load, run_c: Run) -> No
 def test_no_hint_stands_for_a_name_that_is_there() -> None:
     """Or it would never be shown."""
     assert [name for name in linux.__all__ if instead_of(name)] == []
+
+
+BOOK = (
+    "get_cycles probe_irq_on seq_operations create_singlethread_workqueue mempool_create proc_mkdir create_proc_entry "
+    "MODULE_PARM class_device_create DEFINE_PER_CPU cpu_to_le32 pte_offset_map dma_pool_create filp_open alloc_disk "
+    "register_blkdev register_netdev list_for_each atomic_inc"
+)
+
+
+@pytest.mark.parametrize("name", BOOK.split())
+def test_what_the_book_uses_and_is_not_here(name: str) -> None:
+    """LDD3 has it: a reader is told what takes its place."""
+    assert name not in linux.__all__ and "in its place: " in explain(name)

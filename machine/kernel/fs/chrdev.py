@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.kernel.abi.errno import EBUSY, EINVAL, EIO, ENODEV, ENXIO
-from machine.kernel.answers import nonsense, wrong_count
+from machine.kernel.answers import nonsense, wrong_status
 from machine.kernel.current import current_kernel
 from machine.kernel.fs.file import MAJOR, MINOR, MKDEV, S_IFCHR, file, file_operations, inode
 
@@ -228,8 +228,8 @@ def chrdev_open(node: inode, filp: file) -> int:
         result = call_driver(kernel, owner, "open", device.ops.open, node, filp)
         if result is DRIVER_FAILED:
             result = -EIO
-        elif owner is not None and wrong_count(result, 0):
-            nonsense(owner, "open", device.ops.open, result, "not 0 or a negative errno")
+        elif owner is not None and (why := wrong_status(result)):
+            nonsense(owner, "open", device.ops.open, result, why)
             result = -EIO
     if result < 0:
         filp.f_op = def_chr_fops

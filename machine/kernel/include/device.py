@@ -29,8 +29,11 @@ def format_c(fmt: str, args: tuple[Any, ...]) -> str:
         flags, width, precision, length, kind = match.groups()
         if kind == "%":
             return "%"
-        width = str(next(left)) if width == "*" else width or ""
-        value = next(left)
+        try:
+            width = str(next(left)) if width == "*" else width or ""
+            value = next(left)
+        except StopIteration:
+            raise TypeError(f"{fmt!r} wants more than the {len(args)} arguments that it is given") from None
         if kind == "p":
             return f"{int(value) & (1 << 64) - 1:016x}"
         if kind in "ouxX" and isinstance(value, int) and value < 0:
@@ -47,6 +50,8 @@ def printk(fmt: str, *args: Any) -> int:
 
     A text that does not end in a newline is continued by the next.  Returns the number of characters.
     """
+    if args and re.fullmatch("<[0-7cd]>", fmt):
+        raise TypeError(f'printk({fmt!r}, ...): the level is part of the text: KERN_INFO + "...", without a comma')
     return current_kernel().log.printk(format_c(fmt, args))
 
 

@@ -14,7 +14,7 @@ from machine.kernel.fs.file import Ptr, file
 from machine.kernel.include.pages import BUG_report
 from machine.kernel.mm.do_fault import VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, install_page
 from machine.kernel.mm.page import Page, PG_reserved
-from machine.kernel.mm.remap import MAX_PFN, pfn_entry, remap_pfn_range
+from machine.kernel.mm.remap import MAX_PFN, area_is_gone, is_gone, pfn_entry, remap_pfn_range
 from machine.kernel.mm.space import PTE_PFN, SPECIAL, mm_struct
 from machine.kernel.mm.vma import VM_DONTDUMP, VM_DONTEXPAND, VM_MIXEDMAP, VM_PFNMAP, is_cow_mapping, vm_area_struct
 from machine.kernel.mm.vmalloc import VM_USERMAP
@@ -59,6 +59,8 @@ def vm_insert_page(vma: vm_area_struct, addr: int, page: Page) -> int:
     if not vma.vm_start <= addr < vma.vm_end:
         return -EFAULT
     if not isinstance(page, Page) or page.mem.count[page.pfn] <= 0:
+        return -EINVAL
+    if area_is_gone(vma, "vm_insert_page"):
         return -EINVAL
     if not vma.vm_flags & VM_MIXEDMAP:
         if vma.vm_flags & VM_PFNMAP:
@@ -174,6 +176,8 @@ def vmf_insert_pfn_prot(vma: vm_area_struct, addr: int, pfn: int, pgprot: int) -
         return VM_FAULT_SIGBUS
     if not vma.vm_start <= addr < vma.vm_end or not 0 <= pfn < MAX_PFN:
         return VM_FAULT_SIGBUS
+    if area_is_gone(vma, "vmf_insert_pfn"):
+        return VM_FAULT_SIGBUS
     mm = vma.vm_mm
     try:
         index = mm.tables.leaf(addr & -PAGE_SIZE)
@@ -205,8 +209,10 @@ def vm_iomap_memory(vma: vm_area_struct, start: int, len: int) -> int:
 
 def zap_vma_ptes(vma: vm_area_struct, address: int, size: int) -> None:
     """Remove the entries of a part of a VM_PFNMAP area; the next touch asks the driver again.  Nothing happens in
-    another kind of area, or when the part is not inside it (mm/memory.c: zap_vma_ptes)."""
-    if vma.vm_flags & VM_PFNMAP and vma.vm_start <= address and address + size <= vma.vm_end:
+    another kind of area, or when the part is not inside it (mm/memory.c: zap_vma_ptes).  An area that is gone,
+    as in its `close`, has no entries."""
+    inside = vma.vm_start <= address and address + size <= vma.vm_end
+    if vma.vm_flags & VM_PFNMAP and inside and not is_gone(vma):
         vma.vm_mm.zap_range(address & -PAGE_SIZE, (address + size + PAGE_SIZE - 1) & -PAGE_SIZE)
 
 

@@ -126,6 +126,8 @@ def as_data(what: Union[int, Data, struct], n: int) -> Union[bytes, memoryview]:
     if isinstance(what, int):
         what = kernel_memory(what, n)
     elif not isinstance(what, (bytes, bytearray, memoryview, scattered_memory)):
+        if isinstance(what, str):
+            raise TypeError(f'{what!r} is text, and no bytes: b"...", or text.encode()')
         what = bytes(what)
     return bytes(what[:n]) if isinstance(what, scattered_memory) else memoryview(what)[:n]
 

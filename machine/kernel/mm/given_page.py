@@ -47,7 +47,7 @@ def _told_of_missing_get_page(vma: vm_area_struct, page: int, pfn: int, method: 
     if key in owner.oopsed:
         return
     owner.oopsed.add(key)
-    block = _block_of(whose, pfn)
+    block = _block_of(whose, pfn) or _slab_block(mem, pfn)
     if block is not None and mem.count[pfn] > mem.mapcount[pfn]:
         mem.bad_page(
             pfn,
@@ -59,6 +59,8 @@ def _told_of_missing_get_page(vma: vm_area_struct, page: int, pfn: int, method: 
         return
     if whose == HANDED_OVER:
         before = " again, which it had handed over with the only reference"
+    elif whose == "slab":
+        before = ", a page of kmalloc's,"
     else:
         before = "" if isinstance(whose, module) else f", which is {whose} now and not the driver's,"
     at, area = place(getattr(ops, method, None)), " ".join(vma.maps_line().split())
@@ -74,6 +76,15 @@ def _block_of(owner: Any, pfn: int) -> Optional[tuple[int, int]]:
     pages: dict[int, tuple[int, str]] = getattr(owner, "pages", {})
     found = ((first, order) for first, (order, _at) in pages.items() if first < pfn < first + (1 << order))
     return next(found, None)
+
+
+def _slab_block(mem: Any, pfn: int) -> Optional[tuple[int, int]]:
+    """The same where kmalloc took a block for an object of several pages."""
+    for order in range(1, 12):
+        first = pfn & -(1 << order)
+        if first != pfn and mem.owner_of(first) == mem.owner_of(pfn) == "slab" and mem.order[first] >= order:
+            return first, mem.order[first]
+    return None
 
 
 def bad_page_of(mem: Any, page: Page) -> str:

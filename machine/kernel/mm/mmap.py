@@ -37,7 +37,7 @@ from machine.kernel.abi.mman import (
     PROT_READ,
     PROT_WRITE,
 )  # fmt: skip
-from machine.kernel.answers import nonsense, wrong_count
+from machine.kernel.answers import nonsense, wrong_status
 from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, file
 from machine.kernel.mm.limits import check_mlock_future, enough_memory, may_expand_vm
 from machine.kernel.mm.munmap import do_munmap, free_tables
@@ -200,8 +200,8 @@ def _call_mmap(mm: mm_struct, filp: file, vma: vm_area_struct) -> None:
         result = -error.errno
     if result is DRIVER_FAILED:
         result = -EIO
-    elif filp.f_op.owner is not None and wrong_count(result, 0):
-        nonsense(filp.f_op.owner, "mmap", method, result, "not 0 or a negative errno")
+    elif filp.f_op.owner is not None and (why := wrong_status(result)):
+        nonsense(filp.f_op.owner, "mmap", method, result, why)
         result = -EIO
     if result < 0:
         mm.zap_range(vma.vm_start, vma.vm_end)

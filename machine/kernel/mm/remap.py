@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from machine.hardware.paging import RW, A, P
+from machine.hardware.paging import RW, US, A, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
 from machine.kernel.dialect import is_today
@@ -19,6 +19,7 @@ from machine.kernel.mm.vma import (
     VM_RESERVED,
     VM_SHARED,
     is_cow_mapping,
+    linked_area,
     vm_area_struct,
 )  # fmt: skip
 from machine.kernel.module import calling_line, calling_module
@@ -37,9 +38,10 @@ MAX_PFN = 1 << 28
 def remap_pfn_range(vma: vm_area_struct, virt_addr: int, pfn: int, size: int, prot: int) -> int:
     """Build the page tables for [virt_addr, virt_addr + size) over the frames from `pfn`, now.
 
-    0, or -ENOMEM when there is no memory for tables, -EINVAL when the range is outside the area, or beyond the
-    processor's physical addresses.  Only reserved frames and addresses above RAM are mapped; the entry of an ordinary
-    RAM page stays empty, so that the first touch finds a zero page (LDD3 §15.2.6).  Sets VM_IO and VM_RESERVED.
+    0, or -ENOMEM when there is no memory for tables, -EINVAL, with the reason in the log, when the range is outside the
+    area, or beyond the processor's physical addresses, the area is gone, or `prot` lets no program in.  Only reserved
+    frames and addresses above RAM are mapped; the entry of an ordinary RAM page stays empty, so that the first touch
+    finds a zero page (LDD3 §15.2.6).  Sets VM_IO and VM_RESERVED.
 
     In a driver that says ``KERNEL = (6, 1)`` every frame is mapped, ordinary RAM included (since 2.6.15), and none is
     counted: the driver must keep it until the area is gone.  Sets VM_IO, VM_PFNMAP, VM_DONTEXPAND, VM_DONTDUMP; a
@@ -47,14 +49,40 @@ def remap_pfn_range(vma: vm_area_struct, virt_addr: int, pfn: int, size: int, pr
     """
     end = virt_addr + ((size + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1))
     if virt_addr & (PAGE_SIZE - 1) or virt_addr < vma.vm_start or end > vma.vm_end or size <= 0:
+        _tell_outside(vma, virt_addr, size)
         return -EINVAL
     if not 0 <= pfn <= MAX_PFN - ((end - virt_addr) >> PAGE_SHIFT):
         if pfn > 0 and not pfn & (PAGE_SIZE - 1) and pfn != vma.vm_pgoff:  # the program's own offset is its own slip
             _tell_address(vma.vm_mm.kernel, pfn)
         return -EINVAL
+    if area_is_gone(vma, "remap_pfn_range") or _kernel_only(vma, prot):
+        return -EINVAL
     if is_today(calling_module(2)):
         return _remap_today(vma, virt_addr, end, pfn, prot)
     return _remap_2_6_10(vma, virt_addr, end, pfn, prot)
+
+
+def is_gone(vma: vm_area_struct) -> bool:
+    """Whether an area that its driver knows was unmapped: another may be in its place."""
+    return isinstance(vma, linked_area) and vma.vm_mm.vma_at(vma.vm_start) is not vma
+
+
+def area_is_gone(vma: vm_area_struct, function: str) -> bool:
+    """Whether a driver maps into an area that it has kept and that was unmapped: nobody would undo it.  Reported."""
+    if not is_gone(vma):
+        return False
+    text = f"{function}: the area {vma.vm_start:x}-{vma.vm_end:x} is gone: it was unmapped, or its process has ended"
+    vma.vm_mm.kernel.driver_bug(calling_module(3), f"{text} ({calling_line(3)})")
+    return True
+
+
+def _kernel_only(vma: vm_area_struct, prot: int) -> bool:
+    """A protection that no access of a program's is allowed by, but present: it would fault for ever.  Reported."""
+    if prot & (P | US) != P:
+        return False
+    text = f"remap_pfn_range: prot {prot:#x} is for the kernel only, the program would fault for ever"
+    vma.vm_mm.kernel.driver_bug(calling_module(3), f"{text}: pass vma.vm_page_prot ({calling_line(3)})")
+    return True
 
 
 def _remap_2_6_10(vma: vm_area_struct, virt_addr: int, end: int, pfn: int, prot: int) -> int:
@@ -114,6 +142,13 @@ def _tell_address(kernel: Kernel, pfn: int) -> None:
     where = calling_line(3)
     text = f"remap_pfn_range: there is no frame {pfn:#x}, they end at {MAX_PFN - 1:#x}; is it an address? Then shift it"
     kernel.driver_bug(calling_module(3), f"{text} right by PAGE_SHIFT" + (f" ({where})" if where else ""))
+
+
+def _tell_outside(vma: vm_area_struct, virt_addr: int, size: int) -> None:
+    """2.6.10 did not look: it mapped where no area is."""
+    text = f"remap_pfn_range: {size} bytes from {virt_addr:#x} are no pages of {vma.vm_start:x}-{vma.vm_end:x}"
+    where = calling_line(3)
+    vma.vm_mm.kernel.printk(text + (f" ({where})" if where else ""), KERN_NOTICE)
 
 
 def _tell_ordinary(kernel: Kernel, vma: vm_area_struct, pages: int) -> None:
