@@ -13,9 +13,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 import re
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from machine.hardware.hostcode import HostCode
@@ -86,10 +87,16 @@ def mend_horizontal(library: Any) -> bool:
 
 def host_has(feature: str) -> bool:
     """Whether the host's processor has what /proc/cpuinfo calls so; False where that can't be read."""
-    try:
-        return f" {feature} " in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
+    return feature in _features()
+
+
+@functools.cache
+def _features() -> frozenset[str]:
+    with suppress(OSError), open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("flags"):
+                return frozenset(line.split())
+    return frozenset()
 
 
 def address_of(library: Any, name: str) -> int:
@@ -109,9 +116,15 @@ def divert(address: int, where: int) -> bool:
     return _RET not in code_at(address, len(jump)) and write_code(address, jump)
 
 
+@functools.cache
+def _libc() -> Any:
+    """One for all: a library object is a class of its own.  It keeps Python's lock: no other thread writes then."""
+    return ctypes.PyDLL(None)
+
+
 def write_code(address: int, data: bytes) -> bool:
     """Overwrite code of the engine's.  False where the host does not let us."""
-    libc: Any = ctypes.PyDLL(None)  # keeps the lock of Python: no other thread writes there meanwhile
+    libc = _libc()
     start = address & -PAGE_SIZE
     page, length = ctypes.c_void_p(start), ctypes.c_size_t(address + len(data) - start)
     if libc.mprotect(page, length, _PROT_ALL):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import socket
 import stat
 from collections.abc import Callable
 
@@ -36,6 +35,8 @@ def read(fd: int, count: int) -> bytes:
     if done is not None:
         return bytes(buffer[:done])
     if stat.S_ISSOCK(info.st_mode):
+        import socket  # 4 ms of a start, and few programs' input is one
+
         with socket.socket(fileno=os.dup(fd)) as same:
             return same.recv(count, socket.MSG_DONTWAIT)
     again = _open_again(fd, info, os.O_RDONLY)
@@ -54,6 +55,8 @@ def write(fd: int, data: bytes) -> int:
     if done is not None:
         return done
     if stat.S_ISSOCK(info.st_mode):
+        import socket
+
         with socket.socket(fileno=os.dup(fd)) as same:
             return same.send(data, socket.MSG_DONTWAIT)
     again = _open_again(fd, info, os.O_WRONLY)
