@@ -136,7 +136,11 @@ class PciFunction:
 
     def _number_bars(self, bars: Sequence[Optional[Bar]]) -> None:
         number = 0
+        if not isinstance(bars, Sequence):
+            raise wrong_card("no_bar", bars)
         for bar in bars:
+            if bar is not None and not isinstance(bar, Bar):
+                raise wrong_card("no_bar", bar)
             if bar is not None:
                 self.bars[number] = bar
             number += 2 if bar is not None and bar.bits == 64 else 1

@@ -51,6 +51,8 @@ class Bar:
         bits: int = 32,
         io: bool = False,
     ) -> None:
+        if block is not None and not isinstance(block, RegisterBlock):
+            raise wrong_card("no_block", block)
         behind = memory if block is None else (0 if io else block.size)
         self.size = size or 1 << max(0, behind - 1).bit_length()
         least, most = (4, 256) if io else (PAGE_SIZE, 1 << bits - 1)

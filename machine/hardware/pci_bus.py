@@ -34,6 +34,7 @@ FIRST_VECTOR = 0x20
 """The vector of interrupt 0: those below are the processor's exceptions."""
 PIRQ = (11, 10, 9, 5)
 """Interrupt lines behind a board's four PCI interrupt wires; slot and pin choose one."""
+_SLOT = re.compile(r"(?:(?:0000:)?([0-9a-fA-F]{1,2}):)?([0-9a-fA-F]{1,2})(?:\.([0-7]))?")
 
 
 class HostBridge(PciFunction):
@@ -142,7 +143,9 @@ class PciHost:
     # -- what is plugged in ----------------------------------------------------------------------
 
     def plug(self, function: PciFunction, devfn: int, bridge: Optional[PciBridge] = None) -> None:
-        """Put a function into a slot of bus 0, or of the bus behind `bridge`.  ValueError: the slot is taken."""
+        """Put a function into a slot of bus 0, or of the bus behind `bridge`.  ValueError: the slot is taken, or
+        this is no card, or one that is plugged in."""
+        self._check_card(function)
         slots = self.root if bridge is None else bridge.behind
         if devfn in slots:
             from machine.testing import messages
@@ -156,6 +159,14 @@ class PciHost:
             self._multifunction(slots[devfn & ~7])
         elif not devfn & 7 and any(each & ~7 == devfn for each in slots if each != devfn):
             self._multifunction(function)
+
+    def _check_card(self, function: PciFunction) -> None:
+        from machine.testing import messages
+
+        if not isinstance(function, PciFunction) or not hasattr(function, "power_on"):
+            raise ValueError(messages.is_no_card(function))
+        if function.host is self:
+            raise ValueError(messages.card_is_plugged(function.devfn))
 
     @staticmethod
     def _multifunction(first: PciFunction) -> None:
@@ -339,9 +350,9 @@ class PciHost:
         return True
 
 
-def parse_slot(text: str) -> tuple[int, int]:
+def parse_slot(text: object) -> tuple[int, int]:
     """(bus, devfn) of ``0000:01:02.0``, ``01:02.0``, ``02.0`` (bus 0).  ValueError."""
-    match = re.fullmatch(r"(?:(?:0000:)?([0-9a-fA-F]{1,2}):)?([0-9a-fA-F]{1,2})(?:\.([0-7]))?", text)
+    match = _SLOT.fullmatch(text) if isinstance(text, str) else None
     if match is None or int(match[2], 16) > 31:
         from machine.testing import messages
 

@@ -25,6 +25,7 @@ from machine.hardware.cpu import (
     RDX,
     RIP,
     SIMD_FP,
+    STACK_FAULT,
     TF,
     X87_FP,
 )
@@ -44,6 +45,7 @@ from machine.kernel.abi.signal import (
     TRAP_TRACE,
 )
 from machine.kernel.mm.fault import do_page_fault
+from machine.kernel.mm.noncanonical import is_stack_fault
 from machine.kernel.mm.trace import FaultTrace
 from machine.kernel.syscalls import SyscallTable
 from machine.kernel.syscalls.table import ARGUMENTS
@@ -71,6 +73,7 @@ TRAPS = {
     BREAKPOINT: (SIGTRAP, SI_KERNEL),
     OVERFLOW: (SIGSEGV, SI_KERNEL),
     INVALID_OPCODE: (SIGILL, ILL_ILLOPN),
+    STACK_FAULT: (SIGBUS, SI_KERNEL),
     GENERAL_PROTECTION: (SIGSEGV, SI_KERNEL),
     X87_FP: (SIGFPE, SI_KERNEL),
     SIMD_FP: (SIGFPE, SI_KERNEL),
@@ -332,6 +335,8 @@ class Entry:
                 self.kernel.printk(f"{text}: invalid opcode", 4)
             if self._icebp(task):
                 return
+        if vector == GENERAL_PROTECTION and self._is_stack_fault(task):
+            vector = STACK_FAULT
         signo, si_code = TRAPS.get(vector, (SIGSEGV, SI_KERNEL))
         if vector in (X87_FP, SIMD_FP):
             from machine.kernel.task.math_error import fpu_exception_code
@@ -341,6 +346,13 @@ class Entry:
         address = rip if signo in (SIGFPE, SIGILL) or vector == DEBUG else 0
         error_code = self.cpu.error_code if vector == GENERAL_PROTECTION else 0
         self.kernel.force_sig_fault(task, signo, si_code, address, vector, error_code)
+
+    def _is_stack_fault(self, task: Task) -> bool:
+        if self.cpu.error_code or self.cpu.selectors()[0] != USER_CS:
+            return False
+        code = self.kernel.peek_user(task.mm, self.cpu.regs[RIP], 15)
+        instruction = self.kernel.mmio.decoder.decode(code, 64)
+        return instruction is not None and is_stack_fault(instruction, self.cpu)
 
     def port(self, port: int, width: int, value: Optional[int]) -> int:
         """`in` (value None) and `out`, inside the engine's hook."""

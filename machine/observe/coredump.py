@@ -15,7 +15,7 @@ from machine.events import Signal
 from machine.hardware.cpu import RIP
 from machine.kernel.abi.errno import EEXIST, EFBIG, Errno
 from machine.kernel.abi.resource import RLIM_INFINITY, RLIMIT_CORE
-from machine.kernel.fs.file import O_CREAT, O_NOFOLLOW, O_RDWR, S_IFMT, S_IFREG
+from machine.kernel.fs.file import O_CREAT, O_LARGEFILE, O_NOFOLLOW, O_RDWR, S_IFMT, S_IFREG
 from machine.kernel.fs.namei import open_file
 from machine.kernel.fs.read_write import write_bytes
 from machine.observe.corefile import CoreFile
@@ -130,7 +130,7 @@ class CoreDumper:
 
     def _to_guest(self, core: CoreFile, task: Task, name: str) -> str:
         limit = task.signal.rlimits[RLIMIT_CORE][0]
-        opened = open_file(self.kernel, task, name, O_CREAT | O_RDWR | O_NOFOLLOW, 0o600 & ~task.fs.umask)
+        opened = open_file(self.kernel, task, name, O_CREAT | O_RDWR | O_NOFOLLOW | O_LARGEFILE, 0o600 & ~task.fs.umask)
         try:
             node = opened.f_inode
             if node.i_mode & S_IFMT != S_IFREG or node.i_nlink != 1 or node.i_uid != task.fsuid:

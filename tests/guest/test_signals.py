@@ -21,7 +21,7 @@ BOTH = [
     "handler_fpu", "signalfd", "sigreturn_words", "software_interrupts", "sources", "threads", "threads_exec", "x87",
     "x87_functions", "x87_arith", "sse4", "sse_float",
 ]  # fmt: skip
-ONLY_64 = ["other_fpu", "sigreturn_hostile", "clone_flags", "kernel_stack", "modes64"]
+ONLY_64 = ["other_fpu", "sigreturn_hostile", "clone_flags", "kernel_stack", "modes64", "stack_fault"]
 ONLY_32 = ["frames32", "modes32", "tls_entries"]
 
 

@@ -419,6 +419,9 @@ def test_slots() -> None:
         assert text_of(lambda: machine.plug(Card(), "slot 4")) == (
             "slot 4: 'slot 4' is no PCI slot; write it like 00:04.0 (bus, device 00 to 1f, function 0 to 7)"
         )
+        assert text_of(lambda: machine.plug(Card(), None)) == (  # type: ignore[arg-type]
+            "'None' is no PCI slot; write it like 00:04.0 (bus, device 00 to 1f, function 0 to 7)"
+        )
         buses = ", ".join(str(each.number) for each in machine.kernel.pci.buses)
         assert (
             text_of(lambda: machine.plug(Card(), "77:04.0")) == f"77:04.0: there is no PCI bus 119: there are {buses}"
@@ -426,6 +429,37 @@ def test_slots() -> None:
         assert text_of(lambda: machine.attach("pci:1234:0003@00:05.0/bar0", Huge)) == (
             "00:05.0: no room for its BARs in the windows of bus 0"
         )
+
+
+class Unmade(Card):
+    def __init__(self) -> None:
+        pass
+
+
+def test_what_is_no_card() -> None:
+    """A refused card leaves nothing behind: the next is plugged in as if nothing had been."""
+    with Machine(ram=32 << 20, deterministic=True) as machine:
+        for given, text in (
+            (Card, "Card is a class; plug in a card of it: Card()"),
+            (None, "None is no card (PciFunction)"),
+            (5, "5 is no card (PciFunction)"),
+            (Unmade(), "Unmade.__init__ did not call super().__init__()"),
+        ):
+            assert text_of(lambda given=given: machine.plug(given, "00:05.0")) == f"00:05.0: {text}"
+        card = Card()
+        machine.plug(card, "00:05.0")
+        assert text_of(lambda: machine.plug(card, "00:06.0")) == (
+            "00:06.0: this card is in slot 05.0 already; make another"
+        )
+        machine.plug(Card(), "00:06.0")
+        slots = [each.devfn >> 3 for each in machine.kernel.pci.devices if each.bus.number == 0]
+        assert slots.count(5) == slots.count(6) == 1
+    assert text_of(lambda: PciFunction(bars=Bar(4096))).startswith("bars= takes a list of Bar and None, not <")  # type: ignore[arg-type]
+    assert text_of(lambda: PciFunction(bars=[4096])) == "bars= takes a list of Bar and None, not 4096"  # type: ignore[list-item]
+    assert text_of(lambda: Bar(block=Arrayed)) == (  # type: ignore[arg-type]
+        "block=Arrayed: it is a class; give a block of it: Arrayed()"
+    )
+    assert text_of(lambda: Bar(block=7)) == "block=7: it is no RegisterBlock"  # type: ignore[arg-type]
 
 
 # -- expected accesses ---------------------------------------------------------------------------------------------

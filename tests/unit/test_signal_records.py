@@ -101,9 +101,9 @@ def test_tls_entries_are_given_out_in_order() -> None:
     assert set_tls_entry(array, (13, 0, 0, 0x28)) == 13 and array[1] == 0, "an empty description removes it"
 
 
-@pytest.mark.parametrize("bits", [0x50, 0x55, 0x71, 0xD1])
+@pytest.mark.parametrize("bits", [0x50, 0x55, 0x71, 0xD0])
 def test_what_a_tls_entry_must_not_be(bits: int) -> None:
-    """16-bit, code, not present, long mode."""
+    """16-bit, code, not present, 16-bit with lm."""
     with pytest.raises(Errno) as refused:
         tls_descriptor(0x1000, 0xFFFFF, bits)
     assert refused.value.errno == EINVAL

@@ -31,7 +31,8 @@ STATX_BLOCKS, STATX_BASIC_STATS, STATX_BTIME, STATX_MNT_ID = 0x400, 0x7FF, 0x800
 STATX__RESERVED = 0x80000000
 
 _S_IFMT, _S_IFREG = 0o170000, 0o100000
-_MAX_NON_LFS = (1 << 31) - 1
+MAX_NON_LFS = (1 << 31) - 1
+"""The largest size, in bytes, of a file that was opened without O_LARGEFILE."""
 _U32 = 0xFFFF_FFFF
 
 
@@ -85,7 +86,7 @@ def pack_stat64_i386(node: Any) -> bytes:
 
 def pack_stat_i386(node: Any) -> bytes:
     """i386 `struct stat` of an inode; EOVERFLOW where a number does not fit (fs/stat.c: cp_compat_stat)."""
-    if node.i_ino > _U32 or node.i_nlink > 0xFFFF or node.i_size > _MAX_NON_LFS:
+    if node.i_ino > _U32 or node.i_nlink > 0xFFFF or node.i_size > MAX_NON_LFS:
         raise Errno(EOVERFLOW)
     a, an, m, mn, c, cn = _times(node)
     return STAT_I386.pack(

@@ -15,17 +15,20 @@ from machine.kernel.abi.errno import (
     ENOTDIR,
     ENXIO,
     EOPNOTSUPP,
+    EOVERFLOW,
     EPERM,
     ETXTBSY,
     EXDEV,
     Errno,
 )  # fmt: skip
+from machine.kernel.abi.stat import MAX_NON_LFS
 from machine.kernel.fs.dcache import Dentry, child_dentry, d_delete, d_move, follow_mount, is_mounted_on
 from machine.kernel.fs.file import (
     O_ACCMODE,
     O_CREAT,
     O_DIRECTORY,
     O_EXCL,
+    O_LARGEFILE,
     O_NOATIME,
     O_NOCTTY,
     O_NOFOLLOW,
@@ -353,6 +356,10 @@ def dentry_open(kernel: Kernel, task: task_struct, where: dentry, flags: int, cr
         filp.f_mode = 0
         return filp
     _may_open(task, node, flags, created)
+    if not flags & O_LARGEFILE and node.i_mode & S_IFMT == S_IFREG:
+        node.getattr()
+        if node.i_size > MAX_NON_LFS:  # generic_file_open
+            raise Errno(EOVERFLOW)
     filp = file(where, flags, node.i_fop, where.path())
     result = _call_open(kernel, node, filp)
     if result < 0:

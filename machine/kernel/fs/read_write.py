@@ -16,12 +16,14 @@ from machine.kernel.abi.errno import EBADF, EFAULT, EFBIG, EINVAL, EIO, EISDIR, 
 from machine.kernel.abi.layout import MAX_RW_COUNT
 from machine.kernel.abi.resource import RLIM_INFINITY, RLIMIT_FSIZE
 from machine.kernel.abi.signal import SIGXFSZ
+from machine.kernel.abi.stat import MAX_NON_LFS
 from machine.kernel.answers import is_number, nonsense, wrong_count
 from machine.kernel.fs.file import (
     FMODE_READ,
     FMODE_STREAM,
     FMODE_WRITE,
     O_APPEND,
+    O_LARGEFILE,
     S_IFDIR,
     S_IFIFO,
     S_IFMT,
@@ -173,8 +175,7 @@ def _write_bytes(
     task: task_struct, filp: file, vectors: Vectors, position: int, write_iter: Callable[[file, bytes, int], int]
 ) -> int:
     left = sum(length for _, length in vectors)
-    if filp.f_inode.i_mode & S_IFMT == S_IFREG:
-        left = limit_size(task, position, left)
+    left = limit_write(task, filp, position, left)
     write_most = filp.f_op.write_most
     if write_most is not None and left:
         return _write_start(task, filp, vectors, left, write_most(filp, left))
@@ -237,7 +238,7 @@ def gather(task: task_struct, vectors: Vectors, skip: int, count: int) -> bytes:
 
 
 def limit_size(task: task_struct, position: int, count: int) -> int:
-    """RLIMIT_FSIZE: how much of a write fits; SIGXFSZ and EFBIG when nothing does (generic_write_checks)."""
+    """RLIMIT_FSIZE: how much of a write fits; SIGXFSZ and EFBIG when nothing does (generic_write_check_limits)."""
     limit = task.signal.rlimits[RLIMIT_FSIZE][0]
     if limit == RLIM_INFINITY or not count:
         return count
@@ -247,6 +248,19 @@ def limit_size(task: task_struct, position: int, count: int) -> int:
         send_sig(task.kernel, task, SIGXFSZ)
         raise Errno(EFBIG)
     return min(count, limit - position)
+
+
+def limit_write(task: task_struct, filp: file, position: int, count: int) -> int:
+    """How much of a write to a regular file fits below RLIMIT_FSIZE and, where it was opened without O_LARGEFILE, below
+    2 GiB - 1: EFBIG (generic_write_checks)."""
+    if filp.f_inode.i_mode & S_IFMT != S_IFREG:
+        return count
+    count = limit_size(task, position, count)
+    if filp.f_flags & O_LARGEFILE or not count:
+        return count
+    if position >= MAX_NON_LFS:
+        raise Errno(EFBIG)
+    return min(count, MAX_NON_LFS - position)
 
 
 # -- drivers ---------------------------------------------------------------------------------------

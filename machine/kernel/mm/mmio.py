@@ -108,7 +108,7 @@ class MmioTrap:
         self.bus.on_access = self._accessed
         self.bus.current_pid = self._current_pid
         self.steps: dict[Task, _Step] = {}
-        self._decoder = Decoder()
+        self.decoder = Decoder()
         self._scratch: list[int] = []
 
     def _accessed(self) -> None:
@@ -160,7 +160,7 @@ class MmioTrap:
 
     def _spans(self, code: bytes, bits: int, address: int, write: bool) -> Optional[list[_Span]]:
         """The parts of the instruction's operands that lie in the page of `address`."""
-        insn = self._decoder.decode(code, bits)
+        insn = self.decoder.decode(code, bits)
         if insn is None or insn.loads_ss:
             return None
         page = address & PAGE_MASK

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Optional
 
 from machine.kernel.abi.errno import EINVAL, EPERM, ESRCH, Errno
@@ -79,21 +79,32 @@ def scm_send(task: Task, control: int, length: int) -> scm_cookie:
     EPERM and ESRCH for what is in them (scm_send, __scm_send)."""
     cookie = scm_cookie()
     data = task.mm.copy_from_user(control, length) if length else b""
-    head, word = _header(task), task.abi.word
-    offset = 0
+    messages = _messages(task, data)
+    if task.abi.bits == 32:
+        messages = iter(list(messages))  # all are translated before the first is looked at
     try:
-        while offset + head.size <= length:
-            size, level, kind = head.unpack_from(data, offset)
-            if size < head.size or size > length - offset:
-                raise Errno(EINVAL)
-            body = data[offset + head.size : offset + size]
+        for level, kind, body in messages:
             if level == SOL_SOCKET:
                 _one_message(task, cookie, kind, body)
-            offset += size + word - 1 & -word
     except Errno:
         scm_destroy(task.kernel, cookie.files)
         raise
     return cookie
+
+
+def _messages(task: Task, data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Level, kind and contents of each.  EINVAL: a length that can't be.  A last piece shorter than a header is passed
+    over (CMSG_NXTHDR), but not for i386 programs: there one byte makes a header (net/compat.c: cmsg_compat_nxthdr)."""
+    head, word = _header(task), task.abi.word
+    least = head.size if task.abi.bits == 64 else 1
+    offset = 0
+    while offset + least <= len(data):
+        left = len(data) - offset
+        size, level, kind = head.unpack_from(data, offset) if left >= head.size else (0, 0, 0)
+        if not head.size <= size <= left:
+            raise Errno(EINVAL)
+        yield level, kind, data[offset + head.size : offset + size]
+        offset += size + word - 1 & -word
 
 
 def _one_message(task: Task, cookie: scm_cookie, kind: int, body: bytes) -> None:

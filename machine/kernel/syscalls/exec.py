@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from machine.kernel.abi.errno import EINVAL, Errno
+from machine.kernel.abi.errno import EINVAL, ENOENT, Errno
 from machine.kernel.fs.namei import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.task.exec import do_execve
@@ -22,6 +22,9 @@ def sys_execve(task: Task, path: int, argv: int, envp: int) -> int:
 @syscall("execveat", "atfd str ptr:argv ptr:envp flags:AT_")
 def sys_execveat(task: Task, dirfd: int, path: int, argv: int, envp: int, flags: int) -> int:
     """The same for a path from a directory, or with AT_EMPTY_PATH for an open file."""
+    name = task.mm.read_string(path)
+    if not name and not flags & AT_EMPTY_PATH:
+        raise Errno(ENOENT)
     if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
         raise Errno(EINVAL)
-    return do_execve(task.kernel, task, task.mm.read_string(path), argv, envp, dirfd=dirfd, flags=flags)
+    return do_execve(task.kernel, task, name, argv, envp, dirfd=dirfd, flags=flags)

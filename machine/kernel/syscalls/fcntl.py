@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from machine.kernel.abi.errno import EBADF, EBUSY, EINVAL, EOVERFLOW, EPERM, Errno
+from machine.kernel.abi.stat import MAX_NON_LFS
 from machine.kernel.fs.fasync import (
     f_getown,
     f_getown_ex,
@@ -181,16 +182,21 @@ def _lock(task: Task, filp: file, cmd: int, address: int, layout: struct.Struct,
             answer = (F_UNLCK, whence, start, length, pid)
         else:
             answer = (held.type, 0, held.start, 0 if held.end == OFFSET_MAX else held.end - held.start + 1, held.pid)
-        try:
-            data = layout.pack(*answer)
-        except struct.error:
-            raise Errno(EOVERFLOW) from None
-        task.mm.copy_to_user(address, data)
+        task.mm.copy_to_user(address, _lock_answer(layout, *answer))
         return 0
     if (kind == F_RDLCK and not filp.f_mode & FMODE_READ) or (kind == F_WRLCK and not filp.f_mode & FMODE_WRITE):
         raise Errno(EBADF)
     do_setlk(task.kernel, filp.f_inode, wanted, cmd == F_SETLKW)
     return 0
+
+
+def _lock_answer(layout: struct.Struct, kind: int, whence: int, start: int, length: int, pid: int) -> bytes:
+    """The structure for F_GETLK.  EOVERFLOW: the start does not fit 32 bits; a length is cut (fixup_compat_flock)."""
+    if layout.size == 16:
+        if start > MAX_NON_LFS:
+            raise Errno(EOVERFLOW)
+        length = min(length, MAX_NON_LFS)
+    return layout.pack(kind, whence, start, length, pid)
 
 
 def _range(filp: file, whence: int, start: int, length: int) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from machine.kernel.abi.errno import (
     Errno,
 )
 from machine.kernel.abi.falloc import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+from machine.kernel.abi.stat import MAX_NON_LFS
 from machine.kernel.fs.file import (
     FMODE_WRITE,
     O_CLOEXEC,
@@ -256,6 +257,8 @@ def sys_sync_file_range(task: Task, fd: int, offset: int, length: int, flags: in
 def _ftruncate(task: Task, fd: int, length: int) -> int:
     filp = task.files.fget(fd)
     if length < 0 or filp.f_inode.i_mode & S_IFMT != S_IFREG or not filp.f_mode & FMODE_WRITE:
+        raise Errno(EINVAL)
+    if length > MAX_NON_LFS and not filp.f_flags & O_LARGEFILE:  # ftruncate64 of i386 programs, too (ksys_ftruncate)
         raise Errno(EINVAL)
     if length > filp.f_inode.i_size:
         limit_size(task, length - 1, 1)

@@ -69,7 +69,7 @@ def _shm_info(task: Task, cmd: int, buf: int) -> int:
     mask = task.abi.mask if task.abi.bits == 64 else 0x7FFFFFFF
     word = "Q" if task.abi.bits == 64 else "I"
     if cmd == IPC_INFO:
-        limits = (min(shm.SHMMAX, mask), 1, ids.limit, ids.limit, min(shm.SHMALL, task.abi.mask))
+        limits = (min(shm.SHMMAX, mask), 1, ids.limit, ids.limit, shm.SHMALL & task.abi.mask)
         data = struct.pack(f"<9{word}", *limits, 0, 0, 0, 0)
     else:
         total = sum(segment.pages() for segment in ids.slots.values())

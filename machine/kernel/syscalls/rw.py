@@ -15,7 +15,7 @@ from machine.kernel.fs.read_write import (
     do_write,
     driver_result,
     is_stream,
-    limit_size,
+    limit_write,
     one_vector,
     operations_seek,
     write_bytes,
@@ -219,8 +219,7 @@ def _splice(task: Task, source: file, target: file, position: int, count: int, t
     if source.f_op.read_iter is None or target.f_op.write_iter is None:
         raise Errno(EINVAL)
     count = min(count, MAX_RW_COUNT)
-    if target.f_inode.i_mode & S_IFMT == S_IFREG:
-        count = limit_size(task, target.f_pos if to is None else to, count)
+    count = limit_write(task, target, target.f_pos if to is None else to, count)
     done = 0
     while done < count:
         try:

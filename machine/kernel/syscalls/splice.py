@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from machine.kernel.abi.errno import EAGAIN, EBADF, EFAULT, EINVAL, EPIPE, ESPIPE, Errno
 from machine.kernel.abi.layout import MAX_RW_COUNT
 from machine.kernel.abi.signal import SIGPIPE
-from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, O_APPEND, O_NONBLOCK, S_IFMT, S_IFREG, file
+from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, O_APPEND, O_NONBLOCK, file
 from machine.kernel.fs.pipe import PIPE_BUF, pipe_inode_info, pipe_of, pipe_operations
-from machine.kernel.fs.read_write import CHUNK, gather, is_stream, limit_size, scatter, write_bytes
+from machine.kernel.fs.read_write import CHUNK, gather, is_stream, limit_write, scatter, write_bytes
 from machine.kernel.syscalls.table import syscall
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def _pipe_to_file(task: Task, source: file, target: file, position: int, count: 
     assert pipe is not None
     if target.f_op.write_iter is None or target.f_flags & O_APPEND:
         raise Errno(EINVAL)
-    if target.f_inode.i_mode & S_IFMT == S_IFREG:
-        count = limit_size(task, position, count)
+    count = limit_write(task, target, position, count)
     done = 0
     while done < count and (pipe.chunks or not done) and _wait_for_data(pipe, nonblock):
         data = pipe.pull(count - done)

@@ -164,8 +164,8 @@ def statfs_of(node: inode) -> kstatfs:
 
 
 def _put_statfs64(task: Task, find_node: Callable[[], inode], size: int, buf: int) -> int:
-    """i386: `size` must be that of the structure, 84 (or 88, as some compilers pad it): EINVAL."""
-    if size not in (84, 88):
+    """i386: `size` must be that of the packed structure, 84 bytes: EINVAL (fs/statfs.c: kcompat_sys_statfs64)."""
+    if size != 84:
         raise Errno(EINVAL)
     task.mm.copy_to_user(buf, task.abi.pack_statfs64(statfs_of(find_node())))
     return 0

@@ -194,8 +194,12 @@ def argument_limit(task: Task) -> int:
 
 
 def check_limits(bprm: linux_binprm) -> None:
-    """E2BIG: strings and pointers take more than `argument_limit`."""
+    """E2BIG: strings and pointers take more than `argument_limit`, or the strings, with the word above them, more pages
+    than the stack may have (acct_stack_growth); the first page is there anyhow."""
     limit = argument_limit(bprm.task)
+    pages = -(-(bprm.string_bytes() + 8) // PAGE_SIZE)
+    if pages > 1 and pages * PAGE_SIZE > bprm.task.signal.rlimits[RLIMIT_STACK][0]:
+        raise Errno(E2BIG)
     pointers = (len(bprm.argv) + len(bprm.envp)) * 8
     if any(len(s) >= MAX_ARG_STRLEN for s in (*bprm.argv, *bprm.envp)):
         raise Errno(E2BIG)

@@ -272,6 +272,7 @@ def _reset_task(bprm: linux_binprm) -> None:
         shared.put()
     task.files.close_on_exec()
     for timer in task.signal.posix_timers.values():
+        timer.withdraw()  # flush_itimer_signals
         timer.cancel()
     task.signal.posix_timers.clear()
     task.signal.did_exec = True

@@ -16,6 +16,7 @@ from machine.hardware.fpu import FPCW_DEFAULT, MXCSR_DEFAULT, MXCSR_MASK
 from machine.hardware.gdt import USER32_CS, USER_CS, USER_DS
 from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.signal import SA_RESTORER, SA_SIGINFO, SIGSEGV
+from machine.kernel.mm.noncanonical import is_canonical
 from machine.kernel.task.altstack import (
     FP_XSTATE_MAGIC1,
     FP_XSTATE_MAGIC2,
@@ -106,15 +107,10 @@ def setup_rt_frame(kernel: Kernel, task: task_struct, info: siginfo, action: k_s
     cpu.set_eflags(flags & ~CLEARED_EFLAGS)
     if cs != USER_CS:
         cpu.load_code_segment(USER_CS)
-    if not is_canonical_user(action.handler):
+    if not is_canonical(action.handler):
         # The CPU would fault on the way to user mode; the frame is there already.
         force_sig_info(kernel, task, SIGSEGV, trapno=GENERAL_PROTECTION)
     return True
-
-
-def is_canonical_user(address: int) -> bool:
-    """Whether RIP may hold `address` in user mode: canonical (a kernel address faults at the fetch)."""
-    return address < 1 << 47 or address >= (1 << 64) - (1 << 47)
 
 
 def restore_fpstate(kernel: Kernel, task: task_struct, fpstate: int, compat: bool = False) -> bool:
@@ -239,5 +235,5 @@ def finish_return(kernel: Kernel, task: task_struct, cs: int, ss: int) -> None:
         return
     if cs != cpu.selectors()[0]:
         cpu.load_code_segment(cs)
-    if cs == USER_CS and not is_canonical_user(cpu.regs[RIP]):
+    if cs == USER_CS and not is_canonical(cpu.regs[RIP]):
         force_sig_info(kernel, task, SIGSEGV, trapno=GENERAL_PROTECTION)

@@ -14,7 +14,7 @@ from machine.kernel.abi.layout import ABI64
 from machine.kernel.abi.signal import SIG_IGN, SIGCHLD, SIGINT, SIGKILL, SIGQUIT, SIGTSTP, SIGWINCH
 from machine.kernel.fs.buffers import buffer_input, buffer_output
 from machine.kernel.fs.fdtable import files_struct, fs_struct
-from machine.kernel.fs.file import O_RDONLY, file
+from machine.kernel.fs.file import O_LARGEFILE, O_RDONLY, file
 from machine.kernel.fs.hostbind import bind_root
 from machine.kernel.fs.hostio import host_file
 from machine.kernel.fs.namei import lookup, open_file
@@ -321,4 +321,4 @@ def signal_foreground(kernel: Kernel, signo: int) -> None:
 
 def open_for_kernel(kernel: Kernel, path: str) -> file:
     """A file of the guest, opened by the kernel itself."""
-    return open_file(kernel, kernel.init_task, path, O_RDONLY, 0)
+    return open_file(kernel, kernel.init_task, path, O_RDONLY | O_LARGEFILE, 0)

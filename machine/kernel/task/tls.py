@@ -6,21 +6,22 @@ from machine.hardware.gdt import GDT_ENTRY_TLS_MAX, GDT_ENTRY_TLS_MIN
 from machine.kernel.abi.errno import EINVAL, ESRCH, Errno
 
 # Bits of the last word of `struct user_desc`.
-_SEG_32BIT, _READ_EXEC_ONLY, _LIMIT_IN_PAGES, _NOT_PRESENT, _USEABLE, _LM = 1, 8, 16, 32, 64, 128
+_SEG_32BIT, _READ_EXEC_ONLY, _LIMIT_IN_PAGES, _NOT_PRESENT, _USEABLE = 1, 8, 16, 32, 64
 
 
 def _is_empty(base: int, limit: int, bits: int) -> bool:
-    """LDT_empty or LDT_zero: the ways to say "remove the entry"."""
+    """LDT_empty or LDT_zero: the ways to say "remove the entry", whatever `lm` is."""
     zero = base == 0 and limit == 0
-    return zero and (bits & 0xFF == 0 or bits & 0x7F == _READ_EXEC_ONLY | _NOT_PRESENT)
+    return zero and bits & 0x7F in (0, _READ_EXEC_ONLY | _NOT_PRESENT)
 
 
 def tls_descriptor(base: int, limit: int, bits: int) -> int:
-    """The raw descriptor for a `struct user_desc` (fill_ldt).  EINVAL for what a TLS entry must not be."""
+    """The raw descriptor for a `struct user_desc` (fill_ldt).  EINVAL for what a TLS entry must not be; `lm` is passed
+    over, as since Linux 3.19 (tls_desc_okay)."""
     if _is_empty(base, limit, bits):
         return 0
     contents = bits >> 1 & 3
-    if not bits & _SEG_32BIT or contents > 1 or bits & (_NOT_PRESENT | _LM):
+    if not bits & _SEG_32BIT or contents > 1 or bits & _NOT_PRESENT:
         raise Errno(EINVAL)
     kind = (0 if bits & _READ_EXEC_ONLY else 2) | contents << 2 | 1
     access = kind | 0x10 | 3 << 5 | 0x80

@@ -9,7 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from machine.kernel.abi.errno import EBADF, EINVAL, EROFS, Errno
-from machine.kernel.fs.file import S_IFMT, S_IFREG
+from machine.kernel.fs.file import O_LARGEFILE, S_IFMT, S_IFREG
 from machine.kernel.fs.namei import lookup, open_file
 from machine.observe.gdb.packets import MAX_PACKET, escape, number, raw
 
@@ -62,7 +62,7 @@ def _open(server: Server, arguments: bytes) -> bytes:
     kernel = server.kernel
     if lookup(kernel, kernel.init_task, _path(name)).d_inode.i_mode & S_IFMT != S_IFREG:
         raise Errno(EINVAL)
-    opened = open_file(kernel, kernel.init_task, _path(name), 0)
+    opened = open_file(kernel, kernel.init_task, _path(name), O_LARGEFILE)
     descriptor = next(i for i in range(MAX_FILES) if i not in server.files)
     server.files[descriptor] = opened
     return b"%x" % descriptor

@@ -81,7 +81,33 @@ def slot_is_taken(devfn: int, card: type) -> str:
     return f"slot {devfn >> 3:02x}.{devfn & 7} is taken by {card.__name__}"
 
 
-def no_such_slot(text: str) -> str:
+def is_no_card(given: Any) -> str:
+    """plug(Card, "00:04.0"), plug(None, ...), or a card whose __init__ did not call that of PciFunction."""
+    if isinstance(given, type):
+        return f"{given.__name__} is a class; plug in a card of it: {given.__name__}()"
+    if hasattr(given, "config_read"):
+        return f"{type(given).__name__}.__init__ did not call super().__init__()"
+    return f"{given!r} is no card (PciFunction)"
+
+
+def card_is_plugged(devfn: int) -> str:
+    """The same card in two slots."""
+    return f"this card is in slot {devfn >> 3:02x}.{devfn & 7} already; make another"
+
+
+def no_bar(given: Any) -> str:
+    """PciFunction(bars=[4096]), PciFunction(bars=Bar(4096))."""
+    return f"bars= takes a list of Bar and None, not {given!r}"
+
+
+def no_block(given: Any) -> str:
+    """Bar(block=Registers)."""
+    if isinstance(given, type):
+        return f"block={given.__name__}: it is a class; give a block of it: {given.__name__}()"
+    return f"block={given!r}: it is no RegisterBlock"
+
+
+def no_such_slot(text: Any) -> str:
     """plug(card, "4")."""
     return f"'{text}' is no PCI slot; write it like 00:04.0 (bus, device 00 to 1f, function 0 to 7)"
 

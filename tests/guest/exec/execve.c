@@ -2,9 +2,11 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 static char directory[] = "/tmp/nopage-XXXXXX", name[200];
 static char *const no_environment[] = {NULL};
@@ -59,6 +61,8 @@ static void errors(void)
 	EQUAL("a string above 128 KiB", execve("/proc/self/exe", large, no_environment) ? errno : 0, E2BIG);
 	EQUAL("execveat with unknown flags",
 	      syscall(SYS_execveat, AT_FDCWD, "/proc/self/exe", self, no_environment, 0x10) ? errno : 0, EINVAL);
+	EQUAL("and an empty path", syscall(SYS_execveat, AT_FDCWD, "", self, no_environment, 0x10) ? errno : 0, ENOENT);
+	EQUAL("that is allowed", syscall(SYS_execveat, AT_FDCWD, "", self, no_environment, 0x1010) ? errno : 0, EINVAL);
 	memset(big, 'n', 300);
 	big[300] = 0;
 	EQUAL("a long name", try(big), ENAMETOOLONG);
@@ -156,6 +160,65 @@ static int check_kept(char **argv)
 	return done();
 }
 
+/* How long a single argument may be: 1 where a new program was begun with it. */
+static int fits(size_t length, size_t limit)
+{
+	char *argument = malloc(length + 1);
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		memset(argument, 'x', length);
+		argument[length] = 0;
+		setrlimit(RLIMIT_STACK, &(struct rlimit){limit, 8 << 20});
+		execve("/proc/self/exe", (char *const[]){"quick", argument, NULL}, no_environment);
+		_exit(errno == E2BIG ? 77 : 78);
+	}
+	free(argument);
+	waitpid(pid, &status, 0);
+	return !WIFEXITED(status) || WEXITSTATUS(status) != 77;
+}
+
+/* The strings and a word above them are in the new stack before the old program is gone. */
+static void small_stacks(void)
+{
+	const size_t more = sizeof "/proc/self/exe" + sizeof "quick" + 8 + 1;
+
+	EQUAL("strings of 64 KiB in a stack of 64 KiB", fits(65536 - more, 65536), 1);
+	EQUAL("one byte more", fits(65536 - more + 1, 65536), 0);
+	EQUAL("a limit within a page", fits(65536 - more - 4096 + 1, 65536 - 1), 0);
+	EQUAL("the first page is always there", fits(4096 - more, 0), 1);
+	EQUAL("no second", fits(4096 - more + 1, 0), 0);
+}
+
+/* A timer's signal that nobody took goes with the timer. */
+static void timers(void)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+	struct itimerspec soon = {.it_value.tv_nsec = 1};
+	sigset_t set, pending;
+	timer_t timer;
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		sigemptyset(&set);
+		sigaddset(&set, SIGUSR1);
+		sigaddset(&set, SIGUSR2);
+		sigprocmask(SIG_BLOCK, &set, NULL);
+		if (timer_create(CLOCK_MONOTONIC, &event, &timer) || timer_settime(timer, 0, &soon, NULL))
+			_exit(2);
+		do
+			sigpending(&pending);
+		while (!sigismember(&pending, SIGUSR1));
+		raise(SIGUSR2);
+		execve("/proc/self/exe", (char *const[]){"pending", NULL}, no_environment);
+		_exit(errno);
+	}
+	waitpid(pid, &status, 0);
+	EQUAL("pending are, of a timer and raised", WEXITSTATUS(status), 0 + 2);
+}
+
 static void vforks(void)
 {
 	volatile int seen = 0;
@@ -189,6 +252,12 @@ int main(int argc, char **argv)
 		return 23;
 	if (!strcmp(argv[0], "quick"))
 		return 9;
+	if (!strcmp(argv[0], "pending")) {
+		sigset_t pending;
+
+		sigpending(&pending);
+		return sigismember(&pending, SIGUSR1) + 2 * sigismember(&pending, SIGUSR2);
+	}
 	if (!strcmp(argv[0], "kept"))
 		return check_kept(argv);
 	if (argc == 5 && !strcmp(argv[1], "script  with blanks"))
@@ -200,6 +269,8 @@ int main(int argc, char **argv)
 	errors();
 	scripts();
 	kept();
+	small_stacks();
+	timers();
 	vforks();
 	tidy();
 	return done();

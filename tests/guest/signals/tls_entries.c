@@ -24,6 +24,32 @@ static unsigned selector(void)
 	return value & 0xffff;
 }
 
+/* Every combination of the last word's bits: which are taken, and what get_thread_area says then. */
+static void bits(int entry)
+{
+	unsigned each, words[4];
+	int wrong = 0;
+
+	for (each = 0; each < 256; each++) {
+		int good = (each & 1) && (each >> 1 & 3) < 2 && !(each & 0x20);
+
+		words[0] = entry, words[1] = 0x1000, words[2] = 0xfffff, words[3] = each;
+		wrong += syscall(SYS_set_thread_area, words) != (good ? 0 : -1);
+		words[3] = 0;
+		wrong += syscall(SYS_get_thread_area, words) != 0;
+		wrong += good && words[3] != (each & 0x7f);
+	}
+	EQUAL("bits of an entry", wrong, 0);
+	words[1] = words[2] = 0, words[3] = 0x80;
+	EQUAL("nothing but lm clears", syscall(SYS_set_thread_area, words), 0);
+	EQUAL("and is shown", syscall(SYS_get_thread_area, words), 0);
+	EQUAL("as absent", words[3], 0x28);
+	words[3] = 0xa8;
+	EQUAL("as is an empty one with lm", syscall(SYS_set_thread_area, words), 0);
+	EQUAL("the same", syscall(SYS_get_thread_area, words), 0);
+	EQUAL("is shown", words[3], 0x28);
+}
+
 int main(void)
 {
 	struct user_desc one;
@@ -46,5 +72,6 @@ int main(void)
 	one.read_exec_only = one.seg_not_present = 1;
 	EQUAL("cleared", syscall(SYS_set_thread_area, &one), 0);
 	EQUAL("no selector", selector(), 0);
+	bits(one.entry_number);
 	return done();
 }

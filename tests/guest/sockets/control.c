@@ -280,6 +280,32 @@ static void files(void)
 	close(fd), close(s[0]), close(s[1]), close(p[0]), close(p[1]);
 }
 
+/* What is left behind the last header is passed over; for an i386 program on a 64-bit kernel one byte is a header. */
+static void leftovers(void)
+{
+	const int least = sizeof(long) == 4 ? EINVAL : 0, head = sizeof(struct cmsghdr), word = sizeof(long);
+	int s[2], length, wrong = 0;
+	struct iovec iov = { "x", 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control };
+	struct cmsghdr *c = (void *)&control;
+
+	socketpair(AF_UNIX, SOCK_DGRAM, 0, s);
+	memset(&control, 0, sizeof control);
+	c->cmsg_level = 1234, c->cmsg_len = head + 4;
+	for (length = 0; length < head + word + head; length++) {
+		int want = !length ? 0 : length < head ? least : length < head + 4 ? EINVAL : length > head + word ? least : 0;
+		char byte;
+
+		m.msg_controllen = length;
+		if (sendmsg(s[0], &m, MSG_DONTWAIT) == 1)
+			wrong += recv(s[1], &byte, 1, 0) != 1 || want;
+		else
+			wrong += errno != want;
+	}
+	EQUAL("left over", wrong, 0);
+	close(s[0]), close(s[1]);
+}
+
 int main(void)
 {
 	alone("/tmp/nopage-control-alone");
@@ -292,5 +318,6 @@ int main(void)
 	options();
 	waiting();
 	files();
+	leftovers();
 	return done();
 }
