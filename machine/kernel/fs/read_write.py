@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from machine.hardware.ram import PAGE_SIZE
@@ -261,6 +262,13 @@ def limit_write(task: task_struct, filp: file, position: int, count: int) -> int
     if position >= MAX_NON_LFS:
         raise Errno(EFBIG)
     return min(count, MAX_NON_LFS - position)
+
+
+def signal_limit(task: task_struct, filp: file, position: int) -> None:
+    """What sendfile and splice have left over at the limit meets it once more: SIGXFSZ although some was written
+    (iter_file_splice_write)."""
+    with suppress(Errno):
+        limit_write(task, filp, position, 1)
 
 
 # -- drivers ---------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from machine.kernel.fs.read_write import (
     limit_write,
     one_vector,
     operations_seek,
+    signal_limit,
     write_bytes,
 )
 from machine.kernel.fs.regular import MAX_LFS_FILESIZE, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET
@@ -219,11 +220,17 @@ def _splice(task: Task, source: file, target: file, position: int, count: int, t
     if source.f_op.read_iter is None or target.f_op.write_iter is None:
         raise Errno(EINVAL)
     count = min(count, MAX_RW_COUNT)
-    count = limit_write(task, target, target.f_pos if to is None else to, count)
+    if to is not None:
+        count = limit_write(task, target, to, count)
     done = 0
     while done < count:
         try:
             data = source.f_op.read_iter(source, min(count - done, CHUNK), position + done)
+            if data and not done and to is None:  # what has an end here never comes to a limit there
+                count, here = limit_write(task, target, target.f_pos, count), target.f_pos
+                if count < len(data):
+                    data = data[:count]
+                    signal_limit(task, target, here + count)
             wrote = write_bytes(target, data, (target.f_pos if to is None else to + done)) if data else 0
         except Errno:
             if done:

@@ -130,8 +130,8 @@ def _accept(task: Task, fd: int, address: int, length: int, flags: int) -> int:
     filp = task.files.fget(fd)
     if flags & ~SOCK_FLAGS:
         raise Errno(EINVAL)
+    task.files.free_fd()  # EMFILE comes before what the file is
     filp, sk = lookup_unix(task, fd)
-    task.files.free_fd()
     new = sk.accept(task, filp.f_flags & O_NONBLOCK)
     made = sock_file(task.kernel, new, flags)
     try:

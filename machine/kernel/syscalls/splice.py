@@ -13,7 +13,7 @@ from machine.kernel.abi.layout import MAX_RW_COUNT
 from machine.kernel.abi.signal import SIGPIPE
 from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, O_APPEND, O_NONBLOCK, file
 from machine.kernel.fs.pipe import PIPE_BUF, pipe_inode_info, pipe_of, pipe_operations
-from machine.kernel.fs.read_write import CHUNK, gather, is_stream, limit_write, scatter, write_bytes
+from machine.kernel.fs.read_write import CHUNK, gather, is_stream, limit_write, scatter, signal_limit, write_bytes
 from machine.kernel.syscalls.table import syscall
 
 if TYPE_CHECKING:
@@ -72,10 +72,11 @@ def _pipe_to_file(task: Task, source: file, target: file, position: int, count: 
     assert pipe is not None
     if target.f_op.write_iter is None or target.f_flags & O_APPEND:
         raise Errno(EINVAL)
-    count = limit_write(task, target, position, count)
-    done = 0
-    while done < count and (pipe.chunks or not done) and _wait_for_data(pipe, nonblock):
-        data = pipe.pull(count - done)
+    done, room = 0, count
+    while done < room and (pipe.chunks or not done) and _wait_for_data(pipe, nonblock):
+        if not done:
+            room = limit_write(task, target, position, count)
+        data = pipe.pull(room - done)
         try:
             wrote = write_bytes(target, data, position + done)
         except Errno:
@@ -88,6 +89,8 @@ def _pipe_to_file(task: Task, source: file, target: file, position: int, count: 
             pipe_operations.unread(source, data[wrote:])
             break
         pipe.wr_wait.wake()
+    if done == room < count and pipe.chunks:
+        signal_limit(task, target, position + done)
     return done
 
 

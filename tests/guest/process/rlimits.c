@@ -2,6 +2,7 @@
 #include "check.h"
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -56,6 +57,46 @@ static int fsize(void)
 	ERRNO("FSIZE: ftruncate", ftruncate(fd, 1001), EFBIG);
 	ERRNO("FSIZE: ftruncate to it", ftruncate(fd, 1000), 0);
 	EQUAL("FSIZE: each time", count, 3);
+	return failures;
+}
+
+/* Between files: what has nothing to write meets no limit, what is cut short has its signal. */
+static int fsize_moved(void)
+{
+	int from = temporary_file(5000), to = temporary_file(0), p[2];
+	char buffer[300] = "";
+	loff_t at;
+
+	set(RLIMIT_FSIZE, 1000, 1000);
+	signal(SIGXFSZ, on);
+	lseek(from, 0, SEEK_END);
+	lseek(to, 1000, SEEK_SET);
+	EQUAL("FSIZE: sendfile of nothing", sendfile(to, from, NULL, 100), 0);
+	EQUAL("FSIZE: without a signal", count, 0);
+	lseek(from, 0, SEEK_SET);
+	ERRNO("FSIZE: sendfile", sendfile(to, from, NULL, 100), EFBIG);
+	EQUAL("FSIZE: one", count, 1);
+	EQUAL("FSIZE: where it was", lseek(from, 0, SEEK_CUR), 0);
+	lseek(to, 600, SEEK_SET);
+	EQUAL("FSIZE: sendfile cut short", sendfile(to, from, NULL, 3000), 400);
+	EQUAL("FSIZE: a signal, too", count, 2);
+	EQUAL("FSIZE: the source is behind what was written", lseek(from, 0, SEEK_CUR), 400);
+	lseek(to, 600, SEEK_SET);
+	EQUAL("FSIZE: sendfile that fits", sendfile(to, from, NULL, 400), 400);
+	EQUAL("FSIZE: none", count, 2);
+	pipe2(p, O_NONBLOCK);
+	at = 1000;
+	ERRNO("FSIZE: splice of nothing", splice(p[0], NULL, to, &at, 100, SPLICE_F_NONBLOCK), EAGAIN);
+	write(p[1], buffer, 300);
+	at = 995;
+	EQUAL("FSIZE: splice cut short", splice(p[0], NULL, to, &at, 100, 0), 5);
+	EQUAL("FSIZE: and one more", count, 3);
+	at = 995;
+	EQUAL("FSIZE: splice that fits", splice(p[0], NULL, to, &at, 5, 0), 5);
+	EQUAL("FSIZE: no other", count, 3);
+	ERRNO("FSIZE: splice", splice(p[0], NULL, to, &at, 5, 0), EFBIG);
+	EQUAL("FSIZE: the last", count, 4);
+	EQUAL("FSIZE: nothing is lost", read(p[0], buffer, 300), 290);
 	return failures;
 }
 
@@ -247,6 +288,7 @@ int main(void)
 	ERRNO("nobody", syscall(SYS_prlimit64, 0x3ffffff, RLIMIT_NOFILE, NULL, &wide), ESRCH);
 	ERRNO("oneself by number", syscall(SYS_prlimit64, getpid(), RLIMIT_STACK, NULL, &wide), 0);
 	EQUAL("FSIZE", in_child(fsize), 0);
+	EQUAL("FSIZE of what is moved", in_child(fsize_moved), 0);
 	EQUAL("FSIZE by default", in_child(fsize_default), 1000 + SIGXFSZ);
 	EQUAL("NOFILE", in_child(nofile), 0);
 	EQUAL("CPU", in_child(cpu), 0);
