@@ -256,7 +256,8 @@ def open_file(
     if flags & O_PATH:
         flags &= O_DIRECTORY | O_NOFOLLOW | O_PATH
     if flags & O_TMPFILE == O_TMPFILE:
-        return _open_tmpfile(kernel, task, lookup(kernel, task, path, dirfd=dirfd, resolve=resolve), flags, mode)
+        where = lookup(kernel, task, path, follow=not flags & O_NOFOLLOW, dirfd=dirfd, resolve=resolve)
+        return _open_tmpfile(kernel, task, where, flags, mode)
     if not flags & O_CREAT:
         where = lookup(kernel, task, path, follow=not flags & O_NOFOLLOW, dirfd=dirfd, resolve=resolve)
         return dentry_open(kernel, task, where, flags)
@@ -328,7 +329,7 @@ def _may_open(task: task_struct, node: inode, flags: int, created: bool) -> None
     kind = node.i_mode & S_IFMT
     writing = flags & O_ACCMODE != O_RDONLY or flags & O_TRUNC
     if kind == S_IFLNK:
-        raise Errno(ELOOP)
+        raise Errno(ENOTDIR if flags & O_DIRECTORY else ELOOP)
     if kind == S_IFDIR:
         if writing or flags & O_CREAT:
             raise Errno(EISDIR)

@@ -241,8 +241,10 @@ def _rename(task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flag
     new_dir, new_last, new_slash = lookup_parent(kernel, task, user_path(task, new), new_dirfd)
     if old_dir.d_inode.i_sb is not new_dir.d_inode.i_sb:
         raise Errno(EXDEV)
-    if old_name in ("", ".", "..") or new_last in ("", ".", ".."):
-        raise Errno(EEXIST if flags & RENAME_NOREPLACE and new_last in ("", ".", "..") else EBUSY)
+    if old_name in ("", ".", ".."):
+        raise Errno(EBUSY)
+    if new_last in ("", ".", ".."):
+        raise Errno(EEXIST if flags & RENAME_NOREPLACE else EBUSY)
     node, target = old_dir.d_inode.lookup(old_name), new_dir.d_inode.lookup(new_last)
     if node is None:
         raise Errno(ENOENT)
@@ -251,7 +253,8 @@ def _rename(task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flag
     if flags & RENAME_EXCHANGE and target is None:
         raise Errno(ENOENT)
     is_dir = node.i_mode & S_IFMT == S_IFDIR
-    if (old_slash or new_slash) and not is_dir:
+    new_is = target if flags & RENAME_EXCHANGE else node  # what the new name is to be, or is when both stay
+    if (old_slash and not is_dir) or (new_slash and new_is is not None and new_is.i_mode & S_IFMT != S_IFDIR):
         raise Errno(ENOTDIR)
     if is_dir and _is_below(new_dir, node):
         raise Errno(EINVAL)

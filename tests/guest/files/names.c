@@ -137,6 +137,16 @@ static void renames(void)
 	ERRNO("NOREPLACE, free", syscall(SYS_renameat2, AT_FDCWD, "b", AT_FDCWD, "c", 1), 0);
 	ERRNO("EXCHANGE", syscall(SYS_renameat2, AT_FDCWD, "c", AT_FDCWD, "d", 2), 0);
 	CHECK("exchanged", has("d", "a") && has("c/x", "x"));
+	ERRNO("EXCHANGE with a directory's slash", syscall(SYS_renameat2, AT_FDCWD, "d", AT_FDCWD, "c/", 2), 0);
+	ERRNO("and back", syscall(SYS_renameat2, AT_FDCWD, "d/", AT_FDCWD, "c", 2), 0);
+	ERRNO("EXCHANGE with a file's slash", syscall(SYS_renameat2, AT_FDCWD, "c", AT_FDCWD, "d/", 2), ENOTDIR);
+	ERRNO("NOREPLACE of .", syscall(SYS_renameat2, AT_FDCWD, ".", AT_FDCWD, "..", 1), EBUSY);
+	ERRNO("NOREPLACE to .", syscall(SYS_renameat2, AT_FDCWD, "d", AT_FDCWD, ".", 1), EEXIST);
+	ERRNO("a link to a directory", symlink("c", "link"), 0);
+	ERRNO("not as a directory", open("link", O_RDONLY | O_DIRECTORY | O_NOFOLLOW), ENOTDIR);
+	ERRNO("nor for a file without a name", open("link", O_RDWR | O_TMPFILE | O_NOFOLLOW, 0600), ENOTDIR);
+	ERRNO("not at all", open("link", O_RDONLY | O_NOFOLLOW), ELOOP);
+	unlink("link");
 	ERRNO("EXCHANGE, nothing", syscall(SYS_renameat2, AT_FDCWD, "c", AT_FDCWD, "n", 2), ENOENT);
 	ERRNO("both", syscall(SYS_renameat2, AT_FDCWD, "c", AT_FDCWD, "d", 3), EINVAL);
 	ERRNO("to another file system", rename("d", "/dev/shm/nopage-d"), EXDEV);
