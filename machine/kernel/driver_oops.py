@@ -22,7 +22,7 @@ ARGUMENTS = {
     "init": "", "exit": "", "open": "inode, filp", "release": "inode, filp", "read": "filp, buf, count, f_pos",
     "write": "filp, buf, count, f_pos", "llseek": "filp, offset, whence", "poll": "filp, wait",
     "ioctl": "inode, filp, cmd, arg", "unlocked_ioctl": "filp, cmd, arg", "compat_ioctl": "filp, cmd, arg",
-    "mmap": "filp, vma", "fasync": "fd, filp, on", "flush": "filp", "fsync": "filp, datasync",
+    "mmap": "filp, vma", "fasync": "fd, filp, on", "flush": "filp", "fsync": "filp, dentry, datasync",
     "nopage": "vma, address, type", "fault": "vmf", "page_mkwrite": "vmf", "pfn_mkwrite": "vmf",
     "read_proc": "data", "show": "m, v", "devnode": "dev, mode",
 }  # fmt: skip

@@ -327,3 +327,69 @@ def test_a_later_page_of_a_block(m: Machine, driver: Load, run_c: Run) -> None:
     assert "bad.nopage returned page 1 of a block of order 2 (nopage, bad.py:" in report
     assert "only its first page has a count of its own" in report and "without get_page" not in report
     assert m.unload("bad") == []
+
+
+@pytest.mark.parametrize(
+    ("taken", "seen"),
+    [
+        ("filp, dentry, datasync", "dentry is filp.f_dentry and datasync == 1"),
+        ("filp, datasync", "datasync == 1"),
+        ("filp, start, end, datasync", "(start, end, datasync) == (0, (1 << 63) - 1, 1)"),
+        ("*all", "all[1] is all[0].f_dentry and all[2] == 1"),
+    ],
+)
+def test_fsync_of_three_ages(m: Machine, driver: Load, run_c: Run, taken: str, seen: str) -> None:
+    """2.6.10 has the dentry, 2.6.35 has not, today's has a range: a driver takes its own.  # B3"""
+    driver(
+        chardev(
+            f"""
+            bad_vm_ops = None
+            class Bad:
+                def method({taken.replace("filp", "self, filp") if "filp" in taken else "self, *all"}):
+                    return 0 if {seen} else -EINVAL
+            def function({taken}):
+                return 0 if {seen} else -EIO
+            """,
+            "dict(fsync=Bad().method, ioctl=lambda inode, filp, cmd, arg: setattr(filp.f_op, 'fsync', function) or 0)",
+        )
+    )
+    run_c(
+        m,
+        OPEN
+        + """
+        ERRNO("a method", fdatasync(fd), 0);
+        ERRNO("now", ioctl(fd, 1, 0), 0);
+        ERRNO("a function", fdatasync(fd), 0);
+        """,
+        before="#include <sys/ioctl.h>\n",
+    )
+    assert not m.kernel.reports and not m.kernel.oopses
+
+
+def test_what_rwf_flags_a_driver_sees(m: Machine, driver: Load, run_c: Run) -> None:
+    """A file with `read` and `write` takes RWF_HIPRI alone (do_loop_readv_writev): its fsync is not called.  # E4"""
+    driver(
+        chardev(
+            """
+            bad_vm_ops = None
+            def fails(filp, dentry, datasync):
+                raise KeyError("fsync")
+            """,
+            "dict(fsync=fails, write=lambda filp, buf, count, f_pos: count, read=lambda filp, buf, count, f_pos: 0)",
+        )
+    )
+    run_c(
+        m,
+        OPEN
+        + """
+        struct iovec v = { "text", 4 };
+        EQUAL("plain", pwritev2(fd, &v, 1, 0, 0), 4);
+        EQUAL("RWF_HIPRI", pwritev2(fd, &v, 1, 0, 1), 4);
+        ERRNO("RWF_DSYNC", pwritev2(fd, &v, 1, 0, 2), EOPNOTSUPP);
+        ERRNO("RWF_SYNC", pwritev2(fd, &v, 1, 0, 4), EOPNOTSUPP);
+        ERRNO("reading", preadv2(fd, &v, 1, 0, 4), EOPNOTSUPP);
+        ERRNO("fsync", fsync(fd), EIO);
+        """,
+        before="#include <sys/uio.h>\n#include <sys/ioctl.h>\n",
+    )
+    assert [oops.where for oops in m.kernel.oopses] == ["bad.fsync"]

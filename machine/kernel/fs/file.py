@@ -88,8 +88,9 @@ class file_operations:
     """(filp) -> 0 or -errno: a descriptor of the open file is being closed."""
     release: Optional[Callable[[inode, file], int]] = None
     """(inode, filp): the last reference to the open file is gone."""
-    fsync: Optional[Callable[[file, int], int]] = None
-    """(filp, datasync) -> 0 or -errno."""
+    fsync: Optional[Callable[..., int]] = None
+    """(filp, dentry, datasync) -> 0 or -errno; or (filp, datasync), of Linux 2.6.35, or today's (filp, start, end,
+    datasync): as many as it takes."""
     fasync: Optional[Callable[[int, file, int], int]] = None
     """(fd, filp, on) -> what `fasync_helper` gives: O_ASYNC of the file was switched."""
 

@@ -49,6 +49,7 @@ from machine.kernel.fs.locks import F_RDLCK, F_UNLCK, F_WRLCK, locks_of
 from machine.kernel.fs.namei import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_CACHED, RESOLVE_IN_ROOT, open_file
 from machine.kernel.fs.read_write import driver_result, limit_size
 from machine.kernel.fs.regular import MAX_LFS_FILESIZE
+from machine.kernel.fs.sync import vfs_fsync
 from machine.kernel.module import call_driver
 from machine.kernel.syscalls.table import syscall
 
@@ -206,23 +207,14 @@ def sys_flock(task: Task, fd: int, operation: int) -> int:
     return 0
 
 
-def _fsync(task: Task, fd: int, datasync: int) -> int:
-    filp = task.files.fget(fd)
-    operations = filp.f_op
-    if operations.fsync is None:
-        raise Errno(EINVAL)
-    answer = call_driver(task.kernel, operations.owner, "fsync", operations.fsync, filp, datasync)
-    return driver_result(filp, "fsync", answer, 0)
-
-
 @syscall("fsync", "fd")
 def sys_fsync(task: Task, fd: int) -> int:
-    return _fsync(task, fd, 0)
+    return vfs_fsync(task, task.files.fget(fd), 0)
 
 
 @syscall("fdatasync", "fd")
 def sys_fdatasync(task: Task, fd: int) -> int:
-    return _fsync(task, fd, 1)
+    return vfs_fsync(task, task.files.fget(fd), 1)
 
 
 @syscall("sync")

@@ -22,6 +22,7 @@ from machine.kernel.fs.read_write import (
     write_bytes,
 )
 from machine.kernel.fs.regular import MAX_LFS_FILESIZE, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET
+from machine.kernel.fs.sync import vfs_fsync
 from machine.kernel.module import call_driver
 from machine.kernel.syscalls.table import syscall
 
@@ -104,9 +105,10 @@ def sys_pwritev(task: Task, fd: int, iov: int, count: int, position: int) -> int
     return do_write(task, filp, task.abi.read_iovec(task.mm, iov, count), position)
 
 
-def _check_rwf(flags: int) -> None:
-    """RWF_NOWAIT is refused as by files without it, unknown flags too: EOPNOTSUPP."""
-    if flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND):
+def _check_rwf(flags: int, method: object) -> None:
+    """RWF_NOWAIT is refused as by files without it, unknown flags too, and all but RWF_HIPRI by files without
+    `read_iter` or `write_iter`, which are a driver's (do_loop_readv_writev): EOPNOTSUPP."""
+    if flags & ~(RWF_HIPRI if method is None else RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND):
         raise Errno(EOPNOTSUPP)
 
 
@@ -116,7 +118,7 @@ def _preadv2(task: Task, fd: int, iov: int, count: int, position: int, flags: in
         check_position(filp, position)
     vectors = task.abi.read_iovec(task.mm, iov, count)
     if any(length for _, length in vectors):
-        _check_rwf(flags)
+        _check_rwf(flags, filp.f_op.read_iter)
     return do_read(task, filp, vectors, None if position == -1 else position)
 
 
@@ -124,7 +126,7 @@ def _pwritev2(task: Task, fd: int, iov: int, count: int, position: int, flags: i
     filp = task.files.fget(fd)
     if position != -1:
         check_position(filp, position)
-    _check_rwf(flags)
+    _check_rwf(flags, filp.f_op.write_iter)
     vectors = task.abi.read_iovec(task.mm, iov, count)
     before = filp.f_flags
     if flags & RWF_APPEND:
@@ -134,7 +136,7 @@ def _pwritev2(task: Task, fd: int, iov: int, count: int, position: int, flags: i
     finally:
         filp.f_flags = before
     if flags & (RWF_DSYNC | RWF_SYNC) and filp.f_op.fsync is not None:
-        filp.f_op.fsync(filp, int(not flags & RWF_SYNC))
+        vfs_fsync(task, filp, int(not flags & RWF_SYNC))
     return done
 
 
