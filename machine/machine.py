@@ -321,6 +321,11 @@ class Machine(Programs):
             raise NopageError("the machine is closed")
         return _Entered(self.kernel)
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._closed
+
     def close(self) -> None:
         """End every process and give everything back.  Twice is fine.  OSError: what programs wrote to a ``:rw`` bind
         could not be brought to the host (a full disk), or not the files of `export`.

@@ -122,8 +122,8 @@ class Interrupts:
         """The line `irq`.  ValueError unless 0 to 223."""
         desc = self.lines.get(irq)
         if desc is None:
-            if not 0 <= irq < NR_IRQS:
-                raise ValueError(f"there is no interrupt {irq}: they are numbered 0 to {NR_IRQS - 1}")
+            if not isinstance(irq, int) or not 0 <= irq < NR_IRQS:
+                raise ValueError(f"there is no interrupt {irq!r}: they are numbered 0 to {NR_IRQS - 1}")
             desc = self.lines[irq] = irq_desc()
         return desc
 

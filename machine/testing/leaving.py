@@ -10,6 +10,7 @@ from machine.errors import NopageError
 from machine.kernel.insmod import NOT_RELEASED
 from machine.kernel.task.spawn import settle
 from machine.machine import SETTLE_SECONDS
+from machine.testing import messages
 
 if TYPE_CHECKING:
     from machine.events import Report
@@ -54,6 +55,8 @@ class Leaving:
 
     def complaints(self, unload: bool) -> list[str]:
         """What is not clean, a line each; with `unload` after the drivers have gone."""
+        if self.machine.closed:
+            return [messages.closed_by_the_test(), *self.leaks]
         refused = self.unload_drivers() if unload else []
         return [*refused, *self.machine.check_clean(), *self.leaks]
 

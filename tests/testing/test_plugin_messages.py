@@ -270,6 +270,14 @@ def test_a_program_that_was_to_end_well(run: Any, guest_cc: Any) -> None:
             [],
             "the machine is not clean after the test:\nBad page state: made up",
         ),
+        (
+            "def test_it(machine):\n    machine.close()\n",
+            [],
+            (
+                "the machine is not clean after the test:\nthe test closed the machine: nobody knows what was left in "
+                "it (the fixture closes it after a look)"
+            ),
+        ),
     ],
 )  # fmt: skip
 def test_what_a_project_does_wrong(project: Project, tests: str, options: list[str], text: str) -> None:

@@ -55,6 +55,11 @@ def not_clean(complaints: Sequence[str]) -> str:
     return "the machine is not clean after the test:\n" + "\n".join(complaints)
 
 
+def closed_by_the_test() -> str:
+    """machine.close() of the fixture."""
+    return "the test closed the machine: nobody knows what was left in it (the fixture closes it after a look)"
+
+
 def behaved(texts: Sequence[str]) -> str:
     """The marker misbehaves on a test in which nothing such happened."""
     wanted = ", ".join(repr(text) for text in texts)
