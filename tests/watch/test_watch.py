@@ -115,7 +115,7 @@ def test_a_shell_on_it(browser: Browser) -> None:
     page = Watched(browser, "sh")
     terminal = "document.querySelector('#terminal').innerText"
     page.type("sleep 1000")
-    browser.wait("document.querySelector('#tasks').textContent.includes('sleep')")
+    browser.wait("document.querySelector('#tasks').textContent.includes(' sleep sleeps')")  # not `sh sleeps`
     browser.js(
         "document.querySelector('#terminal').dispatchEvent(new KeyboardEvent('keydown', {key: 'c', ctrlKey: true}))"
     )
