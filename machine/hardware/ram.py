@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 
+from machine.hardware.hostfiles import HostFiles
 from machine.hardware.hugepages import PIECE, HugePages
 
 PAGE_SHIFT = 12
@@ -39,7 +40,19 @@ class Ram:
     `view` ('B') and `words` ('Q') are indexed by physical address and physical address / 8.
     """
 
-    __slots__ = ("_buffer", "_keep", "address", "huge_pages", "limit", "low_end", "pieces", "size", "view", "words")
+    __slots__ = (
+        "_buffer",
+        "_keep",
+        "address",
+        "files",
+        "huge_pages",
+        "limit",
+        "low_end",
+        "pieces",
+        "size",
+        "view",
+        "words",
+    )
 
     def __init__(self, size: int) -> None:
         if size % (2 * MiB) or not MIN_RAM <= size <= MAX_RAM:
@@ -60,6 +73,7 @@ class Ram:
         self._keep = ctypes.c_char.from_buffer(self._buffer)
         skipped = -ctypes.addressof(self._keep) % PIECE  # 2 MiB of RAM are to be one page of the host
         self.address = ctypes.addressof(self._keep) + skipped
+        self.files = HostFiles(self.address, self.limit)
         self.huge_pages = HugePages(self._buffer, skipped, self.limit)
         self.view = memoryview(self._buffer)[skipped : skipped + self.limit]
         self.words = self.view.cast("Q")
@@ -67,6 +81,7 @@ class Ram:
     def discard(self) -> None:
         """Give the host its pages back, at the end of a machine: from here on all is zeroes.  Addresses and views stay
         good, since Python frees the buffer with its last reader, which may be a garbage collection away."""
+        self.files.close()
         self._buffer.madvise(mmap.MADV_DONTNEED)
 
     def is_ram(self, physical: int) -> bool:

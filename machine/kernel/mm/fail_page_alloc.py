@@ -79,7 +79,9 @@ class _FailingMemory(Memory):
     def alloc_zeroed(self, owner: Any) -> int:
         return self.alloc_pages(GFP_HIGHUSER | GFP_ZERO, 0, owner)
 
-    def alloc_run(self, order: int, spare: int, owner: Any, mapped: int = 1, populate: bool = False) -> Optional[int]:
+    def alloc_run(
+        self, order: int, spare: int, owner: Any, mapped: int = 1, populate: bool = False, zero: bool = True
+    ) -> Optional[int]:
         """None: one by one, so that each can fail."""
         return None
 

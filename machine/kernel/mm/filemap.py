@@ -38,6 +38,9 @@ F_SEAL_WRITE, F_SEAL_FUTURE_WRITE = 0x8, 0x10
 class Backing(Protocol):
     """Where pages come from that nobody has written: a file of the host."""
 
+    def open(self) -> int:
+        """A descriptor of the host's, open to be read and not the caller's to close; Errno on failure."""
+
     def pread(self, count: int, position: int) -> bytes:
         """Up to `count` bytes; Errno(EIO) and others on failure."""
 

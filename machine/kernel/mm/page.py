@@ -21,9 +21,10 @@ from machine.kernel.abi.errno import ENOMEM, Errno
 from machine.kernel.mm.borrow import BORROWED, borrow
 from machine.kernel.mm.zone import DMA_LIMIT, MAX_ORDER, Zone
 
-PG_reserved, PG_dirty, PG_poison, PG_exec, PG_used, PG_watched, PG_locked = 1, 2, 4, 8, 16, 32, 64
-"""Reserved; written since read in; filled with poison; was mapped executable; was ever allocated; free, and was a
-driver's: its poison is looked at before it is used again; locked (lock_page)."""
+PG_reserved, PG_dirty, PG_poison, PG_exec, PG_used, PG_watched, PG_locked, PG_host = 1, 2, 4, 8, 16, 32, 64, 128
+"""Reserved; written since read in; free, and not zeros: filled with poison, or PG_host; was mapped executable; was ever
+allocated; free, and was a driver's: its poison is looked at before it is used again; locked (lock_page); a file of the
+host stands there, or did when the frame was freed (hardware/hostfiles.py)."""
 
 POISON = 0xAA
 """Byte that fills a freed frame (include/linux/poison.h: PAGE_POISON)."""
@@ -198,8 +199,8 @@ class Memory:
             owners[each] = index
             if flags[each] & PG_watched:
                 self.check_poison_of(each)
-            if zero and flags[each] & PG_poison:
-                self.ram.view[each << PAGE_SHIFT : (each + 1) << PAGE_SHIFT] = _ZEROS
+            if flags[each] & PG_host or (zero and flags[each] & PG_poison):
+                self._zero(each)
                 flags[each] = PG_used
             else:
                 flags[each] |= PG_used
@@ -222,23 +223,35 @@ class Memory:
         if self.flags[pfn] & PG_poison:
             if self.flags[pfn] & PG_watched:
                 self.check_poison_of(pfn)
-            self.ram.view[pfn << PAGE_SHIFT : (pfn + 1) << PAGE_SHIFT] = _ZEROS
+            self._zero(pfn)
         self.flags[pfn] = PG_used
         return pfn
 
-    def alloc_run(self, order: int, spare: int, owner: Any, mapped: int = 1, populate: bool = False) -> Optional[int]:
+    def _zero(self, pfn: int) -> None:
+        if self.flags[pfn] & PG_host:
+            self.ram.files.unmap(pfn << PAGE_SHIFT, PAGE_SIZE)
+        else:
+            self.ram.view[pfn << PAGE_SHIFT : (pfn + 1) << PAGE_SHIFT] = _ZEROS
+
+    def alloc_run(
+        self, order: int, spare: int, owner: Any, mapped: int = 1, populate: bool = False, zero: bool = True
+    ) -> Optional[int]:
         """2**order zeroed frames of count 1 and mapcount `mapped`, each of its own; None when fewer than `spare` would
-        be left, or when somebody notes every change.  `populate`: all of them will be written."""
+        be left, or when somebody notes every change.
+
+        `populate`: all of them will be written.  Without `zero` they hold anything; without both, a file of the host
+        may stand there yet, and another comes in its place.
+        """
         zone, number = self.zones[1], 1 << order
         if zone.remaining - number < spare or self.journals:
             return None
-        pfn = zone.take(order)
+        pfn = zone.take(order, untouched=not zero and not populate)
         if pfn is None:
             return None
         end = pfn + number
         before = bytes(self.flags[pfn:end])
         if any(before):
-            self._clean(pfn, before)
+            self._clean(pfn, before, zero, zero or populate)
         elif populate:
             self.ram.huge_pages.populate(pfn << PAGE_SHIFT, number << PAGE_SHIFT)
         index = self._owner_index.get(owner)
@@ -249,13 +262,17 @@ class Memory:
         self.flags[pfn:end] = bytes((PG_used,)) * number
         return pfn
 
-    def _clean(self, pfn: int, before: bytes) -> None:
-        """Zero the frames from `pfn` on that hold poison; `before`: their flags."""
+    def _clean(self, pfn: int, before: bytes, poison: bool, files: bool) -> None:
+        """Zero the frames from `pfn` on that hold poison, or the host's `files`; `before`: their flags."""
+        if files and all(flags & PG_host for flags in before):
+            self.ram.files.unmap(pfn << PAGE_SHIFT, len(before) << PAGE_SHIFT)
+            return
         for each, flags in enumerate(before, pfn):
             if flags & PG_poison:
                 if flags & PG_watched:
                     self.check_poison_of(each)
-                self.ram.view[each << PAGE_SHIFT : (each + 1) << PAGE_SHIFT] = _ZEROS
+                if files if flags & PG_host else poison:
+                    self._zero(each)
 
     def give_back(self, pfn: int) -> None:
         """A frame of `alloc_run` that nobody has touched: free again, and still zero."""
@@ -349,11 +366,12 @@ class Memory:
                 self.mapcount[each] = 0
             if flags[each] & PG_exec:
                 self.on_exec_freed()
+            host = flags[each] & PG_host  # poison would need memory: whoever gets it next has it zeroed
             owners[each] = 0
-            flags[each] = PG_used | PG_poison | watched
+            flags[each] = PG_used | PG_poison | watched | host
             if watched:
                 self.freed_at[each] = owner, where
-            if owner is not BORROWED:
+            if owner is not BORROWED and not host:
                 view[each << PAGE_SHIFT : (each + 1) << PAGE_SHIFT] = _POISONED
         self._zone(pfn).put(pfn, order)
 

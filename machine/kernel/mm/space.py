@@ -106,6 +106,8 @@ class mm_struct(UserAccess):
         self.ahead_next, self.ahead_order = 0, 0
         """Where the last run of them ends, and the log2 of the most pages of those that followed each other."""
         self.ahead_task: Any = None
+        self.around_next = 0
+        """Where the pages of a file end that were mapped last (mm/fault_around.py)."""
         self.def_flags = 0
         self.exe_file: Any = None
         self.userfault_forks: Sequence[tuple[Any, Any]] = ()

@@ -40,8 +40,9 @@ class Zone:
         self.present += 1 << order
         return 1 << order
 
-    def take(self, order: int) -> Optional[int]:
-        """First frame of a block of 2**order, cut from a larger one where need be; None when there is none."""
+    def take(self, order: int, untouched: bool = False) -> Optional[int]:
+        """First frame of a block of 2**order, cut from a larger one where need be; None when there is none.
+        `untouched`: something else than RAM will stand there first."""
         free = self.free
         have = order
         while not free[have]:
@@ -51,7 +52,7 @@ class Zone:
         pfn, _ = free[have].popitem()
         if have >= LARGE:
             start, used = pfn << PAGE_SHIFT, max(order, LARGE)
-            self.about_to_use(start, start + (PAGE_SIZE << used), PAGE_SIZE << order)
+            self.about_to_use(start, start + (PAGE_SIZE << used), 0 if untouched else PAGE_SIZE << order)
         while have > order:
             have -= 1
             free[have][pfn + (1 << have)] = None
