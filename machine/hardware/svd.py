@@ -1,8 +1,8 @@
 """Register blocks from CMSIS-SVD, through cmsis-svd: one peripheral a class.
 
-Registers, arrays and clusters (one register each: ``CH0_CTRL``), with their fields, access, write and read actions,
-reset values and enumerated values.  The block begins at the peripheral's base address.  Of registers that share a place
-(alternateRegister, alternateGroup: STM32's CCMR1_Input and _Output) the first is taken.
+Registers, arrays and clusters (one register each: ``CH0_CTRL``; svdtree.py), with their fields, access, write and read
+actions, reset values and enumerated values.  The block begins at the peripheral's base address.  Of registers that
+share a place (alternateRegister, alternateGroup: STM32's CCMR1_Input and _Output) the first is taken.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from machine.hardware.field import Field
 from machine.hardware.mapfile import kind_of, make_block, missing, placed, safe
 from machine.hardware.reg import Part, Reg
 from machine.hardware.registers import RegisterBlock
+from machine.hardware.svdtree import Wrong, prepare
 
 _READS = {"clear": "c", "set": "s"}
 
@@ -22,13 +23,18 @@ def block_from_svd(path: str, peripheral: str) -> type[RegisterBlock]:
     """The class of a peripheral.  RegisterError."""
     try:
         from cmsis_svd.parser import SVDParser
+        from lxml import etree  # cmsis-svd's own
     except ImportError:
         raise missing("cmsis-svd", "svd") from None
 
     try:
         with open(path, "rb"):
             pass  # the parser's own words for a file that is not there are long
-        device = SVDParser.for_xml_file(path).get_device()
+        tree = etree.parse(path)
+        lines = prepare(tree.getroot(), peripheral)
+        device = SVDParser(tree).get_device()
+    except Wrong as why:
+        raise wrong("bad_map", path, [str(why)]) from None
     except OSError as error:
         raise wrong("bad_map", path, [error.strerror or str(error)]) from None
     except Exception as error:  # whatever the parser meets in a file that is none
@@ -37,7 +43,6 @@ def block_from_svd(path: str, peripheral: str) -> type[RegisterBlock]:
     if peripheral not in found:
         raise wrong("no_peripheral", path, peripheral, list(found))
     chosen = found[peripheral]
-    lines = _lines(path)
     parts: dict[str, Part] = {}
     for register in chosen.get_registers():
         _check(path, register)
@@ -52,6 +57,10 @@ def block_from_svd(path: str, peripheral: str) -> type[RegisterBlock]:
 
 def _check(path: str, register: Any) -> None:
     """What the parser lets through.  RegisterError."""
+    names = [field.name for field in register.get_fields()]
+    for name in names:
+        if names.count(name) > 1:
+            raise wrong("bad_map", path, [f"register {register.name} has {names.count(name)} fields {name}"])
     if register.address_offset is None:
         raise wrong("bad_map", path, [f"register {register.name} has no addressOffset"])
     for field in register.get_fields():
@@ -67,16 +76,6 @@ def _overlap(register: Any, part: Part, *above: Any) -> bool:
     size = (_inherited("size", register, *above) or 32) // 8
     width = part.width if isinstance(part, Reg) else 1
     return bool(register.address_offset < part.offset + width and part.offset < register.address_offset + size)
-
-
-def _lines(path: str) -> dict[str, int]:
-    """The line of each ``<name>`` element, the first of that name."""
-    found: dict[str, int] = {}
-    with open(path, errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            if "<name>" in line:
-                found.setdefault(line.partition("<name>")[2].partition("<")[0], number)
-    return found
 
 
 def _inherited(what: str, *levels: Any) -> Any:
