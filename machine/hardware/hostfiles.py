@@ -77,7 +77,7 @@ class HostFiles:
     def map(self, start: int, count: int, fd: int, offset: int) -> bool:
         """Have `count` bytes of the file `fd`, all of which are there, at `start` of RAM; all whole pages.
 
-        False where the host can't, or the file can't be read (reading it says why): RAM may have zeros there, then.
+        False where the host can't, or the file can't be read (reading it says why): RAM has zeros there, then.
         """
         global _supported
         if not _supported or not (self._slot or self._begin()) or not _areas.room():
@@ -85,12 +85,11 @@ class HostFiles:
         assert self._truncations is not None
         self._truncations.code.install()
         at = self._address + start
-        if self._libc.mmap(at, count, _RIGHTS, mmap.MAP_PRIVATE | _MAP_FIXED, fd, offset) != at:
-            return False
-        if not self._libc.madvise(at, count, _MADV_POPULATE_READ):
-            return True
-        _supported = ctypes.get_errno() != EINVAL
-        self.unmap(start, count)
+        if self._libc.mmap(at, count, _RIGHTS, mmap.MAP_PRIVATE | _MAP_FIXED, fd, offset) == at:
+            if not self._libc.madvise(at, count, _MADV_POPULATE_READ):
+                return True
+            _supported = ctypes.get_errno() != EINVAL
+        self._libc.mmap(at, count, _RIGHTS, _ZEROS, -1, 0)  # a file system that refuses may have left nothing there
         return False
 
     def _begin(self) -> bool:
