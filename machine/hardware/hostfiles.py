@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import platform
+import os
 from errno import EINVAL
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -60,7 +60,7 @@ def _most_areas() -> int:
 
 
 _areas = _Areas(_most_areas())
-_supported = platform.machine() == "x86_64"
+_supported = os.uname().machine == "x86_64"
 
 
 class HostFiles:
