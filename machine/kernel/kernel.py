@@ -31,8 +31,8 @@ from machine.kernel.irq import Interrupts
 from machine.kernel.mm import fault
 from machine.kernel.mm.ioremap import Regions
 from machine.kernel.mm.page import GFP_KERNEL, GFP_ZERO, Memory, PG_dirty
+from machine.kernel.mm.pte import PTE_PFN
 from machine.kernel.mm.slab import Slab
-from machine.kernel.mm.space import PTE_PFN
 from machine.kernel.mm.trace import FaultTrace
 from machine.kernel.mm.vmalloc import Vmalloc
 from machine.kernel.module import calling_line

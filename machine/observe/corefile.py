@@ -19,7 +19,7 @@ from machine.hardware.paging import P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import ENOSYS
 from machine.kernel.mm.gup import read_process_vm
-from machine.kernel.mm.space import PROTNONE, PTE_PFN, SPECIAL
+from machine.kernel.mm.pte import PROTNONE, PTE_PFN, SPECIAL
 from machine.kernel.mm.vma import (
     VM_DONTDUMP,
     VM_EXEC,

@@ -37,7 +37,7 @@ from machine.hardware.paging import (
     P,
 )
 from machine.kernel.abi.signal import describe, layout_of
-from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL
+from machine.kernel.mm.pte import DEVICE, PROTNONE, PTE_PFN, SPECIAL
 from machine.observe.disasm import disassemble
 from machine.observe.filter import Filters
 from machine.observe.output import Output, shortened

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from machine.events import VmaChange
 from machine.hardware.paging import P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
-from machine.kernel.mm.space import DEVICE, PTE_PFN
+from machine.kernel.mm.pte import DEVICE, PTE_PFN
 from machine.observe.sources import Sources
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from machine.errors import ConfigError, is_the_users
 from machine.hardware.cpu import RIP
 from machine.hardware.paging import P
 from machine.hardware.ram import PAGE_MASK, PAGE_SHIFT
-from machine.kernel.mm.space import DEVICE, PTE_PFN
+from machine.kernel.mm.pte import DEVICE, PTE_PFN
 from machine.kernel.mm.vma import VM_EXEC, VM_SHARED
 from machine.observe.sources import Sources
 from machine.testing import messages

@@ -19,7 +19,7 @@ from machine.hardware.ram import PAGE_MASK, PAGE_SIZE, MiB, Ram
 from machine.hardware.registers import Reg, RegisterBlock
 from machine.kernel.mm.mmio import TF, MmioTrap
 from machine.kernel.mm.page import GFP_KERNEL, GFP_ZERO, Memory
-from machine.kernel.mm.space import DEVICE
+from machine.kernel.mm.pte import DEVICE
 from machine.kernel.mm.vma import VM_READ, VM_SHARED, VM_WRITE
 
 CODE, DEV, DATA, STACK = 0x400000, 0x500000, 0x600000, 0x700000

@@ -16,7 +16,8 @@ from machine.kernel.kernel import Kernel
 from machine.kernel.mm.invariants import check_machine
 from machine.kernel.mm.look import look
 from machine.kernel.mm.page import ANONYMOUS
-from machine.kernel.mm.space import PTE_PFN, mm_struct
+from machine.kernel.mm.pte import PTE_PFN
+from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.vma import VM_WRITE, vm_area_struct
 from tests.steps import Steps
 

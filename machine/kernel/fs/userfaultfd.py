@@ -22,7 +22,7 @@ from machine.kernel.mm.do_fault import FAULT_FLAG_USER
 from machine.kernel.mm.fault import do_anonymous_page, do_no_page, do_wp_page
 from machine.kernel.mm.filemap import filemap_nopage
 from machine.kernel.mm.page import VM_FAULT_MINOR, VM_FAULT_SIGBUS
-from machine.kernel.mm.space import UFFD_WP
+from machine.kernel.mm.pte import UFFD_WP
 from machine.kernel.mm.vma import (
     VM_EXEC,
     VM_MAYWRITE,

@@ -9,7 +9,7 @@ from machine.hardware.paging import RW, A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EEXIST, EFAULT, EINVAL, ENOENT, Errno
 from machine.kernel.fs.userfaultfd import context_of, is_shmem, userfaultfd_ctx
-from machine.kernel.mm.space import UFFD_WP
+from machine.kernel.mm.pte import UFFD_WP
 from machine.kernel.mm.vma import VM_SHARED, VM_UFFD_WP, VM_WRITE, vm_area_struct
 
 _SOMETIMES = (1 << 20) - 1

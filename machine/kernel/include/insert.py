@@ -14,8 +14,9 @@ from machine.kernel.fs.file import Ptr, file
 from machine.kernel.include.pages import BUG_report
 from machine.kernel.mm.do_fault import VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, install_page
 from machine.kernel.mm.page import Page, PG_reserved
+from machine.kernel.mm.pte import PTE_PFN, SPECIAL
 from machine.kernel.mm.remap import MAX_PFN, area_is_gone, is_gone, pfn_entry, remap_pfn_range
-from machine.kernel.mm.space import PTE_PFN, SPECIAL, mm_struct
+from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.vma import VM_DONTDUMP, VM_DONTEXPAND, VM_MIXEDMAP, VM_PFNMAP, is_cow_mapping, vm_area_struct
 from machine.kernel.mm.vmalloc import VM_USERMAP
 

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 
 from machine.hardware.paging import RW, A, D
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.mm.pte import AHEAD, PTE_PFN
 from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_RAND_READ, vm_area_struct
 
 if TYPE_CHECKING:
     from machine.kernel.mm.space import mm_struct
 
-AHEAD = 1 << 52
-"""Software bit of an entry that was made before anybody asked for the page."""
 _MARK_BYTE, _IS_MARK = 6, bytes(byte >> 4 & 1 for byte in range(256))
 """Which byte of an entry has it, and what says whether it has: most tables have none, and Python would look at 512."""
+_UNMARKED = bytes(byte & ~0x10 for byte in range(256))
+_A_BYTE, _IS_A = 0, bytes(byte >> 5 & 1 for byte in range(256))
 NEAR, FAR, FURTHER = 4, 6, 8
 """log2 of the pages around a fault, and of the most for one that follows the last run: FAR after NEAR, then FURTHER."""
 _MOST = {0: NEAR, NEAR: FAR, FAR: FURTHER, FURTHER: FURTHER}
@@ -32,7 +33,6 @@ SMALLEST = PAGE_SIZE << NEAR
 """Bytes of an area below which pages are not mapped ahead."""
 SPARE = 4096
 """Frames that must be free beside those mapped ahead: when memory is short every page counts."""
-_FRAME = 0x000F_FFFF_FFFF_F000
 
 
 def fault_ahead(mm: mm_struct, vma: vm_area_struct, page: int, index: int) -> bool:
@@ -81,7 +81,7 @@ def _map_run(mm: mm_struct, vma: vm_area_struct, order: int, first: int, index: 
     mm.ahead += number - 1
     mm.ahead_task = mm.kernel.current
     mm.kernel.fault_answer = "anonymous"
-    mm.kernel.fault_pfn = (words[index] & _FRAME) >> PAGE_SHIFT
+    mm.kernel.fault_pfn = (words[index] & PTE_PFN) >> PAGE_SHIFT
     return True
 
 
@@ -93,18 +93,21 @@ def settle(mm: mm_struct, start: int, end: int) -> None:
     words, view, mem = mm.ram.words, mm.ram.view, mm.mem
     touched = untouched = 0
     for _va, index, number in mm.tables.runs(start, end):
-        marks = bytes(view[8 * index + _MARK_BYTE : 8 * (index + number) : 8]).translate(_IS_MARK)
-        i = marks.find(1)
+        first, last = 8 * index, 8 * (index + number)
+        marks = view[first + _MARK_BYTE : last : 8]
+        ahead = int.from_bytes(bytes(marks).translate(_IS_MARK), "little")
+        if not ahead:
+            continue
+        used = ahead & int.from_bytes(bytes(view[first + _A_BYTE : last : 8]).translate(_IS_A), "little")
+        unused = (ahead ^ used).to_bytes(number, "little")
+        i = unused.find(1)
         while i >= 0:
-            pte = words[index + i]
-            if pte & A:
-                words[index + i] = pte & ~AHEAD
-                touched += 1
-            else:
-                words[index + i] = 0
-                mem.give_back((pte & _FRAME) >> PAGE_SHIFT)
-                untouched += 1
-            i = marks.find(1, i + 1)
+            mem.give_back((words[index + i] & PTE_PFN) >> PAGE_SHIFT)
+            words[index + i] = 0
+            untouched += 1
+            i = unused.find(1, i + 1)
+        marks[:] = bytes(marks).translate(_UNMARKED)
+        touched += used.bit_count()
         if touched + untouched == mm.ahead:
             break
     mm.ahead -= touched + untouched

@@ -5,7 +5,8 @@ from __future__ import annotations
 from machine.hardware.paging import RW, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.mm.page import PG_reserved
-from machine.kernel.mm.space import DEVICE, PTE_PFN, SPECIAL, mm_struct
+from machine.kernel.mm.pte import DEVICE, PTE_PFN, SPECIAL
+from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.vma import VM_SHARED, VM_WRITE, vm_area_struct
 
 

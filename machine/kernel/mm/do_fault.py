@@ -18,8 +18,8 @@ from machine.kernel.mm.page import VM_FAULT_MAJOR as MAJOR
 from machine.kernel.mm.page import VM_FAULT_MINOR as MINOR
 from machine.kernel.mm.page import VM_FAULT_OOM as OOM
 from machine.kernel.mm.page import VM_FAULT_SIGBUS as SIGBUS
+from machine.kernel.mm.pte import PTE_PFN
 from machine.kernel.mm.refusal import refused
-from machine.kernel.mm.space import PTE_PFN
 from machine.kernel.mm.vma import VM_EXEC, VM_SHARED, vm_area_struct
 from machine.kernel.module import DRIVER_FAILED, call_driver, call_for_page
 

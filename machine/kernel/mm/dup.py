@@ -6,7 +6,8 @@ from machine.hardware.paging import RW, P
 from machine.hardware.ram import PAGE_SHIFT
 from machine.kernel.abi.errno import Errno
 from machine.kernel.mm.page import PG_reserved
-from machine.kernel.mm.space import DEVICE, PTE_PFN, SPECIAL, mm_struct
+from machine.kernel.mm.pte import DEVICE, PTE_PFN, SPECIAL
+from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.vma import (
     VM_DONTCOPY,
     VM_LOCKED,

@@ -33,8 +33,8 @@ from machine.kernel.mm.page import (
     PG_exec,
     PG_reserved,
 )
+from machine.kernel.mm.pte import DEVICE, PROTNONE, PTE_PFN, SPECIAL, UFFD_WP
 from machine.kernel.mm.refusal import refused
-from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL, UFFD_WP
 from machine.kernel.mm.vma import VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct
 from machine.kernel.module import DRIVER_FAILED, call_for_page
 

@@ -52,7 +52,7 @@ def user_page(mm: mm_struct, address: int, write: bool, force: bool) -> int:
 def _physical(mm: mm_struct, address: int, write: bool) -> int:
     """The physical address behind `address`, faulted in; -1 where it can't be reached."""
     from machine.kernel.mm.fault import handle_mm_fault
-    from machine.kernel.mm.space import PROTNONE, PTE_PFN
+    from machine.kernel.mm.pte import PROTNONE, PTE_PFN
 
     vma = _find_extend_vma(mm, address)
     if vma is None or not _allowed(vma, write):

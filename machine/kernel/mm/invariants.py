@@ -15,7 +15,7 @@ from machine.kernel.mm.borrow import BORROWED
 from machine.kernel.mm.census import check_free_lists
 from machine.kernel.mm.check import check_mm
 from machine.kernel.mm.page import PG_reserved, PG_used
-from machine.kernel.mm.space import DEVICE, PTE_PFN, SPECIAL
+from machine.kernel.mm.pte import DEVICE, PTE_PFN, SPECIAL
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel

@@ -14,10 +14,9 @@ import numpy as np
 
 from machine.hardware.paging import ADDRESS_MASK, RW, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE, PCI_HOLE_END
-from machine.kernel.mm.ahead import AHEAD
 from machine.kernel.mm.borrow import BORROWED
 from machine.kernel.mm.page import ANONYMOUS, PG_reserved, PG_used
-from machine.kernel.mm.space import DEVICE, PTE_PFN, SPECIAL
+from machine.kernel.mm.pte import AHEAD, DEVICE, PTE_PFN, SPECIAL
 from machine.kernel.mm.vma import VM_SHARED, VM_WRITE
 from machine.kernel.mm.zone import MAX_ORDER
 

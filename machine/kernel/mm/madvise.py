@@ -41,7 +41,8 @@ from machine.kernel.abi.mman import (
 from machine.kernel.abi.resource import RLIMIT_MEMLOCK
 from machine.kernel.mm.mmap import SOMETIMES, populate
 from machine.kernel.mm.mprotect import change_flags, change_range
-from machine.kernel.mm.space import DEVICE, PTE_PFN, TASK_SIZE, mm_struct
+from machine.kernel.mm.pte import DEVICE, PTE_PFN
+from machine.kernel.mm.space import TASK_SIZE, mm_struct
 from machine.kernel.mm.unmapped_area import ULONG_MAX, page_align
 from machine.kernel.mm.vma import (
     VM_DONTCOPY,

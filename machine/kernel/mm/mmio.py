@@ -30,7 +30,7 @@ from machine.kernel.abi.errno import Errno
 from machine.kernel.abi.signal import BUS_ADRERR, SIGBUS, SIGKILL
 from machine.kernel.mm.decode import Decoder
 from machine.kernel.mm.page import GFP_ATOMIC, SCRATCH, PG_exec
-from machine.kernel.mm.space import DEVICE, PROTNONE
+from machine.kernel.mm.pte import DEVICE, PROTNONE
 from machine.kernel.mm.vma import VM_EXEC, VM_IO, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE
 from machine.kernel.task.signal import fatal_signal_pending
 

@@ -12,7 +12,8 @@ from machine.kernel.mm.limits import account, enough_memory, may_expand_vm
 from machine.kernel.mm.mmap import populate
 from machine.kernel.mm.munmap import is_plain
 from machine.kernel.mm.page import PG_exec
-from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, SPECIAL, UFFD_WP, mm_struct, vm_get_page_prot
+from machine.kernel.mm.pte import DEVICE, PROTNONE, PTE_PFN, SPECIAL, UFFD_WP
+from machine.kernel.mm.space import mm_struct, vm_get_page_prot
 from machine.kernel.mm.unmapped_area import ULONG_MAX, page_align
 from machine.kernel.mm.vma import (
     VM_ACCOUNT,

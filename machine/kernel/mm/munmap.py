@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
-from machine.kernel.mm.space import PTE_PFN, mm_struct
+from machine.kernel.mm.pte import PTE_PFN
+from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.unmapped_area import page_align
 from machine.kernel.mm.vma import VM_LOCKED, VM_SHARED, vm_area_struct
 from machine.kernel.mm.vma_ops import split_vma, unlink_run, unlink_vma, vma_close

@@ -10,7 +10,7 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EINVAL, ENOMEM, Errno
 from machine.kernel.dialect import is_today
 from machine.kernel.mm.page import PG_reserved
-from machine.kernel.mm.space import DEVICE, SPECIAL
+from machine.kernel.mm.pte import DEVICE, SPECIAL
 from machine.kernel.mm.vma import (
     VM_DONTDUMP,
     VM_DONTEXPAND,

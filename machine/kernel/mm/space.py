@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.gdt import CPU_ENTRY_AREA
-from machine.hardware.paging import NX, PCD, PWT, RW, US, A, D, P, PageTables
+from machine.hardware.paging import NX, PCD, PWT, RW, US, A, P, PageTables
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.mm.areas import AreaList
-from machine.kernel.mm.page import ANONYMOUS, GFP_KERNEL, GFP_ZERO, PG_reserved
+from machine.kernel.mm.page import GFP_KERNEL, GFP_ZERO, PG_reserved
+from machine.kernel.mm.pte import PROTNONE
 from machine.kernel.mm.uaccess import UserAccess
 from machine.kernel.mm.vma import VM_EXEC, VM_READ, VM_SHARED, VM_WRITE, vm_area_struct
+from machine.kernel.mm.zap import drop
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -23,17 +25,6 @@ if TYPE_CHECKING:
 TASK_SIZE = 0x7FFF_FFFF_F000
 TASK_SIZE32 = 0xFFFF_E000
 STACK_TOP, STACK_TOP32 = 0x7FFF_FFFF_F000, 0xFFFF_E000
-
-PROTNONE = 1 << 10
-"""Software bit of an entry that is kept but not present: its area is PROT_NONE (`_PAGE_PROTNONE`)."""
-DEVICE = 1 << 9
-"""Software bit of a non-present entry: the address holds a device register block (mm/mmio.py)."""
-SPECIAL = 1 << 11
-"""Software bit of an entry that maps a frame without counting it: made by frame number, for VM_PFNMAP and VM_MIXEDMAP
-areas of today's drivers (`_PAGE_SPECIAL`)."""
-UFFD_WP = 1 << 53
-"""Software bit of an entry whose next write is a message of userfaultfd; it has no RW (`_PAGE_UFFD_WP`)."""
-PTE_PFN = 0x000F_FFFF_FFFF_F000
 
 
 def _page_prot(vm_flags: int) -> int:
@@ -291,34 +282,10 @@ class mm_struct(UserAccess):
             present = [pte for pte in entries.tolist() if pte]
             words[index : index + number] = ZERO_TABLE[:number]
             removed += len(present)
-            self._drop(present)
+            drop(self, present)
         if removed:
             self.flush_tlb()
         return removed
-
-    def _drop(self, removed: list[int]) -> None:
-        """The references that removed entries held."""
-        mem = self.mem
-        flags, count, mapcount, owners, low = mem.flags, mem.count, mem.mapcount, mem._owner, mem.low_pfn
-        top = mem.max_pfn
-        for pte in removed:
-            if pte & SPECIAL or (pte & DEVICE and not pte & P):
-                continue
-            pfn = (pte & PTE_PFN) >> PAGE_SHIFT
-            if pfn >= top or (pfn >= low and not mem.pfn_valid(pfn)) or flags[pfn] & PG_reserved:
-                continue
-            if owners[pfn] == ANONYMOUS:
-                self.rss_anon -= 1
-            else:
-                self.rss_file -= 1
-                if pte & D:
-                    self.kernel.set_page_dirty(pfn)
-            mapcount[pfn] -= 1
-            if count[pfn] == 1 and not mem.journals:
-                count[pfn] = 0
-                mem._free(pfn, mem.order[pfn])
-            else:
-                mem.put_page(pfn)
 
     def untouched(self, start: int, end: int) -> bool:
         """Whether no page of [start, end) was ever faulted in, or all are gone again."""

@@ -21,7 +21,7 @@ from machine.kernel.abi.errno import (
     Errno,
 )
 from machine.kernel.mm.page import PG_reserved
-from machine.kernel.mm.space import PTE_PFN
+from machine.kernel.mm.pte import PTE_PFN
 from machine.kernel.mm.vma import VM_SHARED, VM_WRITE
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from machine.hardware.paging import LEVELS, P, walk
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import Errno
 from machine.kernel.mm.page import PG_exec, PG_reserved
+from machine.kernel.mm.pte import PTE_PFN
 from machine.kernel.mm.refusal import device_offset, refusal
 from machine.kernel.mm.remap import MAX_PFN
-from machine.kernel.mm.space import PTE_PFN
 from machine.kernel.mm.vma import (
     VM_ACCOUNT,
     VM_DONTCOPY,

@@ -15,7 +15,8 @@ from machine.hardware.paging import A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.mm.borrow import BORROWED
 from machine.kernel.mm.page import PG_reserved
-from machine.kernel.mm.space import DEVICE, PROTNONE, PTE_PFN, mm_struct
+from machine.kernel.mm.pte import DEVICE, PROTNONE, PTE_PFN
+from machine.kernel.mm.space import mm_struct
 from machine.kernel.mm.vma import vm_area_struct
 from machine.kernel.module import GIVEN_UP, HANDED_OVER
 
