@@ -11,6 +11,7 @@ from machine import Machine
 from tests.conftest import build, run_on_host
 
 SOURCE = Path(__file__).parent / "engine" / "flags_at_fault.c"
+SHARES = Path(__file__).parent / "process" / "shares.c"
 
 
 def switch_at_every_trap(machine: Machine) -> None:
@@ -43,4 +44,16 @@ def test_a_pipeline() -> None:
         for _ in range(3):
             result = machine.run(["bash", "-c", "diff <(echo a) <(echo b); echo x | cat | wc -l"], timeout=120)
             assert (result.exit, result.stdout, result.stderr) == (0, b"1c1\n< a\n---\n> b\n1\n", b"")
+        assert machine.check_clean() == []
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"])
+def test_each_has_its_share(target: str) -> None:  # E3
+    """A tick that is heard at the end of a system call must not cost the next task its turn."""
+    program = build(SHARES, target=target)
+    native = run_on_host(program)
+    assert native.stdout == b"".join(b"child %d had its share\n" % n for n in range(3))
+    with Machine(check_invariants=True) as machine:
+        result = machine.run([str(program)], timeout=120)
+        assert (result.exit, result.stdout, result.stderr) == (native.exit, native.stdout, b"")
         assert machine.check_clean() == []

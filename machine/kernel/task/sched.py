@@ -292,12 +292,9 @@ class Scheduler:
         self._host.catch_signals()
         try:
             while self.reschedule():
-                self._ticker.in_guest = True
-                self.cpu.run()
-                self._ticker.in_guest = False
+                self._run_user()
                 if self.current is None:
                     break
-                self._ticker.user_stopped()
                 self._count_preemption()
         finally:
             self.thread = None
@@ -305,6 +302,25 @@ class Scheduler:
             self._ticker.stop()
             if self.current is not None:
                 self._park()
+
+    def _run_user(self) -> None:
+        """User code, until somebody else shall have a turn.
+
+        A tick that comes during a system call or a fault is heard at its end, and the next task has its turn; the stop
+        that the tick asked for as well is found in that task's first block of code, and must not end its turn.
+        """
+        ticker = self._ticker
+        while True:
+            ticker.in_guest = True
+            self.cpu.run()
+            ticker.in_guest = False
+            task = self.current
+            if task is None:
+                return
+            ticker.user_stopped()
+            asked, ticker.asked = ticker.asked, False
+            if not asked or self.need_resched or self._async or task.sigpending or task.work or task.state:
+                return
 
     def _count_preemption(self) -> None:
         task = self.current

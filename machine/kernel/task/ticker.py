@@ -30,11 +30,13 @@ class Ticker:
     The ticks of a repeatable processor come from the processor itself (hardware/stop.py); it has no thread.
     """
 
-    __slots__ = ("__dict__", "in_guest")
+    __slots__ = ("__dict__", "asked", "in_guest")
 
     def __init__(self, sched: Scheduler) -> None:
         self.in_guest = False
         """User code is running: set by the scheduler around `Cpu.run`."""
+        self.asked = False
+        """A tick has asked for a stop that was not found yet; `need_resched` says whether the tick itself was heard."""
         self.mm_ticks = 0
         """Ticks since this set of tables was loaded."""
         self._sched = sched
@@ -91,7 +93,7 @@ class Ticker:
             flush = self.mm_ticks % period == 0
             if self.in_guest and (flush or self._sched.has_work()):
                 self._flush_due |= flush
-                self._sched.need_resched = True
+                self.asked = self._sched.need_resched = True
                 self._sched.cpu.request_stop()
 
     def user_stopped(self) -> None:
