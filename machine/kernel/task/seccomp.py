@@ -10,6 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from machine.hardware.cpu import RAX, RIP
+from machine.kernel.abi.capability import CAP_SYS_ADMIN
 from machine.kernel.abi.errno import EACCES, EINVAL, ENOMEM, ENOSYS, ESRCH, Errno
 from machine.kernel.abi.signal import SIGKILL, SIGSYS
 from machine.kernel.syscalls.table import ARGUMENTS
@@ -38,7 +39,6 @@ AUDIT_ARCH = {"x86_64": 0xC000_003E, "i386": 0x4000_0003}
 _STRICT = {"x86_64": (0, 1, 60, 15), "i386": (3, 4, 1, 119)}
 """read, write, exit, sigreturn: what strict mode leaves."""
 _MASK32 = 0xFFFF_FFFF
-CAP_SYS_ADMIN = 21
 
 
 class seccomp_filter:

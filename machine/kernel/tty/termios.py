@@ -45,13 +45,15 @@ def _rate(code: int, given: int) -> int:
 class ktermios:
     """`struct ktermios`; `c_cc` is a bytearray of `NCCS`."""
 
-    __slots__ = ("c_cc", "c_cflag", "c_iflag", "c_ispeed", "c_lflag", "c_line", "c_oflag", "c_ospeed")
+    __slots__ = ("c_cc", "c_cflag", "c_iflag", "c_ispeed", "c_lflag", "c_line", "c_oflag", "c_ospeed", "locked")
 
     def __init__(self, iflag: int, oflag: int, cflag: int, lflag: int) -> None:
         self.c_iflag, self.c_oflag, self.c_cflag, self.c_lflag = iflag, oflag, cflag, lflag
         self.c_line = 0
         self.c_cc = bytearray(INIT_C_CC)
         self.c_ispeed = self.c_ospeed = 38400
+        self.locked = bytes(TERMIOS.size)
+        """Bits of the words that stay as they are, and of each other member whether it does (`termios_locked`)."""
 
     def flags(self) -> tuple[int, int, int, int, int]:
         """The four words and the number of the line discipline."""
@@ -90,8 +92,11 @@ class ktermios:
         self._take([*merged, words[4]], cc + bytes(self.c_cc[8:]))
 
     def _take(self, words: list[int], cc: bytes) -> None:
-        self.c_iflag, self.c_oflag, self.c_cflag, self.c_lflag, _line = words
-        self.c_cc[:] = cc
+        *masks, _line, kept = TERMIOS.unpack(self.locked)
+        self.c_iflag, self.c_oflag, self.c_cflag, self.c_lflag = (
+            new & ~mask | old & mask for new, old, mask in zip(words[:4], self.flags()[:4], masks, strict=True)
+        )
+        self.c_cc[:] = bytes(old if keep else new for new, old, keep in zip(cc, self.c_cc, kept, strict=True))
 
     def _input_rate(self, given: int) -> int:
         code = self.c_cflag >> IBSHIFT & CBAUD

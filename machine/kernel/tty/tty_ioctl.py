@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN
 from machine.kernel.abi.errno import EINVAL, ENOTTY, EPERM, Errno
 from machine.kernel.abi.signal import SIGTTOU
 from machine.kernel.fs.file import FMODE_READ, file
+from machine.kernel.syscalls.ids import capable
 from machine.kernel.tty.termios import (
     IXON,
     TERMIO,
@@ -34,6 +36,7 @@ TIOCPKT, TIOCSETD, TIOCGETD, TCSBRKP, TIOCVHANGUP = 0x5420, 0x5423, 0x5424, 0x54
 TIOCGDEV, TIOCGEXCL, TIOCGPKT, TIOCGPTLCK, TIOCGPTN, TIOCSPTLCK, TIOCSIG, TIOCGPTPEER = (
     0x80045432, 0x80045440, 0x80045438, 0x80045439, 0x80045430, 0x40045431, 0x40045436, 0x5441,
 )  # fmt: skip
+TIOCGLCKTRMIOS, TIOCSLCKTRMIOS = 0x5456, 0x5457
 Change = Callable[[ktermios, bytes], None]
 
 
@@ -68,6 +71,12 @@ def _mode(task: Task, tty: tty_struct, real: tty_struct, cmd: int, arg: int) -> 
         _set(tty, real, cmd - TCSETS2, task.mm.copy_from_user(arg, TERMIOS2.size), ktermios.set2)
     elif TCSETA <= cmd <= TCSETAF:
         _set(tty, real, cmd - TCSETA, task.mm.copy_from_user(arg, TERMIO.size), ktermios.set_old)
+    elif cmd == TIOCGLCKTRMIOS:
+        task.mm.copy_to_user(arg, termios.locked)
+    elif cmd == TIOCSLCKTRMIOS:
+        if not capable(task, CAP_SYS_ADMIN) and not capable(task, CAP_CHECKPOINT_RESTORE):
+            raise Errno(EPERM)
+        termios.locked = bytes(task.mm.copy_from_user(arg, TERMIOS.size))
     else:
         return None
     return 0
