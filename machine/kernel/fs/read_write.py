@@ -84,7 +84,7 @@ def do_read(task: task_struct, filp: file, vectors: Vectors, position: int | Non
     if operations.read is not None:
         return _driver_vectors(task, filp, "read", vectors, position)
     if operations.read_iter is None:
-        raise Errno(EISDIR if filp.f_inode.i_mode & S_IFMT == S_IFDIR else EINVAL)
+        raise Errno(EISDIR if _is_directory(filp) else EINVAL)
     if position is None and isinstance(filp, HostFile):
         done = _read_bytes(task, filp, vectors, 0, filp.read_next)
     else:
@@ -94,6 +94,23 @@ def do_read(task: task_struct, filp: file, vectors: Vectors, position: int | Non
     if task.kernel.fsnotify_watches and done > 0:
         fsnotify(filp.f_dentry, IN_ACCESS)
     return done
+
+
+def do_readv(task: task_struct, filp: file, vectors: Vectors, position: int | None) -> int:
+    """The same for readv(2) and its kin.  Vectors without a byte never reach the file, and whoever watches it hears of
+    nothing read, too (fs/read_write.c: vfs_readv)."""
+    operations = filp.f_op
+    readable = operations.read is not None or operations.read_iter is not None or _is_directory(filp)
+    done = 0
+    if not filp.f_mode & FMODE_READ or not readable or any(length for _, length in vectors):
+        done = do_read(task, filp, vectors, position)
+    if task.kernel.fsnotify_watches and not done:
+        fsnotify(filp.f_dentry, IN_ACCESS)
+    return done
+
+
+def _is_directory(filp: file) -> bool:
+    return filp.f_inode.i_mode & S_IFMT == S_IFDIR
 
 
 def _read_bytes(
@@ -167,9 +184,18 @@ def do_write(task: task_struct, filp: file, vectors: Vectors, position: int | No
     done = _write_bytes(task, filp, vectors, where, operations.write_iter if here is None else here.write_next)
     if task.kernel.fsnotify_watches and done > 0:
         fsnotify(filp.f_dentry, IN_MODIFY)
-    if position is None and here is None and not is_stream(filp):
+    if done and position is None and here is None and not is_stream(filp):
         filp.f_pos = where + done
     return done
+
+
+def do_writev(task: task_struct, filp: file, vectors: Vectors, position: int | None) -> int:
+    """The same for writev(2) and its kin: vectors without a byte never reach the file, not even a socket."""
+    operations = filp.f_op
+    writable = operations.write is not None or operations.write_iter is not None
+    if filp.f_mode & FMODE_WRITE and writable and not any(length for _, length in vectors):
+        return 0
+    return do_write(task, filp, vectors, position)
 
 
 def _write_bytes(

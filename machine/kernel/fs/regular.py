@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EFBIG, EINVAL, ENXIO, EPERM, Errno
-from machine.kernel.fs.file import FMODE_WRITE, FMODE_WRITER, O_NOATIME, S_IFMT, file, file_operations
+from machine.kernel.abi.resource import RLIMIT_FSIZE
+from machine.kernel.abi.stat import MAX_NON_LFS
+from machine.kernel.fs.file import FMODE_WRITE, FMODE_WRITER, O_APPEND, O_NOATIME, S_IFMT, file, file_operations
 from machine.kernel.mm.filemap import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, generic_file_mmap
 
 if TYPE_CHECKING:
@@ -54,17 +56,23 @@ class RegularOperations(file_operations):
 
     def read_at_once(self, filp: file, mm: mm_struct, address: int, count: int) -> Optional[int]:
         """From the page cache or the host: neither sleeps, and no frame is needed."""
+        done = self.pread_at_once(filp, mm, address, count, filp.f_pos)
+        if done is not None:
+            filp.f_pos += done
+        return done
+
+    def pread_at_once(self, filp: file, mm: mm_struct, address: int, count: int, position: int) -> Optional[int]:
+        """The same from `position`."""
         if not 0 < count <= PAGE_SIZE:
             return None
         where = mm.room_at_once(address, count)
-        if where == -1:
-            return None
-        done = mm.put_at_once(where, address, self.read_iter(filp, count, filp.f_pos))
-        filp.f_pos += done
-        return done
+        return None if where == -1 else mm.put_at_once(where, address, self.read_iter(filp, count, position))
 
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
+        """Nothing changes, neither size nor time, where nothing is written (mm/filemap.c: generic_write_checks)."""
         node: Any = filp.f_inode
+        if not data:
+            return 0
         check_seals(node, position + len(data), write=True)
         if position + len(data) > MAX_LFS_FILESIZE:
             raise Errno(EFBIG)
@@ -72,6 +80,26 @@ class RegularOperations(file_operations):
         done: int = node.i_mapping.write(position, data)
         node.modified(kill_suid=True)
         return done
+
+    def write_at_once(self, filp: file, mm: mm_struct, address: int, count: int) -> Optional[int]:
+        """Into one page that is in the cache and counted already, below every limit."""
+        position = filp.f_inode.i_size if filp.f_flags & O_APPEND else filp.f_pos
+        done = self.pwrite_at_once(filp, mm, address, count, position)
+        if done is not None:
+            filp.f_pos = position + done
+        return done
+
+    def pwrite_at_once(self, filp: file, mm: mm_struct, address: int, count: int, position: int) -> Optional[int]:
+        """The same at `position`."""
+        node: Any = filp.f_inode
+        mapping = node.i_mapping
+        index, end = position >> PAGE_SHIFT, position + count
+        if not count or end > (index + 1) << PAGE_SHIFT or end > MAX_NON_LFS or not mapping.writable_at_once(index):
+            return None
+        if end > mapping.kernel.current.signal.rlimits[RLIMIT_FSIZE][0]:
+            return None
+        data = mm.take_at_once(address, count)
+        return None if data is None else self.write_iter(filp, data, position)
 
     def llseek(self, filp: file, offset: int, whence: int) -> int:
         """SEEK_DATA and SEEK_HOLE too: ENXIO beyond the end (mm/shmem.c: shmem_file_llseek)."""

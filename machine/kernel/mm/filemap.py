@@ -172,6 +172,10 @@ class address_space:
             self.dirty.add(index)
         return pfn
 
+    def writable_at_once(self, index: int) -> bool:
+        """Whether `_page_for_writing` would neither wait nor fail, and what is written stays here."""
+        return not self.write_through and index in self.pages and (index in self.dirty or self.account is None)
+
     def _whole_page(self, index: int) -> int:
         while True:
             try:

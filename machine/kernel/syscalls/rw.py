@@ -12,7 +12,9 @@ from machine.kernel.fs.read_write import (
     CHUNK,
     check_position,
     do_read,
+    do_readv,
     do_write,
+    do_writev,
     driver_result,
     is_stream,
     limit_write,
@@ -21,7 +23,15 @@ from machine.kernel.fs.read_write import (
     signal_limit,
     write_bytes,
 )
-from machine.kernel.fs.regular import MAX_LFS_FILESIZE, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET
+from machine.kernel.fs.regular import (
+    MAX_LFS_FILESIZE,
+    SEEK_CUR,
+    SEEK_DATA,
+    SEEK_END,
+    SEEK_HOLE,
+    SEEK_SET,
+    regular_operations,
+)
 from machine.kernel.fs.sync import vfs_fsync
 from machine.kernel.module import call_driver
 from machine.kernel.syscalls.table import syscall
@@ -50,6 +60,26 @@ def _write_at_once(task: Task, fd: int, buf: int, count: int) -> int | None:
     return None if write is None else write(filp, task.mm, buf, count)
 
 
+def _pread_at_once(task: Task, fd: int, buf: int, count: int, position: int) -> int | None:
+    """pread64(2) of a regular file of the kernel's own, into memory that is there."""
+    filp = task.files.fds.get(fd)
+    if filp is None or filp.f_op is not regular_operations or not filp.f_mode & FMODE_READ:
+        return None
+    if position < 0 or task.kernel.fsnotify_watches:
+        return None
+    return regular_operations.pread_at_once(filp, task.mm, buf, count, position)
+
+
+def _pwrite_at_once(task: Task, fd: int, buf: int, count: int, position: int) -> int | None:
+    """pwrite64(2) to one."""
+    filp = task.files.fds.get(fd)
+    if filp is None or filp.f_op is not regular_operations or not filp.f_mode & FMODE_WRITE:
+        return None
+    if position < 0 or task.kernel.fsnotify_watches or filp.f_flags & O_APPEND:
+        return None
+    return regular_operations.pwrite_at_once(filp, task.mm, buf, count, position)
+
+
 @syscall("read", "fd ptr:data> size", at_once=_read_at_once)
 def sys_read(task: Task, fd: int, buf: int, count: int) -> int:
     return do_read(task, task.files.fget(fd), one_vector(task, buf, count), None)
@@ -60,7 +90,7 @@ def sys_write(task: Task, fd: int, buf: int, count: int) -> int:
     return do_write(task, task.files.fget(fd), one_vector(task, buf, count), None)
 
 
-@syscall("pread64", "fd ptr:data> size off64")
+@syscall("pread64", "fd ptr:data> size off64", at_once=_pread_at_once)
 def sys_pread64(task: Task, fd: int, buf: int, count: int, position: int) -> int:
     if position < 0:
         raise Errno(EINVAL)
@@ -69,7 +99,7 @@ def sys_pread64(task: Task, fd: int, buf: int, count: int, position: int) -> int
     return do_read(task, filp, one_vector(task, buf, count), position)
 
 
-@syscall("pwrite64", "fd buf size off64")
+@syscall("pwrite64", "fd buf size off64", at_once=_pwrite_at_once)
 def sys_pwrite64(task: Task, fd: int, buf: int, count: int, position: int) -> int:
     """With O_APPEND the data go to the end, as pwrite(2) says under BUGS."""
     if position < 0:
@@ -82,27 +112,27 @@ def sys_pwrite64(task: Task, fd: int, buf: int, count: int, position: int) -> in
 @syscall("readv", "fd ptr:iov> ulong")
 def sys_readv(task: Task, fd: int, iov: int, count: int) -> int:
     filp = task.files.fget(fd)
-    return do_read(task, filp, task.abi.read_iovec(task.mm, iov, count), None)
+    return do_readv(task, filp, task.abi.read_iovec(task.mm, iov, count), None)
 
 
 @syscall("writev", "fd ptr:iov ulong")
 def sys_writev(task: Task, fd: int, iov: int, count: int) -> int:
     filp = task.files.fget(fd)
-    return do_write(task, filp, task.abi.read_iovec(task.mm, iov, count), None)
+    return do_writev(task, filp, task.abi.read_iovec(task.mm, iov, count), None)
 
 
 @syscall("preadv", "fd ptr:iov> ulong off64")
 def sys_preadv(task: Task, fd: int, iov: int, count: int, position: int) -> int:
     filp = task.files.fget(fd)
     check_position(filp, position)
-    return do_read(task, filp, task.abi.read_iovec(task.mm, iov, count), position)
+    return do_readv(task, filp, task.abi.read_iovec(task.mm, iov, count), position)
 
 
 @syscall("pwritev", "fd ptr:iov ulong off64")
 def sys_pwritev(task: Task, fd: int, iov: int, count: int, position: int) -> int:
     filp = task.files.fget(fd)
     check_position(filp, position)
-    return do_write(task, filp, task.abi.read_iovec(task.mm, iov, count), position)
+    return do_writev(task, filp, task.abi.read_iovec(task.mm, iov, count), position)
 
 
 def _check_rwf(flags: int, method: object) -> None:
@@ -119,7 +149,7 @@ def _preadv2(task: Task, fd: int, iov: int, count: int, position: int, flags: in
     vectors = task.abi.read_iovec(task.mm, iov, count)
     if any(length for _, length in vectors):
         _check_rwf(flags, filp.f_op.read_iter)
-    return do_read(task, filp, vectors, None if position == -1 else position)
+    return do_readv(task, filp, vectors, None if position == -1 else position)
 
 
 def _pwritev2(task: Task, fd: int, iov: int, count: int, position: int, flags: int) -> int:
@@ -132,7 +162,7 @@ def _pwritev2(task: Task, fd: int, iov: int, count: int, position: int, flags: i
     if flags & RWF_APPEND:
         filp.f_flags |= O_APPEND
     try:
-        done = do_write(task, filp, vectors, None if position == -1 else position)
+        done = do_writev(task, filp, vectors, None if position == -1 else position)
     finally:
         filp.f_flags = before
     if flags & (RWF_DSYNC | RWF_SYNC) and filp.f_op.fsync is not None:

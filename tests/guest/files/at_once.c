@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 enum { ROUNDS = 200 };
@@ -159,11 +161,92 @@ static void files(void)
 	ERRNO("a directory", read(open("/", O_RDONLY), in, 1), EISDIR);
 }
 
+/* Of all bytes of the file, with their places. */
+static unsigned long sum_of(int file)
+{
+	static unsigned char all[8 * PAGE];
+	long size = pread(file, all, sizeof all, 0);
+	unsigned long sum = size;
+
+	for (long n = 0; n < size; n++)
+		sum = sum * 31 + all[n];
+	return sum & 0xffffff;
+}
+
+static void written(void)
+{
+	char name[] = "/tmp/at_once.XXXXXX", in[300], *memory = map(RW);
+	int file = mkstemp(name), end = open(name, O_WRONLY | O_APPEND), reader = open(name, O_RDONLY);
+	struct stat before, after;
+	struct rlimit limit;
+
+	for (int n = 0; n < 3 * PAGE; n++)
+		memory[n % (3 * PAGE)] = n * 7;
+	EQUAL("the first page", write(file, memory, PAGE), PAGE);
+	fstat(file, &before);
+	usleep(20000);
+	EQUAL("over a part of it", pwrite(file, "over", 4, 1000), 4);
+	fstat(file, &after);
+	EQUAL("its time", after.st_mtim.tv_sec > before.st_mtim.tv_sec ||
+			  after.st_mtim.tv_nsec > before.st_mtim.tv_nsec, 1);
+	EQUAL("the position", lseek(file, 0, SEEK_CUR), PAGE);
+	EQUAL("a byte more", write(file, "m", 1), 1);
+	for (int n = 0; n < ROUNDS; n++)
+		write(file, memory + n, 3);
+	EQUAL("where", lseek(file, 0, SEEK_CUR), PAGE + 1 + 3 * ROUNDS);
+	EQUAL("nothing at the end", write(end, in, 0), 0);
+	EQUAL("where that was", lseek(end, 0, SEEK_CUR), 0);
+	EQUAL("at the end", write(end, "end", 3), 3);
+	EQUAL("where that was", lseek(end, 0, SEEK_CUR), PAGE + 4 + 3 * ROUNDS);
+	EQUAL("the other follows not", lseek(file, 0, SEEK_CUR), PAGE + 1 + 3 * ROUNDS);
+	EQUAL("pwrite appends too", pwrite(end, "END", 3, 7), 3);
+	EQUAL("without moving", lseek(end, 0, SEEK_CUR), PAGE + 4 + 3 * ROUNDS);
+	EQUAL("across two pages", pwrite(file, memory, 300, 2 * PAGE - 100), 300);
+	EQUAL("behind a hole in a page", pwrite(file, "x", 1, 2 * PAGE + 900), 1);
+	EQUAL("from two pages", pwrite(file, memory + PAGE - 50, 100, 2 * PAGE + 1000), 100);
+	EQUAL("some", pread(reader, in, 8, PAGE + 1 + 3 * ROUNDS), 8);
+	EQUAL("what", memcmp(in, "endEND\0", 8), 0);
+	EQUAL("it did not move", lseek(reader, 0, SEEK_CUR), 0);
+	EQUAL("nothing behind the end", pread(reader, in, 8, 9 * PAGE), 0);
+	EQUAL("nothing to write, which grows nothing", pwrite(file, in, 0, 9 * PAGE), 0);
+	EQUAL("all of it", sum_of(reader), 10827209);
+
+	char *shared = mmap(NULL, PAGE, RW, MAP_SHARED, file, 0);
+	EQUAL("seen in a mapping", pwrite(file, "seen", 4, 200) == 4 && !memcmp(shared + 200, "seen", 4), 1);
+	EQUAL("from the mapping to itself", pwrite(file, shared + 200, 100, 250), 100);
+	EQUAL("the same", memcmp(shared + 200, shared + 250, 4), 0);
+	ERRNO("a place before the start", pwrite(file, in, 1, -1), EINVAL);
+	ERRNO("and to read", pread(file, in, 1, -1), EINVAL);
+	ERRNO("from nowhere", pwrite(file, (void *)8, 9, 0), EFAULT);
+	ERRNO("to nowhere", pread(file, (void *)8, 9, 0), EFAULT);
+	ERRNO("only read", write(reader, in, 1), EBADF);
+	ERRNO("only read, with a place", pwrite(reader, in, 1, 0), EBADF);
+	ERRNO("only written", pread(end, in, 1, 0), EBADF);
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &limit);
+	rlim_t most = limit.rlim_cur;
+	limit.rlim_cur = 1500;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	EQUAL("up to the limit", pwrite(file, memory, 100, 1400), 100);
+	EQUAL("to the limit", pwrite(file, memory, 100, 1450), 50);
+	ERRNO("at the limit", pwrite(file, memory, 100, 1500), EFBIG);
+	limit.rlim_cur = most;
+	setrlimit(RLIMIT_FSIZE, &limit);
+
+	EQUAL("cut", ftruncate(file, 100), 0);
+	EQUAL("behind what was cut", pwrite(file, "z", 1, 300), 1);
+	EQUAL("zeros between", pread(file, in, 200, 100) + in[0] + in[199], 200);
+	unlink(name);
+	close(file), close(end), close(reader);
+}
+
 int main(void)
 {
 	pipes();
 	two_processes();
 	counters();
 	files();
+	written();
 	return done();
 }
