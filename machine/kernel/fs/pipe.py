@@ -209,6 +209,16 @@ class PipeOperations(file_operations):
                     return done
                 raise
 
+    def wait_for_room(self, filp: file) -> None:
+        """What a write does before it copies: EPIPE, EAGAIN, or sleep."""
+        pipe = _pipe(filp.f_inode)
+        while pipe.readers and pipe.room <= 0:
+            if filp.f_flags & O_NONBLOCK:
+                raise Errno(EAGAIN)
+            pipe.kernel.sched.wait(pipe.wr_wait)
+        if not pipe.readers:
+            self._broken(pipe, 0)
+
     def read_at_once(self, filp: file, mm: mm_struct, address: int, count: int) -> Optional[int]:
         """There is something to read, and nobody to be told by SIGIO."""
         pipe: pipe_inode_info = filp.f_dentry.d_inode.i_pipe  # type: ignore[attr-defined]

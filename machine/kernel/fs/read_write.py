@@ -34,6 +34,7 @@ from machine.kernel.fs.file import (
 )
 from machine.kernel.fs.fsnotify import IN_ACCESS, IN_MODIFY, fsnotify
 from machine.kernel.fs.hostregular import HostFile
+from machine.kernel.fs.regular import MAX_LFS_FILESIZE
 from machine.kernel.module import DRIVER_FAILED, call_driver
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def do_read(task: task_struct, filp: file, vectors: Vectors, position: int | Non
     if not filp.f_mode & FMODE_READ:
         raise Errno(EBADF)
     operations = filp.f_op
+    _verify_area(filp, vectors, position)
     if operations.read is not None:
         return _driver_vectors(task, filp, "read", vectors, position)
     if operations.read_iter is None:
@@ -172,6 +174,7 @@ def do_write(task: task_struct, filp: file, vectors: Vectors, position: int | No
     if not filp.f_mode & FMODE_WRITE:
         raise Errno(EBADF)
     operations = filp.f_op
+    _verify_area(filp, vectors, position)
     if operations.write is not None:
         return _driver_vectors(task, filp, "write", vectors, position)
     if operations.write_iter is None:
@@ -215,6 +218,9 @@ def _write_bytes(
         if wanted and not data:
             if done:
                 return done
+            wait = getattr(filp.f_op, "wait_for_room", None)
+            if wait is not None:
+                wait(filp)
             raise Errno(EFAULT)
         try:
             wrote = write_iter(filp, data, position + done)
@@ -330,6 +336,14 @@ def one_vector(task: task_struct, address: int, count: int) -> Vectors:
     if address + count > task.abi.task_size:
         raise Errno(EFAULT)
     return [(address, min(count, MAX_RW_COUNT))]
+
+
+def _verify_area(filp: file, vectors: Vectors, position: int | None) -> None:
+    """EINVAL where the end is beyond every position (fs/read_write.c: rw_verify_area)."""
+    if position is None:
+        position = 0 if isinstance(filp, HostFile) else filp.f_pos
+    if position >= 1 << 62 and position + sum(length for _, length in vectors) > MAX_LFS_FILESIZE:
+        raise Errno(EINVAL)
 
 
 def check_position(filp: file, position: int) -> None:

@@ -63,7 +63,7 @@ class RegularOperations(file_operations):
 
     def pread_at_once(self, filp: file, mm: mm_struct, address: int, count: int, position: int) -> Optional[int]:
         """The same from `position`."""
-        if not 0 < count <= PAGE_SIZE:
+        if not 0 < count <= PAGE_SIZE or position > MAX_NON_LFS:
             return None
         where = mm.room_at_once(address, count)
         return None if where == -1 else mm.put_at_once(where, address, self.read_iter(filp, count, position))

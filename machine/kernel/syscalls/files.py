@@ -14,6 +14,7 @@ from machine.kernel.abi.errno import (
     EFBIG,
     EINVAL,
     EIO,
+    EISDIR,
     ENODEV,
     ENOTTY,
     EOPNOTSUPP,
@@ -25,6 +26,7 @@ from machine.kernel.abi.falloc import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from machine.kernel.abi.stat import MAX_NON_LFS
 from machine.kernel.fs.file import (
     FMODE_WRITE,
+    O_ACCMODE,
     O_CLOEXEC,
     O_CREAT,
     O_DIRECTORY,
@@ -90,8 +92,10 @@ def do_sys_open(task: Task, dirfd: int, address: int, flags: int, mode: int) -> 
 
 
 def _check_open_flags(flags: int) -> None:
-    """EINVAL: O_TMPFILE without O_DIRECTORY, which belongs to it; a directory, or O_TMPFILE, to be created."""
-    if flags & O_TMPFILE & ~O_DIRECTORY and flags & O_TMPFILE != O_TMPFILE:
+    """EINVAL: O_TMPFILE without O_DIRECTORY, which belongs to it, or only to be read; a directory, or O_TMPFILE, to be
+    created."""
+    tmpfile = flags & O_TMPFILE & ~O_DIRECTORY and not flags & O_PATH
+    if tmpfile and (flags & (O_TMPFILE | O_CREAT) != O_TMPFILE or not flags & O_ACCMODE):
         raise Errno(EINVAL)
     if flags & (O_DIRECTORY | O_CREAT) == O_DIRECTORY | O_CREAT and not flags & O_PATH:
         raise Errno(EINVAL)
@@ -247,8 +251,10 @@ def sys_sync_file_range(task: Task, fd: int, offset: int, length: int, flags: in
 
 
 def _ftruncate(task: Task, fd: int, length: int) -> int:
+    if length < 0:
+        raise Errno(EINVAL)
     filp = task.files.fget(fd)
-    if length < 0 or filp.f_inode.i_mode & S_IFMT != S_IFREG or not filp.f_mode & FMODE_WRITE:
+    if filp.f_inode.i_mode & S_IFMT != S_IFREG or not filp.f_mode & FMODE_WRITE:
         raise Errno(EINVAL)
     if length > MAX_NON_LFS and not filp.f_flags & O_LARGEFILE:  # ftruncate64 of i386 programs, too (ksys_ftruncate)
         raise Errno(EINVAL)
@@ -285,7 +291,7 @@ def sys_fallocate(task: Task, fd: int, mode: int, offset: int, length: int) -> i
     if kind == S_IFIFO:
         raise Errno(ESPIPE)
     if kind == S_IFDIR:
-        raise Errno(21)
+        raise Errno(EISDIR)
     if kind != S_IFREG:
         raise Errno(ENODEV)
     if offset + length > MAX_LFS_FILESIZE:
@@ -293,8 +299,8 @@ def sys_fallocate(task: Task, fd: int, mode: int, offset: int, length: int) -> i
     method = getattr(node, "fallocate", None)
     if method is None:
         raise Errno(EOPNOTSUPP)
-    if not mode & FALLOC_FL_KEEP_SIZE and offset + length > node.i_size:
-        limit_size(task, offset + length - 1, 1)
+    if not mode & FALLOC_FL_PUNCH_HOLE and offset + length > node.i_size:
+        limit_size(task, offset + length - 1, 1)  # with KEEP_SIZE too (mm/shmem.c: shmem_fallocate)
     method(mode, offset, length)
     if task.kernel.fsnotify_watches:
         fsnotify(filp.f_dentry, IN_MODIFY)

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from machine.kernel.abi.errno import EBADF, EINVAL, EISDIR, EOPNOTSUPP, EOVERFLOW, ESPIPE, EXDEV, Errno
 from machine.kernel.abi.layout import MAX_RW_COUNT
-from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, O_APPEND, S_IFDIR, S_IFMT, S_IFREG, file
+from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, O_APPEND, O_NONBLOCK, S_IFDIR, S_IFMT, S_IFREG, file
 from machine.kernel.fs.fsnotify import IN_ACCESS, IN_MODIFY, fsnotify
+from machine.kernel.fs.pipe import pipe_of
 from machine.kernel.fs.read_write import (
     CHUNK,
+    Vectors,
     check_position,
     do_read,
     do_readv,
@@ -34,6 +36,7 @@ from machine.kernel.fs.regular import (
 )
 from machine.kernel.fs.sync import vfs_fsync
 from machine.kernel.module import call_driver
+from machine.kernel.syscalls.splice import file_to_pipe
 from machine.kernel.syscalls.table import syscall
 
 if TYPE_CHECKING:
@@ -109,30 +112,37 @@ def sys_pwrite64(task: Task, fd: int, buf: int, count: int, position: int) -> in
     return do_write(task, filp, one_vector(task, buf, count), position)
 
 
+def _vectors(task: Task, filp: file, mode: int, iov: int, count: int) -> Vectors:
+    """What `iov` names; that the file is not open for it is said before what is wrong with that (vfs_readv)."""
+    if not filp.f_mode & mode:
+        raise Errno(EBADF)
+    return task.abi.read_iovec(task.mm, iov, count)
+
+
 @syscall("readv", "fd ptr:iov> ulong")
 def sys_readv(task: Task, fd: int, iov: int, count: int) -> int:
     filp = task.files.fget(fd)
-    return do_readv(task, filp, task.abi.read_iovec(task.mm, iov, count), None)
+    return do_readv(task, filp, _vectors(task, filp, FMODE_READ, iov, count), None)
 
 
 @syscall("writev", "fd ptr:iov ulong")
 def sys_writev(task: Task, fd: int, iov: int, count: int) -> int:
     filp = task.files.fget(fd)
-    return do_writev(task, filp, task.abi.read_iovec(task.mm, iov, count), None)
+    return do_writev(task, filp, _vectors(task, filp, FMODE_WRITE, iov, count), None)
 
 
 @syscall("preadv", "fd ptr:iov> ulong off64")
 def sys_preadv(task: Task, fd: int, iov: int, count: int, position: int) -> int:
     filp = task.files.fget(fd)
     check_position(filp, position)
-    return do_readv(task, filp, task.abi.read_iovec(task.mm, iov, count), position)
+    return do_readv(task, filp, _vectors(task, filp, FMODE_READ, iov, count), position)
 
 
 @syscall("pwritev", "fd ptr:iov ulong off64")
 def sys_pwritev(task: Task, fd: int, iov: int, count: int, position: int) -> int:
     filp = task.files.fget(fd)
     check_position(filp, position)
-    return do_writev(task, filp, task.abi.read_iovec(task.mm, iov, count), position)
+    return do_writev(task, filp, _vectors(task, filp, FMODE_WRITE, iov, count), position)
 
 
 def _check_rwf(flags: int, method: object) -> None:
@@ -146,7 +156,7 @@ def _preadv2(task: Task, fd: int, iov: int, count: int, position: int, flags: in
     filp = task.files.fget(fd)
     if position != -1:
         check_position(filp, position)
-    vectors = task.abi.read_iovec(task.mm, iov, count)
+    vectors = _vectors(task, filp, FMODE_READ, iov, count)
     if any(length for _, length in vectors):
         _check_rwf(flags, filp.f_op.read_iter)
     return do_readv(task, filp, vectors, None if position == -1 else position)
@@ -156,8 +166,10 @@ def _pwritev2(task: Task, fd: int, iov: int, count: int, position: int, flags: i
     filp = task.files.fget(fd)
     if position != -1:
         check_position(filp, position)
+    vectors = _vectors(task, filp, FMODE_WRITE, iov, count)
+    if not any(length for _, length in vectors):
+        return do_writev(task, filp, vectors, None)
     _check_rwf(flags, filp.f_op.write_iter)
-    vectors = task.abi.read_iovec(task.mm, iov, count)
     before = filp.f_flags
     if flags & RWF_APPEND:
         filp.f_flags |= O_APPEND
@@ -279,22 +291,39 @@ def _splice(task: Task, source: file, target: file, position: int, count: int, t
     return done
 
 
+def _sendfile_to_pipe(task: Task, source: file, position: int, target: file, count: int) -> int:
+    """What splice(2) does (fs/read_write.c: do_sendfile)."""
+    pipe = pipe_of(target)
+    if not count or pipe is None:
+        return 0
+    nonblock = bool(target.f_flags & O_NONBLOCK)
+    done = file_to_pipe(task, source, position, pipe, min(count, MAX_RW_COUNT), nonblock, seekable=True)
+    if task.kernel.fsnotify_watches and done:
+        fsnotify(source.f_dentry, IN_ACCESS)
+        fsnotify(target.f_dentry, IN_MODIFY)
+    return done
+
+
 def _sendfile(task: Task, out_fd: int, in_fd: int, position: int | None, count: int) -> tuple[int, int]:
     """(bytes moved, new position)."""
     source = task.files.fget(in_fd)
     if not source.f_mode & FMODE_READ:
         raise Errno(EBADF)
     if position is not None:
-        check_position(source, position)
+        check_position(source, max(position, 0))
+    start = source.f_pos if position is None else position
+    if count >> 63 or not 0 <= start <= MAX_LFS_FILESIZE - count:
+        raise Errno(EINVAL)
     target = task.files.fget(out_fd)
     if not target.f_mode & FMODE_WRITE:
         raise Errno(EBADF)
-    if target.f_flags & O_APPEND:
-        raise Errno(EINVAL)
-    if source.f_inode.i_mode & S_IFMT == S_IFDIR or is_stream(source) or count >> 63:
-        raise Errno(EINVAL)
-    start = source.f_pos if position is None else position
-    done = _splice(task, source, target, start, count, None)
+    pipe = pipe_of(target)
+    if pipe is None:
+        if target.f_flags & O_APPEND or source.f_inode.i_mode & S_IFMT == S_IFDIR or is_stream(source):
+            raise Errno(EINVAL)
+        done = _splice(task, source, target, start, count, None)
+    else:
+        done = _sendfile_to_pipe(task, source, start, target, count)
     if position is None:
         source.f_pos = start + done
     return done, start + done
@@ -339,6 +368,7 @@ def sys_copy_file_range(task: Task, fd_in: int, off_in: int, fd_out: int, off_ou
     to = task.mm.get_u64(off_out) if off_out else target.f_pos
     if start + count >= 1 << 64 or to + count >= 1 << 64:
         raise Errno(EOVERFLOW)
+    limit_write(task, target, to, 1)  # even where nothing is to be copied
     count = max(0, min(count, source.f_inode.i_size - start))
     if source.f_inode is target.f_inode and start < to + count and to < start + count:
         raise Errno(EINVAL)

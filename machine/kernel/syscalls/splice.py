@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from machine.kernel.abi.errno import EAGAIN, EBADF, EFAULT, EINVAL, EPIPE, ESPIPE, Errno
 from machine.kernel.abi.layout import MAX_RW_COUNT
 from machine.kernel.abi.signal import SIGPIPE
-from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, O_APPEND, O_NONBLOCK, file
+from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, O_APPEND, O_NONBLOCK, S_IFMT, S_IFREG, file
 from machine.kernel.fs.pipe import PIPE_BUF, pipe_inode_info, pipe_of, pipe_operations
 from machine.kernel.fs.read_write import CHUNK, gather, is_stream, limit_write, scatter, signal_limit, write_bytes
 from machine.kernel.syscalls.table import syscall
@@ -94,11 +94,19 @@ def _pipe_to_file(task: Task, source: file, target: file, position: int, count: 
     return done
 
 
-def _file_to_pipe(task: Task, source: file, position: int, pipe: pipe_inode_info, count: int, nonblock: bool) -> int:
+def file_to_pipe(
+    task: Task, source: file, position: int, pipe: pipe_inode_info, count: int, nonblock: bool, seekable: bool = False
+) -> int:
+    """As much as the free slots of the pipe hold, a page of the file or a part of one in each: both calls that do this
+    return then (fs/splice.c: splice_file_to_pipe).  EAGAIN, EPIPE; EINVAL: a source that can't."""
     room = _wait_for_space(task, pipe, nonblock)
-    if source.f_op.read_iter is None:
+    if source.f_op.read_iter is None or (seekable and is_stream(source)):
         raise Errno(EINVAL)
-    return _put(pipe, source.f_op.read_iter(source, min(count, room), position))
+    first = -position % PIPE_BUF if source.f_inode.i_mode & S_IFMT == S_IFREG else 0
+    if first:
+        room += first - PIPE_BUF
+    data = source.f_op.read_iter(source, min(count, room), position)
+    return _put(pipe, data[:first]) + _put(pipe, data[first:])
 
 
 def _offset(task: Task, filp: file, address: int) -> int:
@@ -141,7 +149,7 @@ def sys_splice(task: Task, fd_in: int, off_in: int, fd_out: int, off_out: int, c
         done = _pipe_to_file(task, source, target, where, count, nonblock)
     elif pipe_out:
         where, moved, address = _offset(task, source, off_in), source, off_in
-        done = _file_to_pipe(task, source, where, pipe_out, count, nonblock)
+        done = file_to_pipe(task, source, where, pipe_out, count, nonblock)
     else:
         raise Errno(EINVAL)
     if address:
