@@ -20,12 +20,12 @@ RAM; an ordinary page of RAM reads as zeros (LDD3 §15.2.6).
 from __future__ import annotations
 
 from machine.kernel.linux import (  # isort: skip
-    CAP_SYS_RAWIO, EAGAIN, EFAULT, EINVAL, EIO, ENOSPC, ENXIO, EPERM, KERN_ERR, MKDEV, MODULE_DESCRIPTION,
-    MODULE_LICENSE, O_SYNC, PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, SEEK_CUR, SEEK_SET, THIS_MODULE, VMALLOC_END,
-    VMALLOC_START, VM_IO, VM_RESERVED, VM_SHARED, Ptr, __pa, __va, capable, clear_user, copy_from_user, copy_to_user,
-    cpu_has_mtrr, devfs_mk_cdev, devfs_remove, file, file_operations, get_random_bytes, high_memory, iminor, inode,
-    kmsg_fops, memcpy, module_exit, module_init, pfn_valid, pgprot_noncached, printk, put_user, register_chrdev,
-    remap_pfn_range, shmem_zero_setup, unregister_chrdev, vm_area_struct, vread, vwrite,
+    CAP_SYS_RAWIO, EAGAIN, EFAULT, EINVAL, EIO, ENOSPC, ENXIO, EPERM, FMODE_UNSIGNED_OFFSET, KERN_ERR, MKDEV,
+    MODULE_DESCRIPTION, MODULE_LICENSE, O_SYNC, PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, SEEK_CUR, SEEK_SET, THIS_MODULE,
+    VMALLOC_END, VMALLOC_START, VM_IO, VM_RESERVED, VM_SHARED, Ptr, __pa, __va, capable, clear_user, copy_from_user,
+    copy_to_user, cpu_has_mtrr, devfs_mk_cdev, devfs_remove, file, file_operations, get_random_bytes, high_memory,
+    iminor, inode, kmsg_fops, memcpy, module_exit, module_init, pfn_valid, pgprot_noncached, printk, put_user,
+    register_chrdev, remap_pfn_range, shmem_zero_setup, unregister_chrdev, vm_area_struct, vread, vwrite,
 )  # fmt: skip
 
 MODULE_LICENSE("GPL")
@@ -118,6 +118,7 @@ def memory_lseek(filp: file, offset: int, whence: int) -> int:
 
 
 def open_port(inode: inode, filp: file) -> int:
+    filp.f_mode |= FMODE_UNSIGNED_OFFSET  # a kernel address is a position
     return 0 if capable(CAP_SYS_RAWIO) else -EPERM
 
 

@@ -30,8 +30,8 @@ from machine.kernel.abi import errno as _errno
 from machine.kernel.abi.errno import *  # noqa: F403  (every E... of <asm/errno.h>)
 from machine.kernel.fs.chrdev import cdev
 from machine.kernel.fs.file import (
-    FMODE_READ, FMODE_WRITE, MAJOR, MINOR, MKDEV, O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_RDWR, O_SYNC, O_TRUNC,
-    O_WRONLY, S_IFCHR, S_IFMT, S_IFREG, Ptr, dentry, file, file_operations, file_inode,
+    FMODE_READ, FMODE_UNSIGNED_OFFSET, FMODE_WRITE, MAJOR, MINOR, MKDEV, O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY,
+    O_RDWR, O_SYNC, O_TRUNC, O_WRONLY, S_IFCHR, S_IFMT, S_IFREG, Ptr, dentry, file, file_operations, file_inode,
     imajor, iminor, inode, vm_operations_struct,
 )  # fmt: skip
 from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM
@@ -190,11 +190,11 @@ else:
 
 __all__ = [
     # linux/fs.h, linux/cdev.h, linux/devfs_fs_kernel.h
-    "FMODE_READ", "FMODE_WRITE", "MAJOR", "MINOR", "MKDEV", "O_ACCMODE", "O_APPEND", "O_NONBLOCK", "O_RDONLY",
-    "O_RDWR", "O_SYNC", "O_TRUNC", "O_WRONLY", "SEEK_CUR", "SEEK_END", "SEEK_SET", "S_IFCHR", "S_IFMT", "S_IFREG",
-    "Ptr", "alloc_chrdev_region", "cdev", "cdev_add", "cdev_alloc", "cdev_del", "cdev_init", "dentry",
-    "devfs_mk_cdev", "devfs_mk_symlink", "devfs_remove", "file", "file_operations", "imajor", "iminor", "inode",
-    "register_chrdev", "register_chrdev_region", "unregister_chrdev", "unregister_chrdev_region",
+    "FMODE_READ", "FMODE_UNSIGNED_OFFSET", "FMODE_WRITE", "MAJOR", "MINOR", "MKDEV", "O_ACCMODE", "O_APPEND",
+    "O_NONBLOCK", "O_RDONLY", "O_RDWR", "O_SYNC", "O_TRUNC", "O_WRONLY", "SEEK_CUR", "SEEK_END", "SEEK_SET", "S_IFCHR",
+    "S_IFMT", "S_IFREG", "Ptr", "alloc_chrdev_region", "cdev", "cdev_add", "cdev_alloc", "cdev_del", "cdev_init",
+    "dentry", "devfs_mk_cdev", "devfs_mk_symlink", "devfs_remove", "file", "file_operations", "imajor", "iminor",
+    "inode", "register_chrdev", "register_chrdev_region", "unregister_chrdev", "unregister_chrdev_region",
     # linux/mm.h, asm/page.h, asm/pgtable.h
     "MAP_NR", "NOPAGE_OOM", "NOPAGE_SIGBUS", "NopageResult", "PAGE_ALIGN", "PAGE_MASK", "PAGE_OFFSET", "PAGE_SHIFT",
     "PAGE_SIZE", "ClearPageReserved", "Page", "PageReserved", "SetPageReserved", "VM_DONTCOPY", "VM_DONTEXPAND",

@@ -356,3 +356,20 @@ def test_a_program_in_a_bind_runs_on_the_host_too(tmp_path: Path) -> None:
             shell(machine, "cp /bin/true /mnt/new; chmod 755 /mnt/new; : >> /mnt/new; /mnt/new && echo ran") == "ran\n"
         )
         subprocess.run([str(tmp_path / "new")], check=True)
+
+
+def test_what_has_no_name_any_more(machine_clean: Callable[..., Machine], tmp_path: Path) -> None:
+    """An O_PATH descriptor's object stays what it is, though the host gives its name and number to another."""
+    program = build(Path(__file__).parents[1] / "guest/files/opath_gone.c")
+    machine = machine_clean(ram=64 << 20, binds=[(str(tmp_path), "/mnt", True)])
+    result = machine.run([str(program), "/mnt"], timeout=60)
+    assert (result.exit, b"FAIL" in result.stdout) == (0, False), result.stdout.decode()
+
+
+def test_a_link_that_the_host_makes_anew(machine_clean: Callable[..., Machine], tmp_path: Path) -> None:
+    """It may have the number of the one before."""
+    machine = machine_clean(ram=64 << 20, binds=[(str(tmp_path), "/mnt", True)])
+    for target in ("one", "two", "three"):
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(target)
+        assert shell(machine, "readlink /mnt/link") == f"{target}\n"

@@ -35,6 +35,7 @@ O_DIRECT, O_LARGEFILE, O_DIRECTORY, O_NOFOLLOW = 0o40000, 0o100000, 0o200000, 0o
 O_NOATIME, O_CLOEXEC, O_SYNC, O_PATH, O_TMPFILE = 0o1000000, 0o2000000, 0o4010000, 0o10000000, 0o20200000
 
 FMODE_READ, FMODE_WRITE = 1, 2
+FMODE_UNSIGNED_OFFSET = 0x2000
 FMODE_STREAM = 0x20_0000
 FMODE_WRITER = 0x1_0000
 """Opened for writing by name: no program can start from the file meanwhile."""
@@ -197,6 +198,12 @@ class inode:
     def follow(self) -> Optional[tuple[inode, str]]:
         """For magic links of /proc (fd/N, exe, cwd): where they lead; None: follow `readlink` as text."""
         return None
+
+    def igrab(self) -> None:
+        """Somebody refers to it without having it open (O_PATH): what it holds must outlive its last name."""
+
+    def iput(self) -> None:
+        """No more, as `igrab` said."""
 
     def truncate(self, length: int) -> None:
         """Set the size; mapped pages beyond it go (SIGBUS from then on)."""

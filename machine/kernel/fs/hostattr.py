@@ -23,11 +23,19 @@ class passed_through:
     """Attributes that are set on the host's object."""
 
     path: str
+    gone = False
+    """It has no name any more: what the host has at its path, even under its number, is another object."""
+
+    def dropped(self) -> None:
+        """A name is gone on the host already."""
+        node: Any = self
+        node.i_nlink -= 1
+        self.gone = node.i_nlink <= 0
 
     def setattr(self, **attributes: int) -> None:
         """chmod, chown and utimens on the host, through a descriptor: a link is never followed."""
         node: Any = self
-        if node.upper:  # a directory that was removed: the host has it no more
+        if node.upper or (self.gone and not isinstance(node, overlay_file)):  # the host has it no more
             memory_inode.setattr(node, **attributes)
             return
         tree: HostTree = node.tree
@@ -86,7 +94,7 @@ class passed_through:
             return
         tree: HostTree = node.tree
         with tree.handle(self.path) as fd:
-            if node.i_nlink <= 0 or not is_object(node, os.fstat(fd)):
+            if self.gone or not is_object(node, os.fstat(fd)):
                 raise Errno(ENOENT)
             yield fd
 

@@ -54,9 +54,9 @@ def _leaf(path: str) -> str:
 
 
 def _refresh(node: Any) -> None:
-    """Attributes as the host has them now, while the name is there."""
-    info = node.host_stat()
-    if info is not None and stat.S_IFMT(info.st_mode) == node.i_mode & S_IFMT:
+    """Attributes as the host has them now, while the name is there and its own: the host gives numbers again."""
+    info = None if node.gone else node.host_stat()
+    if info is not None and is_object(node, info):
         take_attributes(node, info)
 
 
@@ -109,7 +109,10 @@ class bind_file(passed_through, overlay_file):
     def getattr(self) -> None:
         """The size here is never behind what a mapping or a write has just made it.  A file that nobody has open may
         have been replaced on the host, as compilers and package managers do; one that is open stays what it is."""
-        info = os.fstat(self.data.fd) if self.opens > 0 and self.data.fd >= 0 else self.host_stat()
+        if self.opens > 0 and self.data.fd >= 0:
+            info: Optional[os.stat_result] = os.fstat(self.data.fd)
+        else:
+            info = None if self.gone else self.host_stat()
         if info is None or not stat.S_ISREG(info.st_mode):
             return
         if self.opens <= 0 and (info.st_dev, info.st_ino) != self.data.identity:
@@ -139,8 +142,7 @@ class bind_file(passed_through, overlay_file):
         self.getattr()
 
     def dropped(self) -> None:
-        """A name is gone on the host already."""
-        self.i_nlink -= 1
+        super().dropped()
         self._free_if_unused()
 
     def _free_if_unused(self) -> None:
@@ -173,18 +175,12 @@ class bind_symlink(passed_through, overlay_symlink):
                 os.utime(leaf, ns=times, dir_fd=above, follow_symlinks=False)
         self.getattr()
 
-    def dropped(self) -> None:
-        self.i_nlink -= 1
-
 
 class bind_special(passed_through, overlay_special):
     """A FIFO or socket: the name is the host's, what flows through it is the guest's."""
 
     def getattr(self) -> None:
         _refresh(self)
-
-    def dropped(self) -> None:
-        self.i_nlink -= 1
 
 
 class bind_dir(passed_through, overlay_dir):
@@ -201,7 +197,7 @@ class bind_dir(passed_through, overlay_dir):
             return bind_symlink(sb, tree, path, info)
         identity = (info.st_dev, info.st_ino)
         node: Any = sb.by_host.get(identity)
-        if node is not None and (node.i_nlink <= 0 or node.i_mode & S_IFMT != kind):
+        if node is not None and (node.gone or node.i_nlink <= 0 or node.i_mode & S_IFMT != kind):
             del sb.by_host[identity]  # it is gone: the host has given its number to another
             node = None
         if node is not None:
@@ -221,11 +217,17 @@ class bind_dir(passed_through, overlay_dir):
         if info is None:
             self.children.pop(name, None)
             return None
-        if known is not None and known.i_ino == self.i_sb.number_of(info.st_dev, info.st_ino):
+        if known is not None and self._unchanged(known, info):
             _must_be_known_by(known, path, (info.st_dev, info.st_ino))
             return known
         node = self.children[name] = self._from_host(path, info)
         return node
+
+    def _unchanged(self, known: inode, info: os.stat_result) -> bool:
+        """A link that was made anew may have the number of the one before, and leads elsewhere."""
+        if known.i_ino != self.i_sb.number_of(info.st_dev, info.st_ino):
+            return False
+        return not isinstance(known, bind_symlink) or known.i_ctime == info.st_ctime_ns
 
     def list(self) -> list[tuple[str, int, int]]:
         self.children = {name: node for name, node in self.children.items() if self.tree.try_lstat(self.below(name))}
@@ -319,7 +321,8 @@ class bind_dir(passed_through, overlay_dir):
     def keep_data(node: bind_file) -> None:
         """A file that is open stays usable: hold its descriptor, the name will be gone."""
         if node.opens > 0:
-            node.data.open()
+            with suppress(Errno):  # one that O_PATH names need not be one that we can read
+                node.data.open()
             node.i_sb.fds.pop(node.data, None)
 
     def rmdir(self, name: str) -> None:

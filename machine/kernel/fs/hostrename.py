@@ -32,8 +32,8 @@ def rename(old_dir: bind_dir, name: str, new_dir: inode, new_name: str, flags: i
         old_dir.children[name] = replaced
         moved(replaced, old_dir.below(name))
     elif replaced is not None and replaced is not node:
-        if isinstance(replaced, bind_file):
-            replaced.dropped()
+        if not isinstance(replaced, bind_dir):
+            replaced.dropped()  # type: ignore[attr-defined]
         removed(replaced)
     new_dir.children[new_name] = node
     moved(node, new_dir.below(new_name))

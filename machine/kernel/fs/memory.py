@@ -208,6 +208,12 @@ class memory_file(memory_inode):
         self.opens -= 1
         self._free_if_unused()
 
+    def igrab(self) -> None:
+        self.opens += 1
+
+    def iput(self) -> None:
+        self.closed()
+
     def dropped(self) -> None:
         super().dropped()
         self._free_if_unused()

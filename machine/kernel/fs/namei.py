@@ -320,6 +320,14 @@ def _open_tmpfile(kernel: Kernel, task: task_struct, where: dentry, flags: int, 
 class _PathOperations(file_operations):
     """O_PATH: a place, not data."""
 
+    def __init__(self) -> None:
+        super().__init__(release=self._release)
+
+    @staticmethod
+    def _release(node: inode, filp: file) -> int:
+        node.iput()
+        return 0
+
 
 _path_operations = _PathOperations()
 
@@ -355,6 +363,7 @@ def dentry_open(kernel: Kernel, task: task_struct, where: dentry, flags: int, cr
             raise Errno(ENOTDIR)
         filp = file(where, flags, _path_operations, where.path())
         filp.f_mode = 0
+        node.igrab()
         return filp
     _may_open(task, node, flags, created)
     if not flags & O_LARGEFILE and node.i_mode & S_IFMT == S_IFREG:

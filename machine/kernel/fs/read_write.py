@@ -22,6 +22,7 @@ from machine.kernel.answers import is_number, nonsense, wrong_count
 from machine.kernel.fs.file import (
     FMODE_READ,
     FMODE_STREAM,
+    FMODE_UNSIGNED_OFFSET,
     FMODE_WRITE,
     O_APPEND,
     O_LARGEFILE,
@@ -339,7 +340,10 @@ def one_vector(task: task_struct, address: int, count: int) -> Vectors:
 
 
 def _verify_area(filp: file, vectors: Vectors, position: int | None) -> None:
-    """EINVAL where the end is beyond every position (fs/read_write.c: rw_verify_area)."""
+    """EINVAL where the end is beyond every position, unless a driver takes addresses for positions
+    (fs/read_write.c: rw_verify_area)."""
+    if filp.f_mode & FMODE_UNSIGNED_OFFSET:
+        return
     if position is None:
         position = 0 if isinstance(filp, HostFile) else filp.f_pos
     if position >= 1 << 62 and position + sum(length for _, length in vectors) > MAX_LFS_FILESIZE:

@@ -130,8 +130,10 @@ def do_mmap(mm: mm_struct, filp: Optional[file], address: int, length: int, prot
 
 def _file_flags(filp: file, prot: int, flags: int, vm_flags: int, pgoff: int, length: int) -> int:
     """Checks of a file mapping, and the flags that sharing adds."""
-    if S_ISREG(filp.f_inode.i_mode) and pgoff > (_MAX_LFS_FILESIZE - length) >> PAGE_SHIFT:
-        raise Errno(EOVERFLOW)  # file_mmap_ok
+    if filp.f_op.owner is None:  # file_mmap_ok; of their offsets drivers judge, as they did on 2.6
+        most = _MAX_LFS_FILESIZE if S_ISREG(filp.f_inode.i_mode) else (1 << 64) - 1
+        if pgoff > (most - length) >> PAGE_SHIFT:
+            raise Errno(EOVERFLOW)
     kind = flags & MAP_TYPE
     added = 0
     if kind in (MAP_SHARED, MAP_SHARED_VALIDATE):

@@ -294,8 +294,7 @@ def _splice(task: Task, source: file, target: file, position: int, count: int, t
 def _sendfile_to_pipe(task: Task, source: file, position: int, target: file, count: int) -> int:
     """What splice(2) does (fs/read_write.c: do_sendfile)."""
     pipe = pipe_of(target)
-    if not count or pipe is None:
-        return 0
+    assert pipe is not None
     nonblock = bool(target.f_flags & O_NONBLOCK)
     done = file_to_pipe(task, source, position, pipe, min(count, MAX_RW_COUNT), nonblock, seekable=True)
     if task.kernel.fsnotify_watches and done:
@@ -368,7 +367,10 @@ def sys_copy_file_range(task: Task, fd_in: int, off_in: int, fd_out: int, off_ou
     to = task.mm.get_u64(off_out) if off_out else target.f_pos
     if start + count >= 1 << 64 or to + count >= 1 << 64:
         raise Errno(EOVERFLOW)
-    limit_write(task, target, to, 1)  # even where nothing is to be copied
+    if not to >> 63:
+        limit_write(task, target, to, 1)  # even where nothing is to be copied
+    if (start | to) >> 63:  # rw_verify_area
+        raise Errno(EINVAL)
     count = max(0, min(count, source.f_inode.i_size - start))
     if source.f_inode is target.f_inode and start < to + count and to < start + count:
         raise Errno(EINVAL)

@@ -14,6 +14,7 @@ from machine.kernel.abi.signal import SIGPIPE
 from machine.kernel.fs.file import FMODE_READ, FMODE_WRITE, O_APPEND, O_NONBLOCK, S_IFMT, S_IFREG, file
 from machine.kernel.fs.pipe import PIPE_BUF, pipe_inode_info, pipe_of, pipe_operations
 from machine.kernel.fs.read_write import CHUNK, gather, is_stream, limit_write, scatter, signal_limit, write_bytes
+from machine.kernel.fs.regular import MAX_LFS_FILESIZE
 from machine.kernel.syscalls.table import syscall
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def file_to_pipe(
     """As much as the free slots of the pipe hold, a page of the file or a part of one in each: both calls that do this
     return then (fs/splice.c: splice_file_to_pipe).  EAGAIN, EPIPE; EINVAL: a source that can't."""
     room = _wait_for_space(task, pipe, nonblock)
+    if not count:
+        return 0
     if source.f_op.read_iter is None or (seekable and is_stream(source)):
         raise Errno(EINVAL)
     first = -position % PIPE_BUF if source.f_inode.i_mode & S_IFMT == S_IFREG else 0
@@ -109,12 +112,11 @@ def file_to_pipe(
     return _put(pipe, data[:first]) + _put(pipe, data[first:])
 
 
-def _offset(task: Task, filp: file, address: int) -> int:
-    """The position at `address`, or `f_pos` for NULL.  EINVAL: negative, or a file without positions."""
-    if not address:
-        return filp.f_pos
-    position = task.mm.get_u64(address)
-    if position >> 63 or is_stream(filp):
+def _offset(task: Task, filp: file, address: int, count: int) -> int:
+    """The position at `address`, or `f_pos` for NULL.  EINVAL: negative, with `count` bytes beyond every position, or a
+    file without positions."""
+    position = task.mm.get_u64(address) if address else filp.f_pos
+    if position + count > MAX_LFS_FILESIZE or (address and is_stream(filp)):
         raise Errno(EINVAL)
     return position
 
@@ -145,10 +147,10 @@ def sys_splice(task: Task, fd_in: int, off_in: int, fd_out: int, off_out: int, c
             raise Errno(EINVAL)
         return _pipe_to_pipe(task, pipe_in, pipe_out, count, nonblock)
     if pipe_in:
-        where, moved, address = _offset(task, target, off_out), target, off_out
+        where, moved, address = _offset(task, target, off_out, count), target, off_out
         done = _pipe_to_file(task, source, target, where, count, nonblock)
     elif pipe_out:
-        where, moved, address = _offset(task, source, off_in), source, off_in
+        where, moved, address = _offset(task, source, off_in, count), source, off_in
         done = file_to_pipe(task, source, where, pipe_out, count, nonblock)
     else:
         raise Errno(EINVAL)

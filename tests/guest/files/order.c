@@ -50,6 +50,24 @@ static void far_away(int file)
 #endif
 }
 
+static void copies(int file)
+{
+	char name[] = "/tmp/order.XXXXXX";
+	off_t from = -(off_t)PAGE, to = 0;
+	int other = mkstemp(name);
+
+	ERRNO("from before the start", copy_file_range(file, &from, other, &to, 1, 0), EINVAL);
+	ERRNO("of nothing", copy_file_range(other, &from, other, &to, 1, 0), EINVAL);
+	ERRNO("nothing", copy_file_range(file, &from, other, &to, 0, 0), EINVAL);
+	from = 0, to = -(off_t)PAGE;
+	ERRNO("to before it", copy_file_range(file, &from, other, &to, 1, 0), EINVAL);
+	ERRNO("up to it", copy_file_range(file, &from, other, &to, PAGE, 0), EOVERFLOW);
+	from = 0x7fffffffffffffff;
+	to = 0;
+	EQUAL("from the last", copy_file_range(file, &from, other, &to, 100, 0), 0);
+	close(other), unlink(name);
+}
+
 static void limits(int file)
 {
 	struct rlimit limit, before;
@@ -105,6 +123,7 @@ int main(void)
 		memset(bytes, 'a' + n, PAGE), write(file, bytes, PAGE);
 	errors(file, name);
 	far_away(file);
+	copies(file);
 	limits(file);
 	lseek(file, 0, SEEK_SET);
 	into_a_pipe(file);

@@ -1,0 +1,87 @@
+"""Programs that make random calls: each line that they print is a call and what came of it (E2).
+
+``python -m tests.differential.random_calls files --seeds 1-200`` compares them, by seed, with the host.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from guest.toolchain import ToolMissing, compile
+from machine import Machine
+
+HERE = Path(__file__).parent / "random"
+PROGRAMS = sorted(path.stem for path in HERE.glob("*.c"))
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+
+
+def compiled(program: str, target: str) -> Path:
+    """ToolMissing where there is no compiler for the target."""
+    return compile(HERE / f"{program}.c", target=target, flags=("-Wall", "-Wextra"))
+
+
+def on_host(program: Path, seed: int, count: int, *place: str) -> str:
+    """What it prints here, through a pipe: it may limit the size of files."""
+    command = [str(program), str(seed), str(count), *place]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENVIRONMENT, check=False)
+    return done.stdout.decode() + f"status {done.returncode}\n"
+
+
+def in_machine(machine: Machine, program: Path, seed: int, count: int, *place: str) -> str:
+    result = machine.run([str(program), str(seed), str(count), *place], timeout=600)
+    return (result.stdout + result.stderr).decode() + f"status {result.exit}\n"
+
+
+def difference(program: Path, seed: int, count: int, bound: bool = False) -> str:
+    """The first differing calls, host's and ours; "" where there are none.  `bound`: in a directory of the host's."""
+    with tempfile.TemporaryDirectory() as native, tempfile.TemporaryDirectory() as shared:
+        binds = [(shared, "/mnt", True)] if bound else []
+        expected = on_host(program, seed, count, *[native] * bound)
+        user = (os.geteuid(), os.getegid())
+        with Machine(binds=binds, env=ENVIRONMENT, user=user) as machine:
+            got = in_machine(machine, program, seed, count, *["/mnt"] * bound)
+            complaints = machine.check_clean()
+        left = sorted(path.name for path in Path(shared).iterdir())
+    if expected == got:
+        return "\n".join([*complaints, *left])
+    lines = difflib.unified_diff(expected.splitlines(), got.splitlines(), "host", "nopage", n=3, lineterm="")
+    return "\n".join(list(lines)[:20])
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def main() -> int:
+    """0: no difference; 1: the seeds that differ, with the first lines of how; 2: nothing to compare with."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program", choices=PROGRAMS)
+    parser.add_argument("--seeds", type=_seeds, default=range(1, 101), metavar="FIRST-LAST", help="default: 1-100")
+    parser.add_argument("--count", type=int, default=2500, help="calls of each (default: 2500)")
+    parser.add_argument("--target", choices=("x86_64", "i386"), default="x86_64")
+    parser.add_argument("--bound", action="store_true", help="in a directory of the host's (--bind DIR:/mnt:rw)")
+    given = parser.parse_args()
+    try:
+        program = compiled(given.program, given.target)
+    except ToolMissing as missing:
+        print(missing, file=sys.stderr)
+        return 2
+    different = 0
+    for seed in given.seeds:
+        found = difference(program, seed, given.count, given.bound)
+        if found:
+            different += 1
+            print(f"seed {seed}:\n{found}", flush=True)
+    print(f"{len(given.seeds)} x {given.count} calls, {different} with differences")
+    return int(different > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

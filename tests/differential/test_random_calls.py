@@ -1,0 +1,33 @@
+"""Random calls give here what they give on the host (E2, E4).
+
+The long form: ``python -m tests.differential.random_calls PROGRAM --seeds 1-200``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from guest.toolchain import ToolMissing
+from tests.differential.random_calls import PROGRAMS, compiled, difference
+
+
+def program(name: str, target: str) -> Path:
+    try:
+        return compiled(name, target)
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.mark.parametrize(("target", "seed"), [("x86_64", 1), ("x86_64", 2), ("i386", 3)])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_random_calls(name: str, target: str, seed: int) -> None:
+    found = difference(program(name, target), seed, 2500)
+    assert not found, found
+
+
+@pytest.mark.parametrize("seed", [4, 7, 103])
+def test_files_of_the_host(seed: int) -> None:
+    found = difference(program("files", "x86_64"), seed, 2500, bound=True)
+    assert not found, found
