@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guest.toolchain import ToolMissing
-from tests.differential.random_calls import PROGRAMS, compiled, difference
+from tests.differential.random_calls import COUNTS, PROGRAMS, compiled, difference
 
 
 def program(name: str, target: str) -> Path:
@@ -23,7 +23,7 @@ def program(name: str, target: str) -> Path:
 @pytest.mark.parametrize(("target", "seed"), [("x86_64", 1), ("x86_64", 2), ("i386", 3)])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_random_calls(name: str, target: str, seed: int) -> None:
-    found = difference(program(name, target), seed, 2500)
+    found = difference(program(name, target), seed, COUNTS.get(name, 2500))
     assert not found, found
 
 

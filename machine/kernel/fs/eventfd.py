@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
 from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
 from machine.kernel.fs.file import O_NONBLOCK, O_RDWR, file
-from machine.kernel.fs.poll import POLLERR, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, poll_table
+from machine.kernel.fs.poll import POLLERR, POLLIN, POLLOUT, poll_table
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -37,7 +37,9 @@ def _context(filp: file) -> eventfd_ctx:
 
 
 class EventfdOperations(StreamOperations):
-    """Reads and writes are of 8 bytes: EINVAL for fewer."""
+    """Reads and writes are of 8 bytes: EINVAL for fewer, and to write more (since Linux 6.8)."""
+
+    writes_by_segment = True
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         """The number is gone even when the reader's memory can't take it, as on Linux."""
@@ -64,7 +66,7 @@ class EventfdOperations(StreamOperations):
     def write_at_once(self, filp: file, mm: mm_struct, address: int, count: int) -> Optional[int]:
         """There is room for the number."""
         ctx: eventfd_ctx = filp.private_data
-        data = mm.take_at_once(address, 8) if count >= 8 else None
+        data = mm.take_at_once(address, 8) if count == 8 else None
         if data is None or ULLONG_MAX - ctx.count <= int.from_bytes(data, "little"):
             return None
         return self.write_iter(filp, data, 0)
@@ -72,7 +74,7 @@ class EventfdOperations(StreamOperations):
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
         ctx = _context(filp)
         value = int.from_bytes(data[:8], "little")
-        if len(data) < 8 or value == ULLONG_MAX:
+        if len(data) != 8 or value == ULLONG_MAX:
             raise Errno(EINVAL)
         while ULLONG_MAX - ctx.count <= value:
             if filp.f_flags & O_NONBLOCK:
@@ -92,10 +94,10 @@ class EventfdOperations(StreamOperations):
         ctx = _context(filp)
         if table is not None:
             table.wait(ctx.wqh)
-        mask = POLLIN | POLLRDNORM if ctx.count else 0
+        mask = POLLIN if ctx.count else 0
         if ctx.count == ULLONG_MAX:
             mask |= POLLERR
-        return mask | (POLLOUT | POLLWRNORM if ctx.count < ULLONG_MAX - 1 else 0)
+        return mask | (POLLOUT if ctx.count < ULLONG_MAX - 1 else 0)
 
 
 eventfd_operations = EventfdOperations(open=no_open)

@@ -7,10 +7,11 @@ a small listener that takes a sleeper's place.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.kernel.abi.errno import EEXIST, EINVAL, ELOOP, ENOENT, ENOSPC, Errno
+from machine.kernel.abi.errno import EEXIST, EFAULT, EINVAL, ELOOP, ENOENT, ENOSPC, EPERM, Errno
 from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
 from machine.kernel.fs.file import O_RDWR, file, inode
 from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLRDNORM, poll_table, vfs_poll
@@ -24,6 +25,8 @@ EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD = 1, 2, 3
 EPOLLEXCLUSIVE, EPOLLWAKEUP, EPOLLONESHOT, EPOLLET = 1 << 28, 1 << 29, 1 << 30, 1 << 31
 _PRIVATE_BITS = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE
 EP_MAX_NESTS = 4
+EPIOCSPARAMS, EPIOCGPARAMS = 0x40088A01, 0x80088A02
+NAPI_POLL_WEIGHT = 64
 PATH_LIMITS = (1000, 500, 100, 50, 10)
 """How many ways there may be from a file up to sets that are in no other, by how many sets are between; those without
 any are not counted (path_limits)."""
@@ -48,11 +51,22 @@ class epitem:
         self.wakeups = -1
         """Sum of the wake-ups of its queues at that time."""
 
+    def has_news(self, bits: int, table: poll_table) -> bool:
+        """Whether an edge-triggered item has something new: a bit that was not there, or a wake-up since."""
+        if not self.events & EPOLLET:
+            return True
+        return bool(bits & ~self.last) or sum(queue.wakeups for queue in table.queues) != self.wakeups
+
+    def reported(self, bits: int, table: poll_table) -> None:
+        """What is new from now on is new to this."""
+        if self.events & EPOLLET:
+            self.last, self.wakeups = bits, sum(queue.wakeups for queue in table.queues)
+
 
 class eventpoll:
     """The set: items by descriptor and file, in the order in which they were added or last reported."""
 
-    __slots__ = ("items", "kernel", "outer", "wait")
+    __slots__ = ("items", "kernel", "outer", "params", "wait")
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -61,6 +75,8 @@ class eventpoll:
         """Sets that this one is in, and by how many items."""
         self.wait: WaitQueue = kernel.sched.queue()
         """Woken when the set itself changes."""
+        self.params = bytes(8)
+        """`struct epoll_params`, as EPIOCSPARAMS set it."""
 
     def control(self, operation: int, fd: int, filp: file, events: int, data: int) -> None:
         """epoll_ctl: EEXIST, ENOENT, EINVAL, too many ways to a file; ENOSPC when the user has
@@ -85,7 +101,7 @@ class eventpoll:
         elif operation == EPOLL_CTL_MOD:
             if item is None:
                 raise Errno(ENOENT)
-            if (item.events | events) & EPOLLEXCLUSIVE:
+            if item.events & EPOLLEXCLUSIVE:
                 raise Errno(EINVAL)
             self.items[key] = epitem(fd, filp, events, data, item.uid)
         else:
@@ -121,18 +137,18 @@ class eventpoll:
         self,
         limit: int,
         queues: Optional[dict[WaitQueue, None]],
-        consume: bool = True,
+        put: Optional[Callable[[int, int], bool]] = None,
         known: Optional[Known] = None,
-    ) -> list[tuple[int, int]]:
-        """Up to `limit` (events, data) that can be reported now; `queues` collects what to sleep on.  `known`: of sets
-        that were asked already on the way here."""
+    ) -> int:
+        """How many items, up to `limit`, have events now; `queues` collects what to sleep on.  `put(events, data)`
+        takes them one by one: EFAULT when not even the first finds memory, and what was not taken is there the next
+        time.  None: they are only looked for.  `known`: of sets that were asked already on the way here."""
         self.forget_closed()
         if known is None:
             known = {}
-        found: list[tuple[int, int]] = []
         reported: list[tuple[int, file]] = []
         for key, item in list(self.items.items()):
-            if len(found) >= limit:
+            if len(reported) >= limit:
                 break
             if not item.events & ~_PRIVATE_BITS:
                 continue  # it has fired and was not armed again
@@ -140,27 +156,20 @@ class eventpoll:
             bits = vfs_poll(item.filp, table) & item.events & ~_PRIVATE_BITS
             if queues is not None:
                 queues.update(table.queues)
-            if not bits or not self._edge(item, bits, table, consume):
-                continue
-            found.append((bits, item.data))
-            reported.append(key)
-            if consume and item.events & EPOLLONESHOT:
-                item.events &= _PRIVATE_BITS
-        if consume:
+            if bits and item.has_news(bits, table):
+                if put is not None and not put(bits, item.data):
+                    if not reported:
+                        raise Errno(EFAULT)
+                    break
+                reported.append(key)
+                if put is not None and item.events & EPOLLONESHOT:
+                    item.events &= _PRIVATE_BITS
+            if bits and put is not None:
+                item.reported(bits, table)
+        if put is not None:
             for key in reported:  # round robin: what was reported goes to the end
                 self.items[key] = self.items.pop(key)
-        return found
-
-    @staticmethod
-    def _edge(item: epitem, bits: int, table: poll_table, consume: bool) -> bool:
-        """Whether an edge-triggered item has something new: a bit that was not there, or a wake-up since."""
-        if not item.events & EPOLLET:
-            return True
-        wakeups = sum(queue.wakeups for queue in table.queues)
-        new = bool(bits & ~item.last) or wakeups != item.wakeups
-        if consume:
-            item.last, item.wakeups = bits, wakeups
-        return new
+        return len(reported)
 
 
 class EpollOperations(StreamOperations):
@@ -179,13 +188,32 @@ class EpollOperations(StreamOperations):
         known: Known = {} if table is None or table.known is None else table.known
         if ep not in known:
             queues: dict[WaitQueue, None] = {}
-            found = ep.ready(1, queues, False, known)
+            found = ep.ready(1, queues, None, known)
             known[ep] = (POLLIN | POLLRDNORM if found else 0, (*queues, ep.wait))
         bits, where = known[ep]
         if table is not None:
             for queue in where:
                 table.wait(queue)
         return bits
+
+    def ioctl(self, node: inode, filp: file, cmd: int, arg: int) -> int:
+        """How to poll the network busily: kept and given back, there is none that it would change.  EINVAL: values out
+        of range, any other number; EPERM: more than 64 packets (ep_eventpoll_ioctl)."""
+        ep = set_of(filp)
+        task = ep.kernel.current
+        if cmd not in (EPIOCSPARAMS, EPIOCGPARAMS) or task is None:
+            return -EINVAL
+        if cmd == EPIOCGPARAMS:
+            task.mm.copy_to_user(arg, ep.params)
+            return 0
+        params = task.mm.copy_from_user(arg, 8)
+        usecs, budget, prefer, padding = struct.unpack("<IHBB", params)
+        if usecs >> 31 or prefer > 1 or padding:
+            return -EINVAL
+        if budget > NAPI_POLL_WEIGHT and task.euid:
+            return -EPERM
+        ep.params = params
+        return 0
 
     def release(self, node: inode, filp: file) -> int:
         filp.private_data.clear()

@@ -147,6 +147,8 @@ def group_of(filp: file) -> Group:
 class InotifyOperations(StreamOperations):
     """Each read gives whole events: EINVAL when not even the first one fits."""
 
+    reads_by_segment = True
+
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         group = group_of(filp)
         while not group.events:

@@ -24,8 +24,10 @@ from machine.kernel.abi.errno import (
 from machine.kernel.abi.stat import MAX_NON_LFS
 from machine.kernel.fs.dcache import Dentry, child_dentry, d_delete, d_move, follow_mount, is_mounted_on
 from machine.kernel.fs.file import (
+    FMODE_CAN_ODIRECT,
     O_ACCMODE,
     O_CREAT,
+    O_DIRECT,
     O_DIRECTORY,
     O_EXCL,
     O_LARGEFILE,
@@ -374,6 +376,9 @@ def dentry_open(kernel: Kernel, task: task_struct, where: dentry, flags: int, cr
     result = _call_open(kernel, node, filp)
     if result < 0:
         raise Errno(-result)
+    if flags & O_DIRECT and not filp.f_mode & FMODE_CAN_ODIRECT:
+        filp.put()
+        raise Errno(EINVAL)
     filp.f_flags &= ~_OPEN_ONLY  # `open` methods see them, fcntl does not
     if flags & O_TRUNC and not created and node.i_mode & S_IFMT == S_IFREG:
         try:

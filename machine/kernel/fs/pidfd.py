@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 from machine.kernel.abi.errno import EBADF, Errno
 from machine.kernel.fs.anon import anon_file, no_open
 from machine.kernel.fs.file import O_NONBLOCK, O_RDWR, file, file_operations
-from machine.kernel.fs.poll import POLLIN, POLLRDNORM, poll_table
+from machine.kernel.fs.poll import POLLHUP, POLLIN, POLLRDNORM, poll_table
 from machine.kernel.task.exit import thread_group_empty
 from machine.kernel.task.task import EXIT_DEAD, EXIT_ZOMBIE
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class PidfdOperations(file_operations):
-    """Readable when the process has ended; there is nothing to read, and no position."""
+    """Readable when the process has ended, hung up when it was waited for (since Linux 6.9); there is nothing to read,
+    and no position."""
 
     stream = True
 
@@ -25,8 +26,9 @@ class PidfdOperations(file_operations):
         if table is not None:
             table.wait(signal.notify)
         leader = signal.leader
-        gone = leader.state == EXIT_DEAD or (leader.state == EXIT_ZOMBIE and thread_group_empty(leader))
-        return POLLIN | POLLRDNORM if gone else 0
+        if leader.state == EXIT_DEAD:
+            return POLLIN | POLLRDNORM | POLLHUP
+        return POLLIN | POLLRDNORM if leader.state == EXIT_ZOMBIE and thread_group_empty(leader) else 0
 
     def show_fdinfo(self, filp: file) -> str:
         """The number of the process, -1 when it was waited for."""

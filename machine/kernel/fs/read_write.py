@@ -106,7 +106,10 @@ def do_readv(task: task_struct, filp: file, vectors: Vectors, position: int | No
     readable = operations.read is not None or operations.read_iter is not None or _is_directory(filp)
     done = 0
     if not filp.f_mode & FMODE_READ or not readable or any(length for _, length in vectors):
-        done = do_read(task, filp, vectors, position)
+        if getattr(operations, "reads_by_segment", False):
+            done = _by_segment(vectors, lambda segment: do_read(task, filp, [segment], position))
+        else:
+            done = do_read(task, filp, vectors, position)
     if task.kernel.fsnotify_watches and not done:
         fsnotify(filp.f_dentry, IN_ACCESS)
     return done
@@ -199,7 +202,26 @@ def do_writev(task: task_struct, filp: file, vectors: Vectors, position: int | N
     writable = operations.write is not None or operations.write_iter is not None
     if filp.f_mode & FMODE_WRITE and writable and not any(length for _, length in vectors):
         return 0
+    if getattr(operations, "writes_by_segment", False):
+        return _by_segment(vectors, lambda segment: do_write(task, filp, [segment], position))
     return do_write(task, filp, vectors, position)
+
+
+def _by_segment(vectors: Vectors, call: Callable[[tuple[int, int]], int]) -> int:
+    """Once a vector until one is short, for files whose method on Linux is no `_iter`: empty ones behind the first are
+    passed over (fs/read_write.c: do_loop_readv_writev)."""
+    done = 0
+    for segment in vectors[:1] + [later for later in vectors[1:] if later[1]]:
+        try:
+            got = call(segment)
+        except Errno:
+            if done:
+                break
+            raise
+        done += got
+        if got < segment[1]:
+            break
+    return done
 
 
 def _write_bytes(

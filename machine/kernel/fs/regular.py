@@ -9,7 +9,16 @@ from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.errno import EFBIG, EINVAL, ENXIO, EPERM, Errno
 from machine.kernel.abi.resource import RLIMIT_FSIZE
 from machine.kernel.abi.stat import MAX_NON_LFS
-from machine.kernel.fs.file import FMODE_WRITE, FMODE_WRITER, O_APPEND, O_NOATIME, S_IFMT, file, file_operations
+from machine.kernel.fs.file import (
+    FMODE_CAN_ODIRECT,
+    FMODE_WRITE,
+    FMODE_WRITER,
+    O_APPEND,
+    O_NOATIME,
+    S_IFMT,
+    file,
+    file_operations,
+)
 from machine.kernel.mm.filemap import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, generic_file_mmap
 
 if TYPE_CHECKING:
@@ -35,6 +44,7 @@ class RegularOperations(file_operations):
 
     def open(self, node: Any, filp: file) -> int:
         node.opened(bool(filp.f_mode & FMODE_WRITE))
+        filp.f_mode |= FMODE_CAN_ODIRECT
         if filp.f_mode & FMODE_WRITE:
             node.writers = getattr(node, "writers", 0) + 1
             filp.f_mode |= FMODE_WRITER

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Optional
 
 from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
 from machine.kernel.abi.signal import FULL_SET, UNBLOCKABLE, layout_of
-from machine.kernel.fs.anon import anon_file, no_open
-from machine.kernel.fs.file import O_NONBLOCK, O_RDWR, file, file_operations
+from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
+from machine.kernel.fs.file import O_NONBLOCK, O_RDWR, file
 from machine.kernel.fs.poll import POLLIN, poll_table
 from machine.kernel.task.deliver import dequeue_signal
 from machine.kernel.task.siginfo import siginfo
@@ -80,10 +80,8 @@ def _pack(info: siginfo) -> bytes:
     )  # fmt: skip
 
 
-class SignalfdOperations(file_operations):
+class SignalfdOperations(StreamOperations):
     """Each read gives whole records of 128 bytes: EINVAL for a smaller buffer."""
-
-    stream = True
 
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         ctx = _context(filp)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from machine.kernel.abi.errno import EAGAIN, EINVAL, Errno
 from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
 from machine.kernel.fs.file import O_NONBLOCK, O_RDWR, file, inode
-from machine.kernel.fs.poll import POLLIN, POLLRDNORM, poll_table
+from machine.kernel.fs.poll import POLLIN, poll_table
 from machine.kernel.task.timers import SignalTimer
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class TimerfdOperations(StreamOperations):
         ctx = timerfd_fget(filp)
         if table is not None:
             table.wait(ctx.wqh)
-        return POLLIN | POLLRDNORM if ctx.ticks else 0
+        return POLLIN if ctx.ticks else 0
 
     def release(self, node: inode, filp: file) -> int:
         timerfd_fget(filp).timer.cancel()

@@ -281,7 +281,8 @@ class unix_sock(sock):
         if other is not None:
             if self.is_connected_kind():
                 other.sk_shutdown = SHUTDOWN_MASK
-                if self.queue or self.listener is not None:
+                unread = len(self.queue) > 1 or (self.queue and len(self.queue[0]))  # one empty packet is none
+                if unread or self.listener is not None:
                     other.sk_err = ECONNRESET
             other.state_change()
             if self.is_connected_kind():

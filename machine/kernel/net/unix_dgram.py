@@ -25,9 +25,11 @@ from machine.kernel.net.sock import (
     MSG_PEEK,
     MSG_TRUNC,
     NO_CREDS,
+    NOWAIT,
     RCV_SHUTDOWN,
     SEND_SHUTDOWN,
     SKB_MAX_ALLOC,
+    SOCK_SEQPACKET,
     TCP_CLOSE,
     TCP_ESTABLISHED,
     Received,
@@ -55,8 +57,6 @@ class _Messages(unix_sock):
             raise Errno(EOPNOTSUPP)
         if name is not None:
             check_address(name)
-        elif self.peer is None:
-            raise Errno(ENOTCONN)
         if self.passcred:
             self.autobind()
         size = source.length
@@ -92,12 +92,13 @@ class _Messages(unix_sock):
         while True:
             other = self.peer if name is None else self.find_other(task, name)
             if other is None:
-                raise Errno(ECONNRESET)
+                raise Errno(ENOTCONN)
             if other.peer is not None and other.peer is not self:
                 raise Errno(EPERM)
             if other.dead:
                 self.peer = None
                 self.sk_state = TCP_CLOSE
+                self._disconnected(other)
                 raise Errno(ECONNREFUSED)
             if other.sk_shutdown & RCV_SHUTDOWN:
                 raise Errno(EPIPE)
@@ -105,15 +106,27 @@ class _Messages(unix_sock):
                 return other
             self.sleep(other.peer_wait, deadline)
 
+    def _disconnected(self, before: unix_sock) -> None:
+        """Messages of the old peer are lost, and it is told (unix_dgram_disconnected)."""
+        if not self.queue:
+            return
+        self.purge()
+        self.peer_wait.wake()
+        if not before.dead and before.peer is self:
+            before.sk_err = ECONNRESET
+            before.state_change()
+
     def recvmsg(self, task: Task, size: int, sink: Sink, flags: int) -> Received:
         """One message, cut to `size`; 0 bytes after a shutdown; EAGAIN, a pending error (__unix_dgram_recvmsg)."""
         if flags & MSG_OOB:
             raise Errno(EOPNOTSUPP)
         deadline = self.deadline(self.sk_rcvtimeo, flags & MSG_DONTWAIT)
-        while not self.queue:
-            if self.sk_err:
+        while True:
+            if self.sk_err:  # before what has come (__skb_try_recv_datagram)
                 raise Errno(self.take_error())
-            if self.sk_shutdown & RCV_SHUTDOWN:
+            if self.queue:
+                break
+            if self.sk_shutdown & RCV_SHUTDOWN and (deadline != NOWAIT or self.sk_type == SOCK_SEQPACKET):
                 return Received(0)
             self.sleep(self.rd_wait, deadline)
         peek = bool(flags & MSG_PEEK)
@@ -160,16 +173,6 @@ class unix_dgram_sock(_Messages):
         if before is not None and before is not other:
             self._disconnected(before)
         self.state_change()
-
-    def _disconnected(self, before: unix_sock) -> None:
-        """Messages of the old peer are lost, and it is told (unix_dgram_disconnected)."""
-        if not self.queue:
-            return
-        self.purge()
-        self.peer_wait.wake()
-        if not before.dead and before.peer is self:
-            before.sk_err = ECONNRESET
-            before.state_change()
 
 
 class unix_seqpacket_sock(_Messages, unix_connected_sock):

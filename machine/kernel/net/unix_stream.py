@@ -157,9 +157,10 @@ class unix_stream_sock(unix_connected_sock):
             if self._take_what_is_there(state, size) or state.copied >= max(state.target, 1):
                 break
             if self.sk_err:
+                error = self.take_error()  # lost where some bytes came (MSG_WAITALL)
                 if state.copied:
                     break
-                raise Errno(self.take_error())
+                raise Errno(error)
             if self.sk_shutdown & RCV_SHUTDOWN:
                 break
             self.async_waitdata += 1
@@ -179,14 +180,17 @@ class unix_stream_sock(unix_connected_sock):
         return Received(state.copied, 0, state.name, state.creds or NO_CREDS, state.files)
 
     def _take_what_is_there(self, state: _Reading, size: int) -> bool:
-        """Copy from the buffers in the queue; True when the receive ends here, whatever its target."""
-        peek = state.flags & MSG_PEEK
-        while state.copied < size and state.at < len(self.queue):
+        """Copy from the buffers in the queue; True when the receive ends here, whatever its target.
+
+        A buffer is looked at even for no byte, which takes its files; a peek goes on to the first files that wait."""
+        peek, looked = state.flags & MSG_PEEK, False
+        while state.at < len(self.queue) and (state.copied < size or peek or not looked):
             skb = self.queue[state.at]
             if len(skb) <= state.skip:
                 state.skip -= len(skb)
                 state.at += 1
                 continue
+            looked = True
             if not state.same_sender(skb, self.passcred):
                 return True
             start = skb.consumed + state.skip
@@ -210,7 +214,7 @@ class unix_stream_sock(unix_connected_sock):
                     self.free_skb(skb)
             if had_files:
                 return True
-        return state.copied >= size > 0 or (not size and bool(self.queue))
+        return looked and state.copied >= size
 
     def unread(self, data: bytes) -> None:
         self.queue.appendleft(sk_buff(self, data, 0, None, []))

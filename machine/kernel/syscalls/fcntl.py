@@ -18,6 +18,7 @@ from machine.kernel.fs.fasync import (
 )
 from machine.kernel.fs.file import (
     FASYNC,
+    FMODE_CAN_ODIRECT,
     FMODE_READ,
     FMODE_WRITE,
     O_APPEND,
@@ -25,6 +26,7 @@ from machine.kernel.fs.file import (
     O_NOATIME,
     O_NONBLOCK,
     O_PATH,
+    S_IFIFO,
     S_IFMT,
     S_IFREG,
     file,
@@ -97,9 +99,12 @@ def do_fcntl(task: Task, fd: int, cmd: int, arg: int, large: bool) -> int:
 
 
 def _setfl(task: Task, filp: file, fd: int, arg: int) -> int:
-    """EPERM: O_NOATIME on another's file.  A driver may refuse O_ASYNC."""
+    """EPERM: O_NOATIME on another's file.  EINVAL: O_DIRECT on what has no such way, a pipe aside, for which it means
+    packets.  A driver may refuse O_ASYNC."""
     if arg & O_NOATIME and not filp.f_flags & O_NOATIME and not is_owner_or_capable(task, filp.f_inode):
         raise Errno(EPERM)
+    if arg & O_DIRECT and not filp.f_mode & FMODE_CAN_ODIRECT and filp.f_inode.i_mode & S_IFMT != S_IFIFO:
+        raise Errno(EINVAL)
     if (arg ^ filp.f_flags) & FASYNC:
         refused = set_fasync(filp, fd, bool(arg & FASYNC))
         if refused:

@@ -6,12 +6,13 @@ import os
 import struct
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.kernel.abi.errno import EINTR, EINVAL, ENAMETOOLONG, EPERM, ERESTARTSYS, Errno
+from machine.kernel.abi.errno import EFAULT, EINTR, EINVAL, ENAMETOOLONG, EPERM, ERESTARTSYS, Errno
 from machine.kernel.abi.layout import TIMESPEC64, timespec_ns
 from machine.kernel.fs.eventfd import eventfd_file
 from machine.kernel.fs.eventpoll import (
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
+    EPOLL_CTL_MOD,
     EPOLLET,
     EPOLLEXCLUSIVE,
     EPOLLWAKEUP,
@@ -23,6 +24,7 @@ from machine.kernel.fs.eventpoll import (
 )
 from machine.kernel.fs.file import O_CLOEXEC, O_DIRECT, O_NONBLOCK, S_IFDIR, S_IFMT, S_IFREG
 from machine.kernel.fs.pipe import create_pipe
+from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT
 from machine.kernel.fs.tmpfs import shmem_file_setup
 from machine.kernel.syscalls.poll import user_sigmask, with_sigmask
 from machine.kernel.syscalls.table import syscall
@@ -36,6 +38,7 @@ MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_NOEXEC_SEAL, MFD_EXEC = 1, 2, 4
 F_SEAL_SEAL, F_SEAL_EXEC = 0x1, 0x20
 MFD_NAME_MAX = 249
 _EVENT = struct.Struct("<IQ")
+_EXCLUSIVE_OK_BITS = EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLET | POLLIN | POLLOUT | POLLERR | POLLHUP
 """`struct epoll_event`: packed on x86, in both ABIs."""
 _MAX_EVENTS = 0x7FFF_FFFF // 12
 _O_RDWR_LARGE = 0o100002
@@ -142,10 +145,10 @@ def sys_epoll_ctl(task: Task, epfd: int, operation: int, fd: int, event: int) ->
     if filp is outer:
         raise Errno(EINVAL)
     ep = set_of(outer)
-    if events & EPOLLEXCLUSIVE and events & ~(EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLET | 0x201D):
-        raise Errno(EINVAL)
-    if operation == EPOLL_CTL_ADD and events & EPOLLEXCLUSIVE and filp.f_op is epoll_operations:
-        raise Errno(EINVAL)
+    if events & EPOLLEXCLUSIVE:
+        nested = filp.f_op is epoll_operations or events & ~_EXCLUSIVE_OK_BITS
+        if operation == EPOLL_CTL_MOD or (operation == EPOLL_CTL_ADD and nested):
+            raise Errno(EINVAL)
     if operation == EPOLL_CTL_ADD:
         check_loop(ep, filp)
     ep.control(operation, fd, filp, events & ~EPOLLWAKEUP, data)
@@ -158,32 +161,40 @@ def _can_poll(filp: file) -> bool:
 
 def _epoll_wait(task: Task, epfd: int, events: int, limit: int, timeout_ns: Optional[int]) -> int:
     """Number of events put at `events`.  EINTR for a signal: the call is not restarted."""
+    filp = task.files.fget(epfd)
     if not 0 < limit <= _MAX_EVENTS:
         raise Errno(EINVAL)
-    filp = task.files.fget(epfd)
+    if task.abi.bits == 64 and events + limit * _EVENT.size > task.abi.task_size:
+        raise Errno(EFAULT)
     ep = set_of(filp)
     filp.get()
     try:
-        found = _sleep_for_events(task, ep, limit, timeout_ns)
+        return _sleep_for_events(task, ep, events, limit, timeout_ns)
     except Errno as error:
         raise Errno(EINTR if error.errno == ERESTARTSYS else error.errno) from None
     finally:
         filp.put()
-    task.mm.copy_to_user(events, b"".join(_EVENT.pack(bits, data) for bits, data in found))
-    return len(found)
 
 
-def _sleep_for_events(task: Task, ep: eventpoll, limit: int, timeout_ns: Optional[int]) -> list[tuple[int, int]]:
+def _sleep_for_events(task: Task, ep: eventpoll, events: int, limit: int, timeout_ns: Optional[int]) -> int:
     kernel = task.kernel
     deadline = None if timeout_ns is None else kernel.clock.monotonic_ns() + timeout_ns
+
+    def put(bits: int, data: int) -> bool:
+        nonlocal events
+        if task.mm.write_some(events, _EVENT.pack(bits, data)) < _EVENT.size:
+            return False
+        events += _EVENT.size
+        return True
+
     while True:
         queues: dict[Any, None] = {ep.wait: None}
-        found = ep.ready(limit, queues)
+        found = ep.ready(limit, queues, put)
         if found or timeout_ns == 0:
             return found
         left = None if deadline is None else deadline - kernel.clock.monotonic_ns()
         if not kernel.sched.wait_any(queues, left):
-            return ep.ready(limit, None)
+            return ep.ready(limit, None, put)
 
 
 def _milliseconds(timeout: int) -> Optional[int]:

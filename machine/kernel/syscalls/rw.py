@@ -318,7 +318,7 @@ def _sendfile(task: Task, out_fd: int, in_fd: int, position: int | None, count: 
         raise Errno(EBADF)
     pipe = pipe_of(target)
     if pipe is None:
-        if target.f_flags & O_APPEND or source.f_inode.i_mode & S_IFMT == S_IFDIR or is_stream(source):
+        if target.f_flags & O_APPEND or is_stream(source) or (count and source.f_inode.i_mode & S_IFMT == S_IFDIR):
             raise Errno(EINVAL)
         done = _splice(task, source, target, start, count, None)
     else:

@@ -130,7 +130,7 @@ def _prepare_signal(kernel: Kernel, task: task_struct, signo: int, force: bool) 
     """Side effects of a stop signal or SIGCONT, which happen even if it is blocked; False: do not send."""
     signal = task.signal
     if signal.flags & SIGNAL_GROUP_EXIT:
-        return signo == SIGKILL
+        return False  # it is on its way out
     if DEFAULT_STOP >> (signo - 1) & 1:
         signal.shared_pending.discard(CONT_BIT)
         for thread in signal.threads:

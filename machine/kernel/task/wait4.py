@@ -144,7 +144,7 @@ def do_wait(kernel: Kernel, task: task_struct, kind: int, number: int, options: 
             traced = child.ptrace is not None and child.ptrace.tracer.signal is task.signal
             if child.state == EXIT_DEAD or not _eligible(kind, number, options, child, traced):
                 continue
-            found = True
+            found |= not _is_reapable(child, traced) or bool(options & WEXITED)
             news = _news_of(kernel, leader, child, options, traced)
             if news is not None:
                 return news
@@ -153,6 +153,13 @@ def do_wait(kernel: Kernel, task: task_struct, kind: int, number: int, options: 
         if options & WNOHANG:
             return None
         kernel.sched.wait(task.signal.wait_chldexit)
+
+
+def _is_reapable(child: task_struct, traced: bool) -> bool:
+    """Whether nothing but its end is left to tell: to who does not ask for that it is no child (wait_consider_task)."""
+    if child.state != EXIT_ZOMBIE or (child.ptrace is not None and not traced):
+        return False
+    return child is not child.signal.leader or thread_group_empty(child)
 
 
 def _news_of(kernel: Kernel, leader: task_struct, child: task_struct, options: int, traced: bool) -> Optional[Waited]:
