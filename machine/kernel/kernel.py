@@ -20,6 +20,7 @@ from machine.kernel.abi.errno import EAGAIN, Errno
 from machine.kernel.abi.resource import RLIM_INFINITY
 from machine.kernel.abi.signal import describe
 from machine.kernel.boardside import BoardSide
+from machine.kernel.capability import capable
 from machine.kernel.clock import Clock, VirtualClock
 from machine.kernel.context import interrupt_context
 from machine.kernel.current import set_current_kernel
@@ -423,10 +424,10 @@ class Kernel(BoardSide):
         task = self.current
         return RLIM_INFINITY if task is None else task.signal.rlimits[number][0]
 
-    def capable(self) -> bool:
-        """Whether the current task has the rights of root (every CAP_*)."""
+    def capable(self, capability: int) -> bool:
+        """Whether the current task, if any, has a CAP_*."""
         task = self.current
-        return task is None or task.euid == 0
+        return task is None or capable(task, capability)
 
     def shmem_file(self, size: int) -> file:
         """The unnamed object behind a shared anonymous mapping (mm/shmem.c: shmem_zero_setup)."""

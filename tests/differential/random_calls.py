@@ -14,16 +14,25 @@ from pathlib import Path
 
 from guest.toolchain import ToolMissing, compile
 from machine import Machine
+from tests.host import is_full_root
 
 HERE = Path(__file__).parent / "random"
 COUNTS = {"processes": 500}
 """Of programs whose calls take longer than others'."""
+OF_ROOT = ("ids",)
 PROGRAMS = sorted(path.stem for path in HERE.glob("*.c"))
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 
 
+class CannotRun(Exception):
+    """Not on this host, or not by this user."""
+
+
 def compiled(program: str, target: str) -> Path:
-    """ToolMissing where there is no compiler for the target."""
+    """ToolMissing where there is no compiler for the target; CannotRun without root's capabilities where it needs
+    them."""
+    if program in OF_ROOT and not is_full_root():
+        raise CannotRun(f"{program}: natively it needs all capabilities of root")
     return compile(HERE / f"{program}.c", target=target, flags=("-Wall", "-Wextra"))
 
 
@@ -81,8 +90,8 @@ def main() -> int:
     given = parser.parse_args()
     try:
         program = compiled(given.program, given.target)
-    except ToolMissing as missing:
-        print(missing, file=sys.stderr)
+    except (CannotRun, ToolMissing) as why:
+        print(why, file=sys.stderr)
         return 2
     count = given.count or COUNTS.get(given.program, 2500)
     different = 0

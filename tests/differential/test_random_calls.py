@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from guest.toolchain import ToolMissing
-from tests.differential.random_calls import COUNTS, PROGRAMS, compiled, difference
+from tests.differential.random_calls import COUNTS, PROGRAMS, CannotRun, compiled, difference
 
 
 def program(name: str, target: str) -> Path:
     try:
         return compiled(name, target)
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+    except (CannotRun, ToolMissing) as why:
+        pytest.skip(str(why))
 
 
 @pytest.mark.parametrize(("target", "seed"), [("x86_64", 1), ("x86_64", 2), ("i386", 3)])

@@ -10,17 +10,9 @@ import pytest
 
 from machine import Machine
 from tests.conftest import build
+from tests.host import is_full_root
 
 HERE = Path(__file__).parent / "system"
-NEEDED = 1 << 6 | 1 << 7 | 1 << 21 | 1 << 25
-"""CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN, CAP_SYS_TIME."""
-
-
-def is_full_root() -> bool:
-    """Whether this process may do what root of a machine may (in a container root often may not)."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), 16)
-    return os.geteuid() == 0 and effective & NEEDED == NEEDED
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from machine.kernel.abi import unistd_32, unistd_64
 from machine.kernel.syscalls import load_families
 from machine.kernel.syscalls.table import ROWS, Syscall
 from tests.conftest import build, run_on_host
-from tests.guest.test_system import is_full_root
+from tests.host import is_full_root
 
 POINTERS = ("ptr", "str", "buf")
 VALUES = {"fd": "file", "atfd": "AT_FDCWD", "size": "8", "mode": "0600", "off64": "0"}

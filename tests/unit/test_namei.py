@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from machine import Machine
+from machine.kernel.abi.capability import CAP_FULL_SET
 from machine.kernel.abi.errno import EACCES, ELOOP, ENOENT, ENOTDIR, EROFS, ETXTBSY, Errno
 from machine.kernel.current import set_current_kernel
 from machine.kernel.fs.etc import fill_etc
@@ -93,8 +94,10 @@ def test_made_up_etc(kernel: Any) -> None:
 
 def test_permissions(kernel: Any) -> None:
     class User:
-        uid = euid = 1000
-        gid = egid = 1000
+        uid = euid = fsuid = 1000
+        gid = egid = fsgid = 1000
+        caps = None
+        cap_bset = CAP_FULL_SET
         groups = (50,)
 
     user: Any = User()

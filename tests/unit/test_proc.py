@@ -92,7 +92,7 @@ def fake_task(kernel: Any, pid: int, mm: Any, root: dentry) -> Any:
     handlers = [SimpleNamespace(handler=h) for h in (0, 1, 0x400000, *[0] * 62)]
     filp = file(root, O_RDONLY, file_operations(), "/etc/passwd")
     task = SimpleNamespace(ptrace=None, suid=0, fsuid=0, sgid=0, fsgid=0, no_new_privs=False, seccomp=None,
-        caps=None, cap_bset=(1 << 41) - 1,
+        caps=None, cap_bset=(1 << 41) - 1, cap_ambient=0,
         kernel=kernel, pid=pid, tgid=pid, comm="cat", state=0, mm=mm, signal=signal, parent=None, pending=pending,
         blocked=1 << 14, sighand=SimpleNamespace(action=handlers),
         files=SimpleNamespace(fds={0: filp, 3: filp}, cloexec={3}), fs=SimpleNamespace(umask=0o22, cwd=root, root=root),

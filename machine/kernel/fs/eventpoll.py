@@ -11,7 +11,9 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.kernel.abi.capability import CAP_NET_ADMIN
 from machine.kernel.abi.errno import EEXIST, EFAULT, EINVAL, ELOOP, ENOENT, ENOSPC, EPERM, Errno
+from machine.kernel.capability import capable
 from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
 from machine.kernel.fs.file import O_RDWR, file, inode
 from machine.kernel.fs.poll import POLLERR, POLLHUP, POLLIN, POLLRDNORM, poll_table, vfs_poll
@@ -210,7 +212,7 @@ class EpollOperations(StreamOperations):
         usecs, budget, prefer, padding = struct.unpack("<IHBB", params)
         if usecs >> 31 or prefer > 1 or padding:
             return -EINVAL
-        if budget > NAPI_POLL_WEIGHT and task.euid:
+        if budget > NAPI_POLL_WEIGHT and not capable(task, CAP_NET_ADMIN):
             return -EPERM
         ep.params = params
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.abi.capability import CAP_FSETID
 from machine.kernel.abi.errno import (
     EEXIST,
     EFBIG,
@@ -16,6 +17,7 @@ from machine.kernel.abi.errno import (
 )
 from machine.kernel.abi.falloc import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from machine.kernel.abi.stat import kstatfs
+from machine.kernel.capability import capable
 from machine.kernel.fs.file import (
     S_IFLNK,
     S_IFMT,
@@ -23,6 +25,7 @@ from machine.kernel.fs.file import (
     inode,
     super_block,
 )
+from machine.kernel.fs.permission import without_set_id
 from machine.kernel.fs.regular import (
     F_SEAL_SHRINK,
     MAX_LFS_FILESIZE,
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
 TMPFS_MAGIC = 0x01021994
 XATTR_CREATE, XATTR_REPLACE = 1, 2
-S_ISUID, S_ISGID, S_ISVTX, S_IXGRP = 0o4000, 0o2000, 0o1000, 0o010
+S_ISUID, S_ISGID, S_ISVTX = 0o4000, 0o2000, 0o1000
 
 
 class memory_super(super_block):
@@ -133,9 +136,8 @@ class memory_inode(inode):
         self.i_mtime = self.i_ctime = self.now()
         if kill_suid and self.i_mode & (S_ISUID | S_ISGID):
             task = self.i_sb.kernel.current
-            if task is not None and task.euid:
-                drop = S_ISUID | (S_ISGID if self.i_mode & S_IXGRP else 0)
-                self.i_mode &= ~drop
+            if task is not None and not capable(task, CAP_FSETID):
+                self.i_mode = without_set_id(task, self, self.i_gid)
 
     def touch_atime(self) -> None:
         """relatime: only when the old one is not younger than the last change, or a day old (fs/inode.c)."""

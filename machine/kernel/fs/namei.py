@@ -127,8 +127,9 @@ class Walk:
         node = self.here.d_inode
         if node.i_mode & S_IFMT != S_IFDIR:
             raise Errno(ENOTDIR)
-        if self.task.euid:
-            inode_permission(self.task, node, MAY_EXEC)
+        task = self.task
+        if task.euid or task.fsuid or task.caps is not None:  # root may search everything
+            inode_permission(task, node, MAY_EXEC)
 
     def jump(self, link: dentry) -> list[str]:
         """Follow a symbolic link: the components of its text, none for a magic link.  ELOOP after 40."""
@@ -311,7 +312,7 @@ def _open_tmpfile(kernel: Kernel, task: task_struct, where: dentry, flags: int, 
         raise Errno(EOPNOTSUPP)
     node = directory.make_new(S_IFREG | mode & 0o7777)
     node.i_nlink = 0
-    node.i_uid, node.i_gid = task.euid, task.egid
+    node.i_uid, node.i_gid = task.fsuid, task.fsgid
     node.linkable = not flags & O_EXCL
     made = Dentry(node, f"#{node.i_ino}", None, f"{where.path()}/#{node.i_ino} (deleted)")
     opened = dentry_open(kernel, task, made, flags & ~O_DIRECTORY, True)

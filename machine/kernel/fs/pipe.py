@@ -346,7 +346,7 @@ def create_pipe(kernel: Kernel, flags: int = 0) -> tuple[file, file]:
     node: Any = anon_inode(kernel, S_IFIFO | 0o600, pipe_operations, "pipefs")
     task = kernel.current
     if task is not None:
-        node.i_uid, node.i_gid = task.euid, task.egid
+        node.i_uid, node.i_gid = task.fsuid, task.fsgid
     pipe = node.i_pipe = pipe_inode_info(kernel)
     pipe.anonymous = True
     pipe.readers = pipe.writers = pipe.r_counter = pipe.w_counter = 1

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
 from machine.kernel.abi.resource import RLIMIT_RSS, RLIMIT_SIGPENDING
 from machine.kernel.abi.signal import SIG_DFL, SIG_IGN
+from machine.kernel.capability import capabilities
 from machine.kernel.fs.proc_vm import rss_shmem
 from machine.kernel.mm.vma import VM_EXEC, VM_WRITE
-from machine.kernel.syscalls.ids import capabilities
 from machine.kernel.task.task import (
     EXIT_DEAD,
     EXIT_ZOMBIE,
@@ -212,7 +212,7 @@ def status(task: task_struct) -> Text:
     )
     tail = (
         f"CapInh:\t{inheritable:016x}\nCapPrm:\t{permitted:016x}\nCapEff:\t{effective:016x}\n"
-        f"CapBnd:\t{task.cap_bset:016x}\nCapAmb:\t{0:016x}\n"
+        f"CapBnd:\t{task.cap_bset:016x}\nCapAmb:\t{task.cap_ambient:016x}\n"
         f"NoNewPrivs:\t{int(task.no_new_privs)}\nSeccomp:\t{0 if task.seccomp is None else task.seccomp.mode}\n"
         f"Seccomp_filters:\t{0 if task.seccomp is None else len(task.seccomp.filters())}\n"
         "Speculation_Store_Bypass:\tnot vulnerable\nSpeculationIndirectBranch:\talways enabled\n"

@@ -72,7 +72,7 @@ class memory_dir(memory_inode):
         """The creator's user and group, or the group of a setgid directory (inode_init_owner)."""
         task = self.i_sb.kernel.current
         if task is not None:
-            node.i_uid, node.i_gid = task.euid, task.egid
+            node.i_uid, node.i_gid = task.fsuid, task.fsgid
         if self.i_mode & S_ISGID:
             node.i_gid = self.i_gid
             if node.i_mode & S_IFMT == S_IFDIR:

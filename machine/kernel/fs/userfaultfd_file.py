@@ -6,7 +6,9 @@ import struct
 from typing import TYPE_CHECKING, Any, Optional
 
 from machine.hardware.ram import PAGE_SIZE
+from machine.kernel.abi.capability import CAP_SYS_PTRACE
 from machine.kernel.abi.errno import EAGAIN, EFAULT, EINVAL, ENOTTY, EPERM, ESRCH, Errno
+from machine.kernel.capability import capable
 from machine.kernel.fs.anon import StreamOperations, anon_file, no_open
 from machine.kernel.fs.file import O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR, file, inode
 from machine.kernel.fs.poll import POLLERR, POLLIN, poll_table
@@ -127,7 +129,7 @@ def _api(task: Task, ctx: userfaultfd_ctx, arg: int) -> int:
     if api != UFFD_API or features & ~FEATURES or ctx.features is not None:
         task.mm.copy_to_user(arg, bytes(24))
         raise Errno(EINVAL)
-    if features & FEATURE_EVENT_FORK and task.euid:
+    if features & FEATURE_EVENT_FORK and not capable(task, CAP_SYS_PTRACE):
         task.mm.copy_to_user(arg, bytes(24))
         raise Errno(EPERM)
     task.mm.copy_to_user(arg, struct.pack("<QQQ", UFFD_API, FEATURES, API_IOCTLS))
@@ -249,7 +251,7 @@ userfaultfd_operations = UserfaultfdOperations(open=no_open)
 
 def userfaultfd_file(task: Task, nonblock: bool, user_mode_only: bool) -> file:
     """A new descriptor for the task's address space; EPERM unless root or for user mode only."""
-    if task.euid and not user_mode_only:
+    if not user_mode_only and not capable(task, CAP_SYS_PTRACE):
         raise Errno(EPERM)
     filp = anon_file(task.kernel, "[userfaultfd]", userfaultfd_operations, O_RDWR | (O_NONBLOCK if nonblock else 0))
     filp.private_data = userfaultfd_ctx(task.mm, user_mode_only)

@@ -62,8 +62,8 @@ def shmem_zero_setup(vma: vm_area_struct) -> int:
 
 
 def capable(cap: int) -> int:
-    """Whether the current process has the capability `cap`: 1 or 0.  Root has all of them, others none."""
-    return int(current_kernel().capable())
+    """Whether the current process has the capability `cap`: 1 or 0."""
+    return int(current_kernel().capable(cap))
 
 
 def get_random_bytes(nbytes: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.kernel.abi.capability import CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_SYS_RESOURCE
 from machine.kernel.abi.errno import (
     EACCES,
     EAGAIN,
@@ -22,6 +23,7 @@ from machine.kernel.abi.errno import (
 )
 from machine.kernel.abi.resource import RLIMIT_MSGQUEUE
 from machine.kernel.abi.signal import SI_MESGQ
+from machine.kernel.capability import capable
 from machine.kernel.fs.anon import anon_inode
 from machine.kernel.fs.file import (
     FMODE_READ,
@@ -73,7 +75,7 @@ class mqueue_inode(anon_inode):
         """(priority, text), the next one to be received first."""
         self.size = 0
         self.notify: Optional[notification] = None
-        self.i_uid, self.i_gid = task.euid, task.egid
+        self.i_uid, self.i_gid = task.fsuid, task.fsgid
         self.i_size = 80
         self.payer, self.paid = task.uid, account(maxmsg, msgsize)
         self.links = 1
@@ -87,7 +89,7 @@ class mqueue_inode(anon_inode):
             mode >>= 6
         elif self.i_gid in (task.fsgid, *task.groups):
             mode >>= 3
-        return task.euid == 0 or not wanted & ~mode
+        return not wanted & ~mode or capable(task, CAP_DAC_OVERRIDE)
 
     def insert(self, sender: Task, priority: int, text: bytes) -> None:
         """Behind those of its priority; who waits is woken, else who wants to know is told, once."""
@@ -204,11 +206,11 @@ def create(task: Task, name: str, mode: int, attributes: Optional[tuple[int, int
         msgsize = min(longest, settings["fs/mqueue/msgsize_default"])
     else:
         maxmsg, msgsize = attributes
-        if task.euid == 0:
+        if capable(task, CAP_SYS_RESOURCE):
             most, longest = HARD_MSGMAX, HARD_MSGSIZEMAX
         if not 0 < maxmsg <= most or not 0 < msgsize <= longest:
             raise Errno(EINVAL)
-    if namespace.count >= settings["fs/mqueue/queues_max"] and task.euid:
+    if namespace.count >= settings["fs/mqueue/queues_max"] and not capable(task, CAP_SYS_RESOURCE):
         raise Errno(ENOSPC)
     cost, paid = account(maxmsg, msgsize), namespace.paid.get(task.uid, 0)
     if paid + cost > task.signal.rlimits[RLIMIT_MSGQUEUE][0]:
@@ -232,7 +234,7 @@ def unlink(task: Task, name: str) -> None:
     queue = namespace.names.get(name)
     if queue is None:
         raise Errno(ENOENT)
-    if task.euid not in (0, queue.i_uid):
+    if task.fsuid != queue.i_uid and not capable(task, CAP_FOWNER):
         raise Errno(EPERM)
     del namespace.names[name]
     queue.links = queue.i_nlink = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Optional
 
+from machine.kernel.abi.capability import CAP_SYS_RESOURCE
 from machine.kernel.abi.errno import (
     E2BIG,
     EAGAIN,
@@ -18,6 +19,7 @@ from machine.kernel.abi.errno import (
     ERESTARTSYS,
     Errno,
 )
+from machine.kernel.capability import capable
 from machine.kernel.ipc.util import IPC_NOWAIT, S_IRUGO, S_IWUGO, ipc_ids, kern_ipc_perm, now, times
 from machine.records import NamedTuple
 
@@ -170,7 +172,7 @@ def msg_set(task: Task, queue: msg_queue, data: bytes) -> None:
     queue.check_owner(task)
     at = (48 + 24 + 16, "<Q") if task.abi.bits == 64 else (36 + 24 + 8, "<I")
     (qbytes,) = struct.unpack_from(at[1], data, at[0])
-    if qbytes > MSGMNB and task.euid:
+    if qbytes > MSGMNB and not capable(task, CAP_SYS_RESOURCE):
         raise Errno(EPERM)
     queue.update_owner(task, data)
     queue.qbytes = qbytes

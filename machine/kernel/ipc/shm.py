@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.abi.capability import CAP_IPC_LOCK
 from machine.kernel.abi.errno import EIDRM, EINVAL, ENOMEM, ENOSPC, EPERM, Errno
 from machine.kernel.abi.mman import (
     MAP_FIXED,
@@ -17,6 +18,7 @@ from machine.kernel.abi.mman import (
     PROT_WRITE,
 )
 from machine.kernel.abi.resource import RLIMIT_MEMLOCK
+from machine.kernel.capability import capable
 from machine.kernel.fs.file import O_RDONLY, O_RDWR, file, file_operations, vm_operations_struct
 from machine.kernel.fs.tmpfs import shmem_file_setup
 from machine.kernel.ipc.util import S_IRUGO, S_IWUGO, ipc_ids, kern_ipc_perm, now, times
@@ -242,11 +244,11 @@ def shm_lock(task: Task, segment: shmid_kernel, lock: bool) -> None:
     """SHM_LOCK, SHM_UNLOCK: nothing is ever swapped out, so only the mode shows it.  EPERM; ENOMEM beyond
     RLIMIT_MEMLOCK of what the user has locked (user_shm_lock)."""
     limit = task.signal.rlimits[RLIMIT_MEMLOCK][0]
-    if not task.kernel.capable() and (task.euid not in (segment.uid, segment.cuid) or (lock and not limit)):
+    if not capable(task, CAP_IPC_LOCK) and (task.euid not in (segment.uid, segment.cuid) or (lock and not limit)):
         raise Errno(EPERM)
     if lock and segment.locked_by is None:
         others = sum(each.pages() for each in ids(task.kernel).slots.values() if each.locked_by == task.uid)
-        if others + segment.pages() > limit >> PAGE_SHIFT and not task.kernel.capable():
+        if others + segment.pages() > limit >> PAGE_SHIFT and not capable(task, CAP_IPC_LOCK):
             raise Errno(ENOMEM)
     segment.locked_by = None if not lock else task.uid if segment.locked_by is None else segment.locked_by
     segment.mode = segment.mode | SHM_LOCKED if lock else segment.mode & ~SHM_LOCKED

@@ -6,7 +6,9 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar
 
+from machine.kernel.abi.capability import CAP_IPC_OWNER, CAP_SYS_ADMIN
 from machine.kernel.abi.errno import EACCES, EEXIST, EINVAL, ENOENT, ENOSPC, EPERM, Errno
+from machine.kernel.capability import capable
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -43,7 +45,7 @@ class kern_ipc_perm:
             granted >>= 6
         elif {self.cgid, self.gid} & {task.egid, *task.groups}:
             granted >>= 3
-        return not wanted & ~granted & 7 or task.euid == 0
+        return not wanted & ~granted & 7 or capable(task, CAP_IPC_OWNER)
 
     def check(self, task: Task, flag: int) -> None:
         """EACCES unless the task may."""
@@ -52,7 +54,7 @@ class kern_ipc_perm:
 
     def check_owner(self, task: Task) -> None:
         """IPC_SET and IPC_RMID are the owner's, the creator's and root's: EPERM (ipcctl_obtain_check)."""
-        if task.euid not in (0, self.uid, self.cuid):
+        if task.euid not in (self.uid, self.cuid) and not capable(task, CAP_SYS_ADMIN):
             raise Errno(EPERM)
 
     def pack_stat(self, task: Task) -> bytes:

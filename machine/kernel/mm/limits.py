@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from machine.hardware.ram import PAGE_SHIFT
+from machine.kernel.abi.capability import CAP_IPC_LOCK
 from machine.kernel.abi.errno import EAGAIN, EPERM, Errno
 from machine.kernel.abi.resource import RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK
 from machine.kernel.mm.space import mm_struct
@@ -88,7 +89,7 @@ def committed(kernel: Kernel) -> int:
 
 def check_mlock_future(mm: mm_struct, vm_flags: int, length: int) -> None:
     """EPERM without the right to lock, EAGAIN beyond RLIMIT_MEMLOCK."""
-    if not vm_flags & VM_LOCKED or mm.kernel.capable():
+    if not vm_flags & VM_LOCKED or mm.kernel.capable(CAP_IPC_LOCK):
         return
     limit = mm.kernel.rlimit(RLIMIT_MEMLOCK)
     if not limit:

@@ -6,6 +6,7 @@ from typing import Any
 
 from machine.hardware.paging import A, D, P
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.abi.capability import CAP_IPC_LOCK
 from machine.kernel.abi.errno import EACCES, EAGAIN, EBUSY, EFAULT, EINTR, EINVAL, EIO, ENOMEM, EPERM, Errno
 from machine.kernel.abi.falloc import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from machine.kernel.abi.mman import (
@@ -306,7 +307,7 @@ def do_mlock(mm: mm_struct, start: int, length: int, lock: bool, onfault: bool =
     length = page_align(length + (start & (PAGE_SIZE - 1)))
     start &= ~(PAGE_SIZE - 1)
     end = start + length
-    if lock and not mm.kernel.capable():
+    if lock and not mm.kernel.capable(CAP_IPC_LOCK):
         limit = mm.kernel.rlimit(RLIMIT_MEMLOCK)
         if not limit:
             raise Errno(EPERM)
@@ -337,7 +338,7 @@ def do_mlockall(mm: mm_struct, flags: int) -> int:
     """mlockall(2).  EINVAL for unknown flags or ONFAULT alone; EPERM; ENOMEM beyond the limit."""
     if not flags or flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) or flags == MCL_ONFAULT:
         raise Errno(EINVAL)
-    if not mm.kernel.capable():
+    if not mm.kernel.capable(CAP_IPC_LOCK):
         limit = mm.kernel.rlimit(RLIMIT_MEMLOCK)
         if not limit:
             raise Errno(EPERM)

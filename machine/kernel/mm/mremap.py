@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Optional
 
 from machine.hardware.ram import PAGE_SHIFT, PAGE_SIZE
+from machine.kernel.abi.capability import CAP_IPC_LOCK
 from machine.kernel.abi.errno import EAGAIN, EFAULT, EINVAL, ENOMEM, Errno
 from machine.kernel.abi.mman import MAP_FIXED, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 from machine.kernel.abi.resource import RLIMIT_MEMLOCK
@@ -84,7 +85,7 @@ def _vma_to_resize(mm: mm_struct, address: int, old_len: int, new_len: int, flag
         raise Errno(EFAULT)
     more = (new_len - old_len) >> PAGE_SHIFT
     locked = (mm.locked_vm + more) << PAGE_SHIFT
-    if vma.vm_flags & VM_LOCKED and not mm.kernel.capable() and locked > mm.kernel.rlimit(RLIMIT_MEMLOCK):
+    if vma.vm_flags & VM_LOCKED and not mm.kernel.capable(CAP_IPC_LOCK) and locked > mm.kernel.rlimit(RLIMIT_MEMLOCK):
         raise Errno(EAGAIN)
     if not may_expand_vm(mm, vma.vm_flags, more):
         raise Errno(ENOMEM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from machine.hardware.ram import PAGE_SIZE
+from machine.kernel.abi.capability import CAP_SYS_RAWIO
 from machine.kernel.abi.errno import EINVAL, ENOMEM, EPERM, Errno
 from machine.kernel.abi.mman import MAP_32BIT, MAP_FIXED
 from machine.kernel.mm.areas import vm_start_gap
@@ -29,7 +30,7 @@ def get_unmapped_area(mm: mm_struct, address: int, length: int, flags: int) -> i
             raise Errno(ENOMEM)
         if address & (PAGE_SIZE - 1):
             raise Errno(EINVAL)
-        if address < mm.kernel.sysctl["vm/mmap_min_addr"] and not mm.kernel.capable():
+        if address < mm.kernel.sysctl["vm/mmap_min_addr"] and not mm.kernel.capable(CAP_SYS_RAWIO):
             raise Errno(EPERM)
         return address
     if flags & MAP_32BIT and mm.bits == 64:

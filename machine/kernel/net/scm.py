@@ -6,7 +6,9 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Optional
 
+from machine.kernel.abi.capability import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN
 from machine.kernel.abi.errno import EINVAL, EPERM, ESRCH, Errno
+from machine.kernel.capability import capable
 from machine.kernel.fs.fdtable import fput
 from machine.kernel.net.garbage import unix_gc, unix_gc_of
 from machine.kernel.net.sock import MSG_CMSG_CLOEXEC, MSG_CTRUNC, Ucred
@@ -128,10 +130,10 @@ def _copy_fds(task: Task, cookie: scm_cookie, body: bytes) -> None:
 
 def _checked(task: Task, creds: Ucred) -> Ucred:
     """Only root may pretend to be somebody else (scm_check_creds)."""
-    if task.euid and (
-        creds.pid != task.tgid
-        or creds.uid not in (task.uid, task.euid, task.suid)
-        or creds.gid not in (task.gid, task.egid, task.sgid)
+    if (
+        (creds.pid != task.tgid and not capable(task, CAP_SYS_ADMIN))
+        or (creds.uid not in (task.uid, task.euid, task.suid) and not capable(task, CAP_SETUID))
+        or (creds.gid not in (task.gid, task.egid, task.sgid) and not capable(task, CAP_SETGID))
     ):
         raise Errno(EPERM)
     if creds.uid == 0xFFFFFFFF or creds.gid == 0xFFFFFFFF:

@@ -119,7 +119,7 @@ def sock_file(kernel: Kernel, sk: sock, flags: int) -> file:
     node = anon_inode(kernel, S_IFSOCK | 0o777, socket_operations, "sockfs")
     task = kernel.current
     if task is not None:
-        node.i_uid, node.i_gid = task.euid, task.egid
+        node.i_uid, node.i_gid = task.fsuid, task.fsgid
     sk.node = node
     name = f"socket:[{node.i_ino}]"
     filp = file(Dentry(node, name, None, name), O_RDWR | flags & O_NONBLOCK, socket_operations, name)

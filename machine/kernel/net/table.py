@@ -6,8 +6,10 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_SYS_ADMIN, CAP_SYS_RESOURCE
 from machine.kernel.abi.errno import ENOSPC, ETOOMANYREFS, Errno
 from machine.kernel.abi.resource import RLIMIT_NOFILE
+from machine.kernel.capability import capable
 
 if TYPE_CHECKING:
     from machine.kernel.fs.file import file, inode
@@ -59,7 +61,13 @@ class UnixTable:
     def check_attach(self, task: Task, scm: scm_cookie) -> None:
         """ETOOMANYREFS: a user who is not root has more than RLIMIT_NOFILE files in flight already, and `scm` has more
         (unix_attach_fds, too_many_unix_fds)."""
-        if scm.files and task.euid and self.files_in_flight.get(task.uid, 0) > task.signal.rlimits[RLIMIT_NOFILE][0]:
+        most = task.signal.rlimits[RLIMIT_NOFILE][0]
+        if (
+            scm.files
+            and self.files_in_flight.get(task.uid, 0) > most
+            and not capable(task, CAP_SYS_RESOURCE)
+            and not capable(task, CAP_SYS_ADMIN)
+        ):
             raise Errno(ETOOMANYREFS)
 
     def in_flight(self, skb: sk_buff, receiver: unix_sock) -> None:

@@ -8,6 +8,7 @@ from machine.hardware.iomem import IORESOURCE_IO, Resource
 from machine.hardware.paging import PCD, PWT
 from machine.hardware.pci_regs import PCI_ROM_ADDRESS, PCI_ROM_ADDRESS_ENABLE
 from machine.hardware.ram import PAGE_SHIFT
+from machine.kernel.abi.capability import CAP_SYS_ADMIN
 from machine.kernel.abi.errno import EINVAL, EIO, EPERM, Errno
 from machine.kernel.fs.file import S_IFREG, file, file_operations, super_block
 from machine.kernel.fs.proc import ProcInode
@@ -26,7 +27,7 @@ UNPRIVILEGED = 64
 class _ConfigOperations(file_operations):
     def read_iter(self, filp: file, count: int, position: int) -> bytes:
         node: ConfigFile = filp.f_inode  # type: ignore[assignment]
-        end = CONFIG_SIZE if node.kernel.capable() else UNPRIVILEGED
+        end = CONFIG_SIZE if node.kernel.capable(CAP_SYS_ADMIN) else UNPRIVILEGED
         pieces = _aligned(position, min(count, end - position))
         return b"".join(node.dev.read(at, width).to_bytes(width, "little") for at, width in pieces)
 
@@ -121,7 +122,7 @@ class _RomOperations(file_operations):
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
         """``0`` forbids reading, anything else allows it (pci_write_rom)."""
         node: RomFile = filp.f_inode  # type: ignore[assignment]
-        if not node.kernel.capable():
+        if not node.kernel.capable(CAP_SYS_ADMIN):
             raise Errno(EPERM)
         node.dev.rom_enabled = data[:1] != b"0" or len(data) > 2
         return len(data)

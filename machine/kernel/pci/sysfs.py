@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from machine.hardware.iomem import IORESOURCE_IO, IORESOURCE_PREFETCH, Resource
+from machine.kernel.abi.capability import CAP_SYS_ADMIN
 from machine.kernel.abi.errno import EBUSY, EINVAL, EIO, ENODEV, EPERM, Errno
 from machine.kernel.current import current_kernel
 from machine.kernel.fs.file import inode, super_block
@@ -198,7 +199,7 @@ def _uevent(dev: pci_dev, modalias: str) -> Text:
 
 def _enable(kernel: Kernel, dev: pci_dev, data: bytes) -> None:
     """1 enables the device, 0 undoes that; EIO when it is not enabled (enable_store)."""
-    if not kernel.capable():
+    if not kernel.capable(CAP_SYS_ADMIN):
         raise Errno(EPERM)
     try:
         value = int(data.strip() or b"x", 0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional
 
+from machine.kernel.abi.capability import CAP_CHOWN, CAP_FSETID
 from machine.kernel.abi.errno import EACCES, EINVAL, EISDIR, EOPNOTSUPP, EPERM, EROFS, ETXTBSY, Errno
 from machine.kernel.abi.layout import TIMESPEC64
+from machine.kernel.capability import capable
 from machine.kernel.fs.file import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, dentry, inode
 from machine.kernel.fs.fsnotify import IN_ACCESS, IN_ATTRIB, IN_MODIFY, fsnotify
 from machine.kernel.fs.namei import (
@@ -16,6 +18,7 @@ from machine.kernel.fs.namei import (
     inode_permission,
     is_owner_or_capable,
 )
+from machine.kernel.fs.permission import in_group, without_set_id
 from machine.kernel.fs.read_write import limit_size
 from machine.kernel.syscalls.stat import find
 from machine.kernel.syscalls.table import syscall
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 NSEC_PER_SEC, NSEC_PER_USEC = 1_000_000_000, 1_000
-S_ISUID, S_ISGID, S_IXGRP = 0o4000, 0o2000, 0o010
+S_ISGID = 0o2000
 _NO_ID = 0xFFFF_FFFF
 
 
@@ -52,7 +55,7 @@ def _chmod(task: Task, where: dentry, mode: int) -> int:
     node.getattr()
     if not is_owner_or_capable(task, node):
         raise Errno(EPERM)
-    if task.euid and node.i_gid != task.egid and node.i_gid not in task.groups:
+    if not in_group(task, node.i_gid) and not capable(task, CAP_FSETID):
         mode &= ~S_ISGID
     node.setattr(i_mode=mode & 0o7777)
     _tell(task, where, IN_ATTRIB)
@@ -89,20 +92,24 @@ def _chown(task: Task, where: dentry, uid: int, gid: int) -> int:
     node = where.d_inode
     _writable(node)
     node.getattr()
-    if task.euid:
-        mine = task.euid == node.i_uid
+    if not capable(task, CAP_CHOWN):
+        mine = task.fsuid == node.i_uid
         if uid != _NO_ID and not (mine and uid == node.i_uid):
             raise Errno(EPERM)
-        if gid != _NO_ID and not (mine and (gid == node.i_gid or gid == task.egid or gid in task.groups)):
+        if gid != _NO_ID and not (mine and (gid == node.i_gid or in_group(task, gid))):
             raise Errno(EPERM)
     changes = {}
     if uid != _NO_ID:
         changes["i_uid"] = uid
     if gid != _NO_ID:
         changes["i_gid"] = gid
-    if node.i_mode & S_IFMT != S_IFDIR and node.i_mode & (S_ISUID | S_ISGID):
-        keep = 0 if node.i_mode & S_IXGRP else node.i_mode & S_ISGID
-        changes["i_mode"] = node.i_mode & 0o1777 | keep
+    mode = node.i_mode
+    if mode & S_IFMT != S_IFDIR:
+        mode = without_set_id(task, node, changes.get("i_gid", node.i_gid))
+    if mode != node.i_mode:
+        if not is_owner_or_capable(task, node):
+            raise Errno(EPERM)
+        changes["i_mode"] = mode & 0o7777
     if changes:
         node.setattr(**changes)
     _tell(task, where, IN_ATTRIB)

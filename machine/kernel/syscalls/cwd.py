@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_SYS_CHROOT
 from machine.kernel.abi.errno import (
     EBADF,
     EFAULT,
@@ -15,6 +16,7 @@ from machine.kernel.abi.errno import (
     ERANGE,
     Errno,
 )
+from machine.kernel.capability import capable
 from machine.kernel.fs.file import (
     S_IFDIR,
     S_IFMT,
@@ -81,7 +83,7 @@ def sys_fchdir(task: Task, fd: int) -> int:
 @syscall("chroot", "str")
 def sys_chroot(task: Task, path: int) -> int:
     where = _enter(task, lookup(task.kernel, task, user_path(task, path)))
-    if task.euid:
+    if not capable(task, CAP_SYS_CHROOT):
         raise Errno(EPERM)
     task.fs.root = where
     return 0

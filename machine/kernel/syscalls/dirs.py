@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_DAC_READ_SEARCH, CAP_MKNOD
 from machine.kernel.abi.errno import (
     EBUSY,
     EEXIST,
@@ -17,6 +18,7 @@ from machine.kernel.abi.errno import (
     EXDEV,
     Errno,
 )
+from machine.kernel.capability import capable
 from machine.kernel.fs.file import (
     S_IFBLK,
     S_IFCHR,
@@ -96,7 +98,7 @@ def _mknod(task: Task, dirfd: int, path: int, mode: int, dev: int) -> int:
     if kind not in _ALLOWED_TYPES:
         raise Errno(EINVAL)
     directory, name = new_name(task.kernel, task, user_path(task, path), dirfd)
-    if kind in (S_IFCHR, S_IFBLK) and task.euid:
+    if kind in (S_IFCHR, S_IFBLK) and not capable(task, CAP_MKNOD):
         raise Errno(EPERM)
     full = (kind or S_IFREG) | mode & 0o7777 & ~task.fs.umask
     _made(task, directory, name, directory.d_inode.create(name, full, dev if kind in (S_IFCHR, S_IFBLK) else 0))
@@ -135,7 +137,7 @@ def sys_symlinkat(task: Task, target: int, dirfd: int, path: int) -> int:
 def _link(task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flags: int) -> int:
     if flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
         raise Errno(EINVAL)
-    if flags & AT_EMPTY_PATH and task.euid:
+    if flags & AT_EMPTY_PATH and not capable(task, CAP_DAC_READ_SEARCH):
         raise Errno(ENOENT)
     source = lookup(
         task.kernel, task, user_path(task, old), follow=bool(flags & AT_SYMLINK_FOLLOW), dirfd=old_dirfd,
@@ -260,9 +262,9 @@ def _rename(task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flag
         raise Errno(EINVAL)
     if target is not None and _is_below(old_dir, target) and target.i_mode & S_IFMT == S_IFDIR:
         raise Errno(EINVAL if flags & RENAME_EXCHANGE else ENOTEMPTY)
-    _may_rename(task, (old_dir, new_dir), node, target, bool(flags & RENAME_EXCHANGE))
     if node is target:
         return 0
+    _may_rename(task, (old_dir, new_dir), node, target, bool(flags & RENAME_EXCHANGE))
     old_dir.d_inode.rename(old_name, new_dir.d_inode, new_last, flags)
     if flags & RENAME_EXCHANGE:
         d_delete(old_dir, old_name)

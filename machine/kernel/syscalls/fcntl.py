@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
+from machine.kernel.abi.capability import CAP_SYS_RESOURCE
 from machine.kernel.abi.errno import EBADF, EBUSY, EINVAL, EOVERFLOW, EPERM, Errno
 from machine.kernel.abi.stat import MAX_NON_LFS
+from machine.kernel.capability import capable
 from machine.kernel.fs.fasync import (
     f_getown,
     f_getown_ex,
@@ -88,7 +90,11 @@ def do_fcntl(task: Task, fd: int, cmd: int, arg: int, large: bool) -> int:
         pipe = pipe_of(filp)
         if pipe is None:
             raise Errno(EBADF)
-        return set_pipe_size(pipe, arg & 0xFFFF_FFFF, task.euid == 0) if cmd == F_SETPIPE_SZ else pipe.size
+        return (
+            set_pipe_size(pipe, arg & 0xFFFF_FFFF, capable(task, CAP_SYS_RESOURCE))
+            if cmd == F_SETPIPE_SZ
+            else pipe.size
+        )
     if cmd in (F_ADD_SEALS, F_GET_SEALS):
         return _seals(filp, cmd, arg)
     if cmd in (F_GET_RW_HINT, F_SET_RW_HINT):

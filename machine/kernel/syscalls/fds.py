@@ -107,7 +107,7 @@ def sys_memfd_create(task: Task, name_at: int, flags: int) -> int:
     fd = task.files.free_fd()
     filp = shmem_file_setup(task.kernel, "memfd:" + name, 0, _O_RDWR_LARGE)
     node: Any = filp.f_inode
-    node.i_uid, node.i_gid = task.euid, task.egid
+    node.i_uid, node.i_gid = task.fsuid, task.fsgid
     node.seals = 0 if flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL) else F_SEAL_SEAL
     if flags & MFD_NOEXEC_SEAL:
         node.i_mode &= ~0o111

@@ -6,8 +6,9 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from machine.kernel.abi.capability import CAP_FULL_SET, CAP_SETGID, CAP_SETUID
+from machine.kernel.abi.capability import CAP_FULL_SET, CAP_SETGID, CAP_SETPCAP, CAP_SETUID
 from machine.kernel.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, Errno
+from machine.kernel.capability import capabilities, capable, follow_fsuid, set_capabilities
 from machine.kernel.syscalls.table import syscall
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ KEEP = 0xFFFF_FFFF
 OVERFLOW_ID = 65534
 _CAP_VERSIONS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
 """Version word of capget -> how many 32-bit halves follow."""
-
-
-def capable(task: Task, capability: int) -> bool:
-    """Whether the task has a capability now; but for user and group ids this kernel asks only who is root."""
-    return bool(capabilities(task)[0] >> capability & 1)
 
 
 # -- process ids ------------------------------------------------------------------------------------
@@ -81,26 +77,26 @@ _declare_getters()
 def set_uids(task: Task, uid: int, euid: int, suid: int) -> None:
     """Give a task new user ids; the file system id follows the effective one."""
     had_root = 0 in (task.uid, task.euid, task.suid)
-    old_euid = task.euid
+    old_euid, old_fsuid = task.euid, task.fsuid
     effective, permitted, inheritable = capabilities(task)
     task.uid, task.euid, task.suid, task.fsuid = uid, euid, suid, euid
-    if old_euid != euid:
+    if old_euid != euid or old_fsuid != euid:
         task.mm.dumpable = 0
         task.pdeath_signal = 0
-    if had_root and 0 not in (uid, euid, suid) and not task.keep_caps:  # cap_emulate_setxuid
-        effective = permitted = 0
+    if had_root and 0 not in (uid, euid, suid):  # cap_emulate_setxuid
+        task.cap_ambient = 0
+        if not task.keep_caps:
+            effective = permitted = 0
     if old_euid == 0 != euid:
         effective = 0
     elif euid == 0 != old_euid:
         effective = permitted
-    usual = task.cap_bset if euid == 0 else 0
-    sets = effective, permitted, inheritable
-    task.caps = None if sets == (usual, usual, 0) else sets
+    set_capabilities(task, effective, permitted, inheritable)
 
 
 def set_gids(task: Task, gid: int, egid: int, sgid: int) -> None:
     """The same for groups."""
-    if task.egid != egid:
+    if task.egid != egid or task.fsgid != egid:
         task.mm.dumpable = 0
         task.pdeath_signal = 0
     task.gid, task.egid, task.sgid, task.fsgid = gid, egid, sgid, egid
@@ -168,16 +164,32 @@ def _setres(old: tuple[int, int, int], new: tuple[int, int, int], root: bool) ->
     return real, effective, saved
 
 
+def _asks_for_news(old: tuple[int, int, int], fs_id: int, new: tuple[int, int, int]) -> bool:
+    asked = any(number not in (KEEP, was) for number, was in zip(new, old, strict=True))
+    return asked or new[1] not in (KEEP, fs_id)
+
+
 def setresuid(task: Task, ruid: int, euid: int, suid: int) -> int:
-    """setresuid(2).  EPERM: not root, and an id that is none of the three."""
+    """setresuid(2).  EPERM: not root, and an id that is none of the three.  Who asks for what is there changes nothing,
+    not even the file system's id."""
+    if not _asks_for_news((task.uid, task.euid, task.suid), task.fsuid, (ruid, euid, suid)):
+        return 0
     set_uids(task, *_setres((task.uid, task.euid, task.suid), (ruid, euid, suid), capable(task, CAP_SETUID)))
     return 0
 
 
 def setresgid(task: Task, rgid: int, egid: int, sgid: int) -> int:
     """setresgid(2)."""
+    if not _asks_for_news((task.gid, task.egid, task.sgid), task.fsgid, (rgid, egid, sgid)):
+        return 0
     set_gids(task, *_setres((task.gid, task.egid, task.sgid), (rgid, egid, sgid), capable(task, CAP_SETGID)))
     return 0
+
+
+def _file_system_id(task: Task, changed: bool) -> None:
+    if changed:  # commit_creds
+        task.mm.dumpable = 0
+        task.pdeath_signal = 0
 
 
 def setfsuid(task: Task, uid: int) -> int:
@@ -185,6 +197,8 @@ def setfsuid(task: Task, uid: int) -> int:
     old = task.fsuid
     if uid != KEEP and (capable(task, CAP_SETUID) or uid in (task.uid, task.euid, task.suid, task.fsuid)):
         task.fsuid = uid
+        _file_system_id(task, uid != old)
+        follow_fsuid(task, old)
     return old
 
 
@@ -193,6 +207,7 @@ def setfsgid(task: Task, gid: int) -> int:
     old = task.fsgid
     if gid != KEEP and (capable(task, CAP_SETGID) or gid in (task.gid, task.egid, task.sgid, task.fsgid)):
         task.fsgid = gid
+        _file_system_id(task, gid != old)
     return old
 
 
@@ -297,14 +312,6 @@ def sys_setgroups16(task: Task, size: int, address: int) -> int:
 # -- capabilities ---------------------------------------------------------------------------------------
 
 
-def capabilities(task: Task) -> tuple[int, int, int]:
-    """(effective, permitted, inheritable) as capget shows them."""
-    if task.caps is not None:
-        return task.caps
-    full = task.cap_bset if task.euid == 0 else 0
-    return full, full, 0
-
-
 def _cap_header(task: Task, header: int) -> tuple[int, int, int]:
     """(halves, pid, version word); writes our version back where the caller's is unknown and raises EINVAL."""
     version, pid = struct.unpack("<Ii", task.mm.copy_from_user(header, 8))
@@ -336,9 +343,10 @@ def sys_capget(task: Task, header: int, data: int) -> int:
     return 0
 
 
-@syscall("capset", "ptr ptr", support="kept and shown; permissions follow the user id")
+@syscall("capset", "ptr ptr")
 def sys_capset(task: Task, header: int, data: int) -> int:
-    """EPERM: another process, or more than is permitted; EINVAL: version; EFAULT."""
+    """EPERM: another process, more than is permitted, or to inherit more than CAP_SETPCAP or what one has allows;
+    EINVAL: version; EFAULT."""
     halves, pid, _ = _cap_header(task, header)
     if pid not in (0, task.pid):
         raise Errno(EPERM)
@@ -349,7 +357,8 @@ def sys_capset(task: Task, header: int, data: int) -> int:
         sum(words[3 * half + i] << 32 * half for half in range(halves)) & CAP_FULL_SET for i in range(3)
     )
     _, old_permitted, old_inheritable = capabilities(task)
-    if inheritable & ~(old_inheritable | old_permitted) or permitted & ~old_permitted or effective & ~permitted:
+    may_inherit = old_inheritable | (task.cap_bset if capable(task, CAP_SETPCAP) else old_permitted & task.cap_bset)
+    if inheritable & ~may_inherit or permitted & ~old_permitted or effective & ~permitted:
         raise Errno(EPERM)
-    task.caps = (effective, permitted, inheritable)
+    set_capabilities(task, effective, permitted, inheritable)
     return 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from machine.hardware.ports import PORTS
 from machine.kernel.abi.errno import EINVAL, EPERM, Errno
-from machine.kernel.syscalls.ids import capable
+from machine.kernel.capability import capable
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.task.ioport import NO_PORTS, IoPermissions
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_KILL
 from machine.kernel.abi.errno import EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.abi.signal import NSIG, SI_TKILL, SI_USER, SIGCONT
+from machine.kernel.capability import capable
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.task.siginfo import SIZE as SIGINFO_SIZE
 from machine.kernel.task.siginfo import siginfo, unpack
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 def _may_signal(task: Task, target: Task, signo: int) -> bool:
     """kill_ok_by_cred, and SIGCONT within the session (check_kill_permission)."""
-    if target.signal is task.signal or task.euid == 0:
+    if target.signal is task.signal or capable(task, CAP_KILL):
         return True
     if task.euid in (target.suid, target.uid) or task.uid in (target.suid, target.uid):
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_SYS_RESOURCE
 from machine.kernel.abi.errno import EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.abi.layout import RLIMIT64, USER_HZ, rusage
 from machine.kernel.abi.resource import (
@@ -14,6 +15,7 @@ from machine.kernel.abi.resource import (
     RUSAGE_SELF,
     RUSAGE_THREAD,
 )  # fmt: skip
+from machine.kernel.capability import capable
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.task.timers import arm_cpu_limit, cpu_time
 
@@ -39,7 +41,7 @@ def do_prlimit(task: Task, target: Task, resource: int, new: tuple[int, int] | N
             raise Errno(EINVAL)
         if resource == RLIMIT_NOFILE and hard > task.kernel.sysctl["fs/nr_open"]:
             raise Errno(EPERM)
-        if hard > old[1] and task.euid != 0:
+        if hard > old[1] and not capable(task, CAP_SYS_RESOURCE):
             raise Errno(EPERM)
         limits[resource] = (soft, hard)
         if resource == RLIMIT_CPU:
@@ -54,7 +56,7 @@ def sys_prlimit64(task: Task, pid: int, resource: int, new: int, old: int) -> in
     target = task if pid == 0 else task.kernel.tasks.get(pid)
     if target is None:
         raise Errno(ESRCH)
-    if target.tgid != task.tgid and task.euid != 0:
+    if target.tgid != task.tgid and not capable(task, CAP_SYS_RESOURCE):
         ids = {target.uid, target.euid, target.suid}
         groups = {target.gid, target.egid, target.sgid}
         if ids != {task.uid} or groups != {task.gid}:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from machine.hardware.cpu import DS, ES, FS, FS_BASE, GS, GS_BASE
 from machine.hardware.gdt import GDT_ENTRY_TLS_MIN
+from machine.kernel.abi.capability import CAP_SYS_ADMIN
 from machine.kernel.abi.errno import EFAULT, EINVAL, ENODEV, EPERM, ESRCH, Errno
 from machine.kernel.abi.layout import NSEC_PER_SEC, USER_DESC, UTSNAME
 from machine.kernel.abi.utsname import UTS_RELEASE, UTS_SYSNAME, UTS_VERSION
+from machine.kernel.capability import capable
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.task.ptrace import may_access
 from machine.kernel.task.rseq import rseq_register
@@ -62,7 +64,7 @@ def sys_olduname(task: Task, address: int) -> int:
 
 
 def _new_name(task: Task, address: int, length: int) -> str:
-    if task.euid != 0:
+    if not capable(task, CAP_SYS_ADMIN):
         raise Errno(EPERM)
     if not 0 <= length <= NEW_UTS_LEN:
         raise Errno(EINVAL)

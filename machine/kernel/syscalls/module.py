@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_SYS_MODULE
 from machine.kernel.abi.errno import (
     EBADF,
     EFAULT,
@@ -41,7 +42,7 @@ def sys_init_module(task: Task, umod: int, length: int, uargs: int) -> int:
     """EPERM: not root; ENOEXEC: no image of ours, or a driver that can't be executed; EFAULT; EEXIST: loaded already;
     ENOENT: unknown parameter; EINVAL: bad value; EIO: init raised; else what init returned.
     """
-    if not task.kernel.capable():
+    if not task.kernel.capable(CAP_SYS_MODULE):
         raise Errno(EPERM)
     if length <= 0 or length > IMAGE_MAX:
         if length > IMAGE_MAX:
@@ -54,7 +55,7 @@ def sys_init_module(task: Task, umod: int, length: int, uargs: int) -> int:
 def sys_finit_module(task: Task, fd: int, uargs: int, flags: int) -> int:
     """As init_module; EBADF: not open for reading; EINVAL: no regular file, or an empty one, or an unknown flag;
     EOPNOTSUPP for MODULE_INIT_COMPRESSED_FILE."""
-    if not task.kernel.capable():
+    if not task.kernel.capable(CAP_SYS_MODULE):
         raise Errno(EPERM)
     known = MODULE_INIT_IGNORE_MODVERSIONS | MODULE_INIT_IGNORE_VERMAGIC | MODULE_INIT_COMPRESSED_FILE
     if flags & ~known:
@@ -109,7 +110,7 @@ def sys_delete_module(task: Task, uname: int, flags: int) -> int:
     too), but a signal ends the wait: EINTR.
     """
     kernel = task.kernel
-    if not kernel.capable():
+    if not kernel.capable(CAP_SYS_MODULE):
         raise Errno(EPERM)
     try:
         name = os.fsdecode(task.mm.read_string(uname, MODULE_NAME_LEN))

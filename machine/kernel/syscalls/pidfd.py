@@ -5,9 +5,11 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_SYS_NICE
 from machine.kernel.abi.errno import EACCES, EBADF, EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.abi.mman import MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED
 from machine.kernel.abi.signal import SI_TKILL, SI_USER
+from machine.kernel.capability import capable
 from machine.kernel.fs.file import O_NONBLOCK, file
 from machine.kernel.fs.pidfd import pidfd_file, pidfd_leader, pidfd_operations
 from machine.kernel.syscalls.kill import send_checked, user_info
@@ -103,7 +105,7 @@ def sys_process_madvise(task: Task, pidfd: int, vector: int, count: int, advice:
         raise Errno(ESRCH)
     if not may_access(task, target):
         raise Errno(EACCES)
-    if task.euid and target.mm is not task.mm:  # CAP_SYS_NICE
+    if target.mm is not task.mm and not capable(task, CAP_SYS_NICE):
         raise Errno(EPERM)
     done = 0
     for start, length in ranges:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from machine.kernel.abi.capability import CAP_LAST_CAP, CAP_SETPCAP
 from machine.kernel.abi.errno import EFAULT, EINVAL, ENODEV, EPERM, Errno
 from machine.kernel.abi.signal import NSIG
-from machine.kernel.syscalls.ids import capabilities
+from machine.kernel.capability import capabilities, capable
 from machine.kernel.syscalls.table import syscall
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 29, 30
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_GET_TID_ADDRESS = 38, 39, 40
 PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_CAP_AMBIENT = 41, 42, 47
+PR_CAP_AMBIENT_IS_SET, PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_LOWER, PR_CAP_AMBIENT_CLEAR_ALL = 1, 2, 3, 4
 PR_MCE_KILL, PR_MCE_KILL_GET = 33, 34
 PR_MCE_KILL_CLEAR, PR_MCE_KILL_SET = 0, 1
 PR_MCE_KILL_LATE, PR_MCE_KILL_EARLY, PR_MCE_KILL_DEFAULT = 0, 1, 2
@@ -186,18 +187,24 @@ def _mce_kill_get(task: Task, *unused: int) -> int:
 
 
 def _cap_ambient(task: Task, what: int, capability: int, *unused: int) -> int:
-    """No ambient capability can be raised: none is inheritable without root, who has them all."""
+    """EPERM: to raise what is not both permitted and inheritable; EINVAL: no such capability or question."""
     _no_more(*unused)
-    if what == 4:  # PR_CAP_AMBIENT_CLEAR_ALL
+    if what == PR_CAP_AMBIENT_CLEAR_ALL:
         _no_more(capability)
+        task.cap_ambient = 0
         return 0
-    if what not in (1, 2, 3) or capability > CAP_LAST_CAP:
+    if not PR_CAP_AMBIENT_IS_SET <= what <= PR_CAP_AMBIENT_LOWER or capability > CAP_LAST_CAP:
         raise Errno(EINVAL)
-    if what == 2:  # PR_CAP_AMBIENT_RAISE
-        _, permitted, inheritable = capabilities(task)
-        if not permitted & inheritable & 1 << capability:
-            raise Errno(EPERM)
-        return _invalid()
+    bit = 1 << capability
+    if what == PR_CAP_AMBIENT_IS_SET:
+        return int(bool(task.cap_ambient & bit))
+    if what == PR_CAP_AMBIENT_LOWER:
+        task.cap_ambient &= ~bit
+        return 0
+    _, permitted, inheritable = capabilities(task)
+    if not permitted & inheritable & bit:
+        raise Errno(EPERM)
+    task.cap_ambient |= bit
     return 0
 
 
@@ -232,7 +239,7 @@ def _set_vma(task: Task, what: int, start: int, length: int, name: int) -> int:
 
 def _set_securebits(task: Task, bits: int, *_: int) -> int:
     """EPERM without CAP_SETPCAP; none of them is kept here: EINVAL."""
-    if task.euid:
+    if not capable(task, CAP_SETPCAP):
         raise Errno(EPERM)
     if bits:
         raise Errno(EINVAL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Optional
 
+from machine.kernel.abi.capability import CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN
 from machine.kernel.abi.errno import (
     E2BIG,
     EACCES,
@@ -21,6 +22,7 @@ from machine.kernel.abi.errno import (
 )
 from machine.kernel.abi.layout import CLONE_ARGS, CLONE_ARGS_SIZE_VER0, clone_args
 from machine.kernel.abi.signal import NSIG, SIGCHLD
+from machine.kernel.capability import capable
 from machine.kernel.fs.file import O_NONBLOCK
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.task import fork as f
@@ -111,7 +113,7 @@ def _wanted_pid(task: Task, args: clone_args) -> int:
     (pid,) = struct.unpack("<i", task.mm.copy_from_user(args.set_tid, 4))
     if not 1 <= pid < 32768:
         raise Errno(EINVAL)
-    if task.euid != 0:
+    if not capable(task, CAP_SYS_ADMIN) and not capable(task, CAP_CHECKPOINT_RESTORE):
         raise Errno(EPERM)
     if pid in task.kernel.tasks or task.kernel.is_group(pid):
         raise Errno(EEXIST)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_SYS_NICE
 from machine.kernel.abi.errno import E2BIG, EACCES, EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.abi.layout import TIMESPEC64
 from machine.kernel.abi.resource import (
@@ -24,6 +25,7 @@ from machine.kernel.abi.resource import (
     SCHED_RESET_ON_FORK,
     SCHED_RR,
 )  # fmt: skip
+from machine.kernel.capability import capable
 from machine.kernel.syscalls.table import syscall
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def _find(task: Task, pid: int) -> Task:
 
 
 def _same_owner(task: Task, other: Task) -> bool:
-    return task.euid in (0, other.euid, other.uid)
+    return task.euid in (other.euid, other.uid) or capable(task, CAP_SYS_NICE)
 
 
 @syscall("sched_yield")
@@ -133,7 +135,7 @@ def _set_policy(task: Task, pid: int, policy: int, priority: int) -> int:
     lowest, highest = _priority_range(policy)
     if not lowest <= priority <= highest:
         raise Errno(EINVAL)
-    if task.euid != 0 and not _may_set_policy(task, target, policy, reset):
+    if not capable(task, CAP_SYS_NICE) and not _may_set_policy(task, target, policy, reset):
         raise Errno(EPERM)
     target.policy = policy | priority << 8
     target.reset_on_fork = reset
@@ -267,7 +269,7 @@ def _set_nice(task: Task, target: Task, nice: int) -> None:
     if not _same_owner(task, target):
         raise Errno(EPERM)
     nice = max(-20, min(19, nice))
-    if nice < target.nice and task.euid != 0 and 20 - nice > target.signal.rlimits[RLIMIT_NICE][0]:
+    if nice < target.nice and 20 - nice > target.signal.rlimits[RLIMIT_NICE][0] and not capable(task, CAP_SYS_NICE):
         raise Errno(EACCES)
     target.nice = nice
 
@@ -315,7 +317,7 @@ def sys_ioprio_set(task: Task, which: int, who: int, ioprio: int) -> int:
     kind, data = ioprio >> IOPRIO_CLASS_SHIFT, ioprio & (1 << IOPRIO_CLASS_SHIFT) - 1
     if not 0 <= kind <= IOPRIO_CLASS_IDLE or (kind == 0 and data) or which not in (1, 2, 3):
         raise Errno(EINVAL)
-    if kind == IOPRIO_CLASS_RT and task.euid:
+    if kind == IOPRIO_CLASS_RT and not capable(task, CAP_SYS_NICE):
         raise Errno(EPERM)
     for target in _who(task, which - 1, who):
         if not _same_owner(task, target):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_NET_ADMIN
 from machine.kernel.abi.errno import EDOM, EINVAL, ENOPROTOOPT, EOPNOTSUPP, EPERM, Errno
 from machine.kernel.abi.layout import NSEC_PER_SEC
+from machine.kernel.capability import capable
 from machine.kernel.net.scm import UCRED
 from machine.kernel.net.sock import SK_WMEM_MAX, TCP_LISTEN, Ucred
 from machine.kernel.net.unix import unix_sock
@@ -56,7 +58,7 @@ def _set_timeout(task: Task, sk: unix_sock, name: int, value: int, length: int) 
 def _set_buffer(task: Task, sk: unix_sock, name: int, number: int) -> None:
     """Twice what was asked for, as overhead counts; the FORCE forms need root."""
     if name in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
-        if task.euid:
+        if not capable(task, CAP_NET_ADMIN):
             raise Errno(EPERM)
         number = max(0, number)
     else:
@@ -94,7 +96,7 @@ def sys_setsockopt(task: Task, fd: int, level: int, name: int, value: int, lengt
         on, seconds = struct.unpack("<ii", task.mm.copy_from_user(value, 8))
         sk.linger = (int(bool(on)), seconds if on else sk.linger[1])
     elif name in _KEPT:
-        if name == SO_PRIORITY and not 0 <= number <= 6 and task.euid:
+        if name == SO_PRIORITY and not 0 <= number <= 6 and not capable(task, CAP_NET_ADMIN):
             raise Errno(EPERM)
         sk.options[name] = int(bool(number)) if name in _FLAGS else number
     else:

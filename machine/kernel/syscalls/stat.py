@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_SYS_ADMIN
 from machine.kernel.abi.errno import (
     E2BIG,
     EINVAL,
@@ -17,6 +18,7 @@ from machine.kernel.abi.errno import (
     Errno,
 )
 from machine.kernel.abi.stat import STATX__RESERVED, kstatfs
+from machine.kernel.capability import capabilities, capable
 from machine.kernel.fs.file import S_IFDIR, S_IFMT, S_IFREG, dentry, inode
 from machine.kernel.fs.namei import (
     AT_EACCESS,
@@ -123,15 +125,17 @@ def _access(task: Task, dirfd: int, path: int, mode: int, flags: int) -> int:
     if mode & ~7 or flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise Errno(EINVAL)
     effective = bool(flags & AT_EACCESS)
-    saved = task.euid, task.egid
+    saved = task.fsuid, task.fsgid, task.caps
     if not effective:
-        task.euid, task.egid = task.uid, task.gid
+        task.fsuid, task.fsgid = task.uid, task.gid
+        _, permitted, inheritable = capabilities(task)
+        task.caps = permitted if task.uid == 0 else 0, permitted, inheritable
     try:
         node = find(task, dirfd, path, flags).d_inode
         if mode:
             inode_permission(task, node, mode)
     finally:
-        task.euid, task.egid = saved
+        task.fsuid, task.fsgid, task.caps = saved
     return 0
 
 
@@ -217,7 +221,7 @@ def _check_namespace(task: Task, node: inode, name: str, write: bool) -> None:
         raise Errno(EINVAL)
     if write and node.i_sb.read_only:
         raise Errno(EROFS)
-    if name.startswith("trusted.") and task.euid:
+    if name.startswith("trusted.") and not capable(task, CAP_SYS_ADMIN):
         raise Errno(EPERM if write else ENODATA)
     if name.startswith("user.") and node.i_mode & S_IFMT not in (S_IFREG, S_IFDIR):
         raise Errno(EPERM if write else ENODATA)
@@ -260,12 +264,13 @@ def _may_set_xattr(task: Task, node: inode, name: str) -> None:
         inode_permission(task, node, MAY_WRITE)
         if node.i_mode & S_IFMT == S_IFDIR and node.i_mode & S_ISVTX and not is_owner_or_capable(task, node):
             raise Errno(EPERM)
-    elif name.startswith("security.") and task.euid:
+    elif name.startswith("security.") and not capable(task, CAP_SYS_ADMIN):
         raise Errno(EPERM)
 
 
 def _visible(task: Task, node: inode) -> list[str]:
-    return [name for name in node.xattrs() if not task.euid or not name.startswith("trusted.")]
+    trusted = capable(task, CAP_SYS_ADMIN)
+    return [name for name in node.xattrs() if trusted or not name.startswith("trusted.")]
 
 
 def _listxattr(task: Task, node: inode, buf: int, size: int) -> int:

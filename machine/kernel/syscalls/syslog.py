@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_SYSLOG
 from machine.kernel.abi.errno import EFAULT, EINVAL, EPERM, Errno
+from machine.kernel.capability import capable
 from machine.kernel.printk import LOG_BUF_LEN
 from machine.kernel.syscalls.table import syscall
 
@@ -23,7 +25,7 @@ def sys_syslog(task: Task, type: int, buf: int, length: int) -> int:
     Reading everything and asking for the size is for all, as with dmesg_restrict=0; the rest is root's.
     """
     log = task.kernel.log
-    if type not in (READ_ALL, SIZE_BUFFER) and task.euid:
+    if type not in (READ_ALL, SIZE_BUFFER) and not capable(task, CAP_SYSLOG):
         raise Errno(EPERM)
     if type in (READ, READ_ALL, READ_CLEAR):
         return _read(task, log, type, buf, length)

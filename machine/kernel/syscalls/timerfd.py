@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from machine.kernel.abi.capability import CAP_WAKE_ALARM
 from machine.kernel.abi.errno import EINVAL, EPERM, Errno
 from machine.kernel.abi.layout import ITIMERSPEC64, timespec_ns
 from machine.kernel.fs.file import O_CLOEXEC, O_NONBLOCK
@@ -26,7 +27,7 @@ def sys_timerfd_create(task: Task, clock: int, flags: int) -> int:
     plain = ALARM_CLOCKS.get(clock, clock)
     if flags & ~(O_CLOEXEC | O_NONBLOCK) or plain not in (CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME):
         raise Errno(EINVAL)
-    if plain != clock and not task.kernel.capable():
+    if plain != clock and not task.kernel.capable(CAP_WAKE_ALARM):
         raise Errno(EPERM)
     fd = task.files.free_fd()
     filp = timerfd_file(task.kernel, clock_reader(task, plain)[0], bool(flags & O_NONBLOCK))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from machine.kernel.abi.capability import CAP_SYS_ADMIN
 from machine.kernel.abi.errno import EBADF, EINVAL, EPERM, ESRCH, Errno
+from machine.kernel.capability import capable
 from machine.kernel.ipc.sem import exit_sem
 from machine.kernel.syscalls.table import syscall
 from machine.kernel.task.exit import thread_group_empty
@@ -41,7 +43,7 @@ def sys_unshare(task: Task, flags: int) -> int:
     if flags & CLONE_VM and task.mm.users > 1:
         raise Errno(EINVAL)
     if flags & NAMESPACES:
-        raise Errno(EPERM if task.euid else EINVAL)
+        raise Errno(EINVAL if capable(task, CAP_SYS_ADMIN) else EPERM)
     if flags & CLONE_FILES and task.files.users > 1:
         shared, task.files = task.files, task.files.copy()
         shared.put()

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 from machine.events import TaskEvent
 from machine.hardware.cpu import RIP, RSP
+from machine.kernel.abi.capability import CAP_SYS_PTRACE
 from machine.kernel.abi.errno import EACCES, EFAULT, EIO, ELIBBAD, ELOOP, ENOENT, ENOEXEC, Errno
 from machine.kernel.abi.layout import ABI32, ABI64
 from machine.kernel.abi.resource import RLIMIT_STACK
 from machine.kernel.abi.signal import SIGCHLD, SIGSEGV
+from machine.kernel.capability import capabilities, capable, follow_exec
 from machine.kernel.fs.namei import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from machine.kernel.fs.permission import in_group
 from machine.kernel.mm.space import mm_struct
 from machine.kernel.task.binfmt_elf import (
     READ_IMPLIES_EXEC,
@@ -201,12 +204,17 @@ def _prepare(bprm: linux_binprm) -> ElfFile:
 def _fill_uid(bprm: linux_binprm) -> None:
     """Set-user-ID and set-group-ID programs (bprm_fill_uid)."""
     task, node = bprm.task, bprm.program.f_inode
-    if not task.no_new_privs and (task.ptrace is None or task.ptrace.tracer.euid == 0):
+    if not task.no_new_privs and (task.ptrace is None or capable(task.ptrace.tracer, CAP_SYS_PTRACE)):
         if node.i_mode & S_ISUID:
             bprm.euid = node.i_uid
         if node.i_mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:
             bprm.egid = node.i_gid
-    bprm.secureexec = bprm.euid != task.uid or bprm.egid != task.gid
+    bprm.secureexec = bprm.euid != task.uid or bprm.egid != task.gid or _changes_ids(bprm)
+
+
+def _changes_ids(bprm: linux_binprm) -> bool:
+    """Whether the program makes its process somebody else (cap_bprm_creds_from_file: id_changed)."""
+    return bprm.euid != bprm.task.euid or not in_group(bprm.task, bprm.egid)
 
 
 def _start(bprm: linux_binprm, elf: ElfFile) -> None:
@@ -286,8 +294,9 @@ def _reset_task(bprm: linux_binprm) -> None:
         task.pdeath_signal = 0
         task.personality &= ~PER_CLEAR_ON_SETID
     task.keep_caps = False
-    task.caps = None  # root has all of them again, others none: no file of ours gives any
     task.mm.dumpable = int(not bprm.secureexec)
+    sets, changes = capabilities(task), _changes_ids(bprm)
     task.euid = task.suid = task.fsuid = bprm.euid
     task.egid = task.sgid = task.fsgid = bprm.egid
+    follow_exec(task, sets, changes)
     task.comm = os.fsdecode(bprm.filename.rsplit(b"/", 1)[-1][: TASK_COMM_LEN - 1])

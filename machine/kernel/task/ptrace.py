@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.kernel.abi.capability import CAP_SYS_ADMIN, CAP_SYS_PTRACE
 from machine.kernel.abi.errno import EINVAL, EIO, EPERM, Errno
 from machine.kernel.abi.signal import (
     CLD_STOPPED,
@@ -20,6 +21,7 @@ from machine.kernel.abi.signal import (
     SIGSTOP,
     SIGTRAP,
 )
+from machine.kernel.capability import capable
 from machine.kernel.task.sighand import SIGNAL_STOP_CONTINUED, SIGNAL_STOP_STOPPED
 from machine.kernel.task.siginfo import siginfo
 from machine.kernel.task.signal import KILL_BIT, recalc_sigpending, send_signal, signal_wake_up
@@ -114,7 +116,7 @@ def wake_traced(kernel: Kernel, task: task_struct) -> None:
 
 def may_access(task: task_struct, target: task_struct) -> bool:
     """__ptrace_may_access: one's own threads; root; else the same ids, and a program that may be looked at."""
-    if target.signal is task.signal or task.euid == 0:
+    if target.signal is task.signal or capable(task, CAP_SYS_PTRACE):
         return True
     ids = {target.uid, target.euid, target.suid}
     groups = {target.gid, target.egid, target.sgid}
@@ -125,7 +127,7 @@ def check_options(task: task_struct, options: int) -> None:
     """EINVAL for what is none; EPERM: PTRACE_O_SUSPEND_SECCOMP is root's (check_ptrace_options)."""
     if options & ~PTRACE_O_MASK:
         raise Errno(EINVAL)
-    if options & PTRACE_O_SUSPEND_SECCOMP and task.euid:
+    if options & PTRACE_O_SUSPEND_SECCOMP and not capable(task, CAP_SYS_ADMIN):
         raise Errno(EPERM)
 
 

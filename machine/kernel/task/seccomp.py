@@ -99,7 +99,7 @@ def set_mode_strict(task: Task) -> int:
 def set_mode_filter(task: Task, flags: int, address: int) -> int:
     """Add the filter of a `struct sock_fprog`.  EFAULT, EACCES (no_new_privs is not set), EINVAL, ENOMEM: too long with
     those that are there.  With FILTER_TSYNC all threads get it, or the result is the number of one that can't."""
-    from machine.kernel.syscalls.ids import capable
+    from machine.kernel.capability import capable
 
     if flags & ~(FILTER_TSYNC | FILTER_LOG | FILTER_SPEC_ALLOW | FILTER_TSYNC_ESRCH):
         raise Errno(EINVAL)

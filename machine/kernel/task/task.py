@@ -37,15 +37,15 @@ class task_struct:
     """
 
     __slots__ = (
-        "abi", "blocked", "cap_bset", "caps", "children", "clear_child_tid", "comm", "egid", "euid", "exe", "exit_code",
-        "exit_signal", "exiting", "files", "fs", "fsgid", "fsuid", "gid", "groups", "image", "in_syscall",
-        "io", "ioprio", "keep_caps", "kernel", "killable", "kstack", "maj_flt", "mce_kill", "min_flt", "mm", "nice",
-        "nivcsw", "no_new_privs", "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending", "personality",
-        "pid",
-        "policy", "ptrace", "reset_on_fork", "restart", "rip_at_entry", "robust_list", "rseq", "sas_ss_flags",
-        "sas_ss_size", "sas_ss_sp", "saved_sigmask", "seccomp", "set_child_tid", "sgid", "sighand", "signal",
-        "sigpending", "sigwait", "start", "start_time", "state", "stime", "stop_pending", "suid", "syscall", "sysvsem",
-        "tgid", "thread", "timer_slack", "tls_array", "uid", "utime", "vfork_done", "wait_key", "wakeup", "work",
+        "abi", "blocked", "cap_ambient", "cap_bset", "caps", "children", "clear_child_tid", "comm", "egid", "euid",
+        "exe", "exit_code", "exit_signal", "exiting", "files", "fs", "fsgid", "fsuid", "gid", "groups", "image",
+        "in_syscall", "io", "ioprio", "keep_caps", "kernel", "killable", "kstack", "maj_flt", "mce_kill", "min_flt",
+        "mm", "nice", "nivcsw", "no_new_privs", "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending",
+        "personality", "pid", "policy", "ptrace", "reset_on_fork", "restart", "rip_at_entry", "robust_list", "rseq",
+        "sas_ss_flags", "sas_ss_size", "sas_ss_sp", "saved_sigmask", "seccomp", "set_child_tid", "sgid", "sighand",
+        "signal", "sigpending", "sigwait", "start", "start_time", "state", "stime", "stop_pending", "suid", "syscall",
+        "sysvsem", "tgid", "thread", "timer_slack", "tls_array", "uid", "utime", "vfork_done", "wait_key", "wakeup",
+        "work",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, pid: int, tgid: int) -> None:
@@ -128,6 +128,8 @@ class task_struct:
         """(effective, permitted, inheritable) as capset left them; None: all for euid 0, none for the others."""
         self.cap_bset = CAP_FULL_SET
         """The bounding set: what a program of root gets at exec."""
+        self.cap_ambient = 0
+        """What a program of others keeps at exec; all of it permitted and inheritable."""
         self.keep_caps = False
         self.no_new_privs = False
         self.seccomp: Any = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
+from machine.kernel.abi.capability import CAP_SYS_ADMIN
 from machine.kernel.abi.errno import EAGAIN, EBUSY, EIO, ENOTTY, Errno
 from machine.kernel.abi.signal import POLL_IN, SIGIO, SIGTTIN, SIGTTOU, SIGWINCH
+from machine.kernel.capability import capable
 from machine.kernel.fs.fasync import fasync_helper, kill_fasync
 from machine.kernel.fs.file import FASYNC, FMODE_READ, O_NOCTTY, O_NONBLOCK, file, file_operations, inode
 from machine.kernel.fs.poll import (
@@ -159,7 +161,7 @@ def tty_open(tty: tty_struct, filp: file, takes_control: bool = True) -> int:
     from machine.kernel.tty.tty_jobctrl import proc_set_tty
 
     task = tty.kernel.current
-    if tty.exclusive and task is not None and task.euid:
+    if tty.exclusive and task is not None and not capable(task, CAP_SYS_ADMIN):
         return -EBUSY
     filp.private_data = tty
     filp.f_op = tty_fops

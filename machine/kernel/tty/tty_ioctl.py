@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from machine.kernel.abi.capability import CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN
 from machine.kernel.abi.errno import EINVAL, ENOTTY, EPERM, Errno
 from machine.kernel.abi.signal import SIGTTOU
+from machine.kernel.capability import capable
 from machine.kernel.fs.file import FMODE_READ, file
-from machine.kernel.syscalls.ids import capable
 from machine.kernel.tty.termios import (
     IXON,
     TERMIO,
@@ -166,11 +166,11 @@ def _other(task: Task, tty: tty_struct, real: tty_struct, cmd: int, arg: int) ->
         if task.mm.get_u32(arg):
             raise Errno(EINVAL)  # there is no line discipline but N_TTY
     elif cmd == TIOCVHANGUP:
-        if task.euid:
+        if not capable(task, CAP_SYS_ADMIN):
             raise Errno(EPERM)
         tty_vhangup(tty)
     elif cmd == TIOCSTI:
-        if task.euid and task.signal.tty is not tty:
+        if task.signal.tty is not tty and not capable(task, CAP_SYS_ADMIN):
             raise Errno(EPERM)
         tty.ldisc.receive(task.mm.copy_from_user(arg, 1))
     else:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from machine.kernel.abi.capability import CAP_SYS_ADMIN
 from machine.kernel.abi.errno import EINVAL, EIO, ENOTTY, EPERM, ERESTARTSYS, ESRCH, Errno
 from machine.kernel.abi.signal import SIG_IGN, SIGCONT, SIGHUP, SIGTTIN, SIGTTOU
+from machine.kernel.capability import capable
 from machine.kernel.task.signal import kill_pgrp, process_leaders, send_signal
 
 if TYPE_CHECKING:
@@ -127,10 +129,10 @@ def _tiocsctty(task: Task, tty: Any, arg: int, readable: bool) -> int:
     if not signal.session_leader or signal.tty is not None:
         raise Errno(EPERM)
     if tty.session:
-        if arg != 1 or task.euid:
+        if arg != 1 or not capable(task, CAP_SYS_ADMIN):
             raise Errno(EPERM)
         session_clear_tty(task.kernel, tty.session)
-    if not readable and task.euid:
+    if not readable and not capable(task, CAP_SYS_ADMIN):
         raise Errno(EPERM)
     proc_set_tty(task, tty)
     return 0
