@@ -142,7 +142,7 @@ def filp_close(kernel: Kernel, filp: file, owner: files_struct) -> int:
         result = filp.f_op.flush(filp) if filp.f_op.owner is None else _flush_driver(kernel, filp)
     node = filp.f_inode
     locks = getattr(node, "i_flock", None)
-    if locks:
+    if locks and (filp.f_mode or not filp.f_flags & O_PATH):
         locks.remove_posix(owner)
     fput(filp)
     return result

@@ -64,6 +64,13 @@ class file_lock_context:
                     return each
         return None
 
+    def test_posix(self, wanted: file_lock) -> Optional[file_lock]:
+        """What F_GETLK answers: for F_UNLCK the first lock that the owner itself has there (posix_test_lock)."""
+        if wanted.type != F_UNLCK:
+            return self.posix_conflict(wanted)
+        held = self.posix.get(wanted.owner, [])
+        return next((each for each in held if each.end >= wanted.start and each.start <= wanted.end), None)
+
     def set_posix(self, wanted: file_lock) -> None:
         """Replace what the owner holds in the range by `wanted`: split, shrink, merge (posix_lock_inode)."""
         held = self.posix.get(wanted.owner, [])

@@ -181,23 +181,25 @@ def _seals(filp: file, cmd: int, arg: int) -> int:
 
 def _lock(task: Task, filp: file, cmd: int, address: int, layout: struct.Struct, ofd: bool) -> int:
     kind, whence, start, length, pid = layout.unpack(task.mm.copy_from_user(address, layout.size))
-    if kind not in (F_RDLCK, F_WRLCK, F_UNLCK) or (ofd and pid):
+    if cmd == F_GETLK and not ofd and kind not in (F_RDLCK, F_WRLCK):
         raise Errno(EINVAL)
     first, last = _range(filp, whence, start, length)
-    wanted = file_lock(filp if ofd else task.files, -1 if ofd else task.tgid, kind, first, last, ofd)
-    if cmd == F_GETLK:
-        if kind == F_UNLCK:
-            raise Errno(EINVAL)
-        held = locks_of(task.kernel, filp.f_inode).posix_conflict(wanted)
-        if held is None:
-            answer = (F_UNLCK, whence, start, length, pid)
-        else:
-            answer = (held.type, 0, held.start, 0 if held.end == OFFSET_MAX else held.end - held.start + 1, held.pid)
-        task.mm.copy_to_user(address, _lock_answer(layout, *answer))
-        return 0
-    if (kind == F_RDLCK and not filp.f_mode & FMODE_READ) or (kind == F_WRLCK and not filp.f_mode & FMODE_WRITE):
+    if kind not in (F_RDLCK, F_WRLCK, F_UNLCK):
+        raise Errno(EINVAL)
+    if cmd != F_GETLK and not filp.f_mode & {F_RDLCK: FMODE_READ, F_WRLCK: FMODE_WRITE}.get(kind, ~0):
         raise Errno(EBADF)
-    do_setlk(task.kernel, filp.f_inode, wanted, cmd == F_SETLKW)
+    if ofd and pid:
+        raise Errno(EINVAL)
+    wanted = file_lock(filp if ofd else task.files, -1 if ofd else task.tgid, kind, first, last, ofd)
+    if cmd != F_GETLK:
+        do_setlk(task.kernel, filp.f_inode, wanted, cmd == F_SETLKW)
+        return 0
+    held = locks_of(task.kernel, filp.f_inode).test_posix(wanted)
+    if held is None:
+        answer = (F_UNLCK, whence, start, length, pid)
+    else:
+        answer = (held.type, 0, held.start, 0 if held.end == OFFSET_MAX else held.end - held.start + 1, held.pid)
+    task.mm.copy_to_user(address, _lock_answer(layout, *answer))
     return 0
 
 
