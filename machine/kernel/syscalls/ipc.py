@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Optional
 
-from machine.kernel.abi.errno import EINVAL, ENOSYS, Errno
+from machine.kernel.abi.errno import EINVAL, ENOSYS, ERANGE, Errno
 from machine.kernel.abi.layout import timespec_ns
 from machine.kernel.ipc import msg, sem, shm
 from machine.kernel.ipc.util import (
@@ -15,6 +15,7 @@ from machine.kernel.ipc.util import (
     IPC_SET,
     IPC_STAT,
     S_IRUGO,
+    S_IWUGO,
     ipc_ids,
     kern_ipc_perm,
     now,
@@ -158,6 +159,10 @@ def sys_semctl(task: Task, number: int, which: int, cmd: int, arg: int) -> int:
         return _sem_info(task, cmd, arg)
     if cmd in (IPC_STAT, SEM_STAT, SEM_STAT_ANY):
         return _stat(task, ids, number, (cmd != IPC_STAT, cmd == SEM_STAT_ANY), arg)
+    if cmd == IPC_SET:
+        task.mm.copy_from_user(arg, task.abi.word)  # EFAULT comes before what the number is
+    if cmd == SETVAL and not 0 <= (arg & 0xFFFFFFFF) <= sem.SEMVMX:
+        raise Errno(ERANGE)
     array = ids.find(number)
     if cmd == IPC_RMID:
         sem.sem_rmid(task, array)
@@ -175,6 +180,7 @@ def sys_semctl(task: Task, number: int, which: int, cmd: int, arg: int) -> int:
 def _values(task: Task, array: sem.sem_array, which: int, cmd: int, arg: int) -> int:
     count = len(array.values)
     if cmd == SETALL:
+        array.check(task, S_IWUGO)
         values = list(struct.unpack(f"<{count}H", task.mm.copy_from_user(arg, 2 * count)))
         sem.set_values(task, array, 0, values)
         return 0
