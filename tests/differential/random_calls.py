@@ -17,8 +17,10 @@ from machine import Machine
 from tests.host import is_full_root
 
 HERE = Path(__file__).parent / "random"
-COUNTS = {"processes": 500}
+COUNTS = {"processes": 500, "terminals": 1000}
 """Of programs whose calls take longer than others'."""
+ANSWERS = {"terminals": 3}
+"""How often the host is asked where what is on its way may be thrown away or have arrived: one answer must be ours."""
 OF_ROOT = ("ids",)
 PROGRAMS = sorted(path.stem for path in HERE.glob("*.c"))
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
@@ -60,6 +62,9 @@ def difference(program: Path, seed: int, count: int, bound: bool = False) -> str
         with Machine(binds=binds, env=ENVIRONMENT, user=user) as machine:
             got = in_machine(machine, program, seed, count, *["/mnt"] * bound)
             complaints = machine.check_clean()
+        for _ in range(1, ANSWERS.get(program.stem, 1)):
+            if expected != got:
+                expected = on_host(program, seed, count)
         left = sorted(path.name for path in Path(shared).iterdir())
     if expected == got:
         return "\n".join([*complaints, *left])

@@ -43,7 +43,10 @@ class Console:
 
     def read(self) -> bytes:
         """What programs have written since the last call, and the echo of keys; writers that waited go on."""
-        data = self._master.ldisc.take(1 << 20)
+        ldisc, data = self._master.ldisc, b""
+        while ldisc.more():
+            data += ldisc.take(1 << 20)
+            ldisc.pump()
         if data:
             self._slave.write_wait.wake()
         return data

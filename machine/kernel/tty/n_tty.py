@@ -1,36 +1,23 @@
-"""The line discipline of terminals: what a typed character does, and what a read finds (drivers/tty/n_tty.c).
-
-Two stores: `lines`, complete in canonical mode, each with the mark whether Ctrl-D ended it; and `edit`, the line
-that can still be edited, or, in raw mode, all that has come.
-"""
+"""The line discipline of terminals: what comes, what a read finds (drivers/tty/n_tty.c)."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
-from machine.kernel.abi.signal import SIGINT, SIGQUIT, SIGTSTP
-from machine.kernel.tty.n_tty_out import BEL, BS, CR, NL, TAB, Output, is_control
+from machine.kernel.tty.n_tty_in import DISABLED, Input
 from machine.kernel.tty.termios import (
     ECHO,
-    ECHOCTL,
-    ECHOE,
-    ECHOK,
-    ECHOKE,
-    ECHONL,
-    ECHOPRT,
+    EXTPROC,
     ICANON,
     ICRNL,
     IEXTEN,
     IGNCR,
-    IMAXBEL,
     INLCR,
     ISIG,
     ISTRIP,
     IUCLC,
-    IXANY,
     IXON,
-    NOFLSH,
+    PARMRK,
     VEOF,
     VEOL,
     VEOL2,
@@ -49,300 +36,206 @@ from machine.kernel.tty.termios import (
 )
 
 if TYPE_CHECKING:
+    from machine.kernel.tty.termios import ktermios
     from machine.kernel.tty.tty_io import tty_struct
 
 N_TTY_BUF_SIZE = 4096
-SIGNAL_KEYS = ((VINTR, SIGINT), (VQUIT, SIGQUIT), (VSUSP, SIGTSTP))
+FLIP_LIMIT = 8192
+"""Bytes that have come and wait for room; then the writer waits (pty_common_install: tty_buffer_set_limit)."""
+_LOOKED_AT = ISTRIP | IUCLC | IGNCR | ICRNL | INLCR | IXON | PARMRK
+"""In c_iflag: characters are not simply stored."""
 
 
-class n_tty:
-    """`struct n_tty_data` of one terminal."""
+class n_tty(Input):
+    """`struct n_tty_data` of one side of a terminal."""
 
-    __slots__ = ("edit", "erasing", "flip", "lines", "lnext", "out", "tty")
+    __slots__ = ("commit_head", "flip", "pumping", "raw")
 
     def __init__(self, tty: tty_struct) -> None:
-        self.tty = tty
-        self.out = Output(tty.termios, tty.to_other_side)
-        self.lines: deque[tuple[bytearray, bool]] = deque()
-        self.edit = bytearray()
-        self.flip: deque[int] = deque()
-        """Input that has come and was not looked at yet: the buffer is full."""
-        self.lnext = False
-        """Ctrl-V: the next character is only that."""
-        self.erasing = False
-        """Within the \\.../ of ECHOPRT."""
+        super().__init__(tty)
+        self.commit_head = 0
+        """In raw mode: how much may be read."""
+        self.flip = bytearray()
+        """What has come and was not looked at yet: the buffer is full."""
+        self.pumping = False
+        self.raw = True
+        self.set_termios(None)
 
-    # -- state -----------------------------------------------------------------------------------
+    # -- settings ----------------------------------------------------------------------------------
 
-    def held(self) -> int:
-        """Bytes in the buffer, marks of Ctrl-D included."""
-        return len(self.edit) + sum(len(line) + eof for line, eof in self.lines)
+    def set_termios(self, old: ktermios | None) -> None:
+        """The settings were `old` (n_tty_set_termios).  Lines that end by a mark lose it where ICANON changes: what
+        was Ctrl-D is a byte of 0 then."""
+        termios = self.tty.termios
+        if old is None or (old.c_lflag ^ termios.c_lflag) & (ICANON | EXTPROC):
+            self.read_flags.clear()
+            self.canon_head = 0
+            if termios.c_lflag & ICANON and self.read_buf:
+                self.canon_head = len(self.read_buf)
+                self.read_flags.append(self.taken + self.canon_head - 1)
+            self.commit_head = len(self.read_buf)
+            self.erasing = self.lnext = False
+        self.icanon = bool(termios.c_lflag & ICANON)
+        self.raw = not (termios.c_iflag & _LOOKED_AT or termios.c_lflag & (ICANON | ISIG | ECHO))
+        if not self.raw:
+            self.special = _special_characters(termios)
+        if not termios.c_iflag & IXON and old is not None and old.c_iflag & IXON and not self.tty.tco_stopped:
+            self.tty.start()
+            self.out.process_echoes()
+        self.tty.wake()
+
+    # -- state -------------------------------------------------------------------------------------
+
+    def by_lines(self) -> bool:
+        """Whether a read gives lines."""
+        return self.icanon and not self.tty.termios.c_lflag & EXTPROC
 
     def readable(self) -> int:
         """Bytes for FIONREAD: whole lines in canonical mode (inq_canon)."""
-        return sum(len(line) for line, _ in self.lines) + (0 if self.tty.termios.c_lflag & ICANON else len(self.edit))
+        if not self.by_lines():
+            return len(self.read_buf)
+        marks = (at - self.taken for at in self.read_flags)
+        return self.canon_head - sum(self.read_buf[at] == DISABLED for at in marks)
 
     def available(self, poll: bool = False) -> bool:
         """Whether a read would find something; for `poll` in raw mode MIN characters (input_available_p)."""
-        termios = self.tty.termios
-        if self.lines:
-            return True
-        if termios.c_lflag & ICANON:
-            return False
-        wanted = termios.c_cc[VMIN] if poll and not termios.c_cc[VTIME] and termios.c_cc[VMIN] else 1
-        return len(self.edit) >= wanted
-
-    def mode_changed(self, old_lflag: int) -> None:
-        """TCSETS has switched ICANON: what is there stays readable (n_tty_set_termios)."""
-        new = self.tty.termios.c_lflag
-        if (old_lflag ^ new) & ICANON:
-            if new & ICANON:
-                if self.edit:
-                    self.lines.append((self.edit, False))
-                    self.edit = bytearray()
-            else:
-                self.edit = bytearray().join([*(line for line, _ in self.lines), self.edit])
-                self.lines.clear()
-            self.lnext = self.erasing = False
-
-    def flush(self, unseen: bool = True) -> None:
-        """Forget all input, but for a key only what was typed before it (n_tty_flush_buffer)."""
-        self.lines.clear()
-        self.edit.clear()
-        if unseen:
-            self.flip.clear()
-        self.lnext = self.erasing = False
+        if self.by_lines():
+            return self.canon_head > 0
+        cc = self.tty.termios.c_cc
+        return self.commit_head >= (cc[VMIN] if poll and not cc[VTIME] and cc[VMIN] else 1)
 
     # -- reading -----------------------------------------------------------------------------------
 
     def take(self, count: int) -> bytes:
-        """Up to `count` bytes, one line at most in canonical mode; b"" for a Ctrl-D alone."""
-        if not self.lines:
-            data = bytes(self.edit[:count])
-            del self.edit[:count]
-        else:
-            line = self.lines[0][0]
-            data = bytes(line[:count])
-            del line[:count]
-            if not line:  # the mark of Ctrl-D goes with its line
-                self.lines.popleft()
-        self.pump()
+        """Up to `count` bytes, in canonical mode of one line; b"" for a Ctrl-D alone."""
+        if not count:
+            return b""
+        return self._take_line(count) if self.by_lines() else self._take_raw(count)
+
+    def more(self) -> bool:
+        """In raw mode: whether there is more to be read at once."""
+        return not self.by_lines() and self.commit_head > 0
+
+    def _take_raw(self, count: int) -> bytes:
+        """copy_from_read_buf; with EXTPROC a Ctrl-D that is all there is ends the file."""
+        data = bytes(self.read_buf[: min(count, self.commit_head)])
+        self._gone(len(data))
+        termios = self.tty.termios
+        if termios.c_lflag & EXTPROC and self.icanon and data == bytes((termios.c_cc[VEOF],)) and not self.commit_head:
+            return b""
         return data
 
-    # -- typing ------------------------------------------------------------------------------------
+    def _take_line(self, count: int) -> bytes:
+        """canon_copy_from_read_buf; the mark of Ctrl-D goes with its line, even if that just fits (canon_skip_eof)."""
+        size = min(count, self.canon_head)
+        end = self.read_flags[0] - self.taken if self.read_flags else size
+        if end >= size:
+            data = bytes(self.read_buf[:size])
+            self._gone(size)
+            if self.read_flags and end == size and self.read_buf[0] == DISABLED:
+                self.read_flags.popleft()
+                self._gone(1)
+            return data
+        self.read_flags.popleft()
+        data = bytes(self.read_buf[: end + (self.read_buf[end] != DISABLED)])
+        self._gone(end + 1)
+        return data
+
+    def _gone(self, count: int) -> None:
+        del self.read_buf[:count]
+        self.taken += count
+        self.canon_head -= count
+        self.commit_head = max(0, self.commit_head - count)
+
+    def unread(self, data: bytes) -> None:
+        """Put back what a reader's memory could not take, a line of its own where lines are read."""
+        self.read_buf[:0] = data
+        self.taken -= len(data)
+        self.canon_head += len(data)
+        self.commit_head += len(data)
+        if self.by_lines():
+            self.read_flags.appendleft(self.taken + len(data) - 1)
+
+    # -- what comes --------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Characters come from the other side (n_tty_receive_buf)."""
-        if self.tty.is_master:  # nothing is special there, and who writes has asked for room
-            self.edit += data
-            self.tty.wake_readers()
-            return
-        self.flip.extend(data)
-        self.pump()
+        """Characters come from the other side.  Those that it echoes are looked at when it has looked at all that it
+        got: until then a signal's key throws them away (flush_to_ldisc, a work on its own)."""
+        if data:
+            self.flip += data
+            if not self.tty.link.ldisc.pumping:
+                self.pump()
+
+    def flip_room(self) -> int:
+        """How much may come until the writer has to wait."""
+        return max(0, FLIP_LIMIT - len(self.flip))
+
+    def flush_unseen(self) -> None:
+        """Forget what has come and found no room (tty_buffer_flush)."""
+        self.flip.clear()
+
+    def reset_buffer(self) -> None:
+        """Forget what was looked at and not read."""
+        super().reset_buffer()
+        self.commit_head = 0
 
     def pump(self) -> None:
-        """Look at what has come, as far as there is room; a line that is too long loses what follows."""
-        flip = self.flip
-        while flip:
-            if self.held() >= N_TTY_BUF_SIZE - 1:
-                if not self.tty.termios.c_lflag & ICANON or self.lines:
-                    return
-                self._receive_over(flip.popleft())
-            else:
-                self._receive(flip.popleft())
-
-    def _receive_over(self, c: int) -> None:
-        """The buffer holds one unfinished line and is full: only what ends or shortens it counts."""
-        cc = self.tty.termios.c_cc
-        special = (cc[VINTR], cc[VQUIT], cc[VSUSP], cc[VERASE], cc[VKILL], cc[VEOF], cc[VWERASE], NL, CR)
-        if c and c in special:
-            self._receive(c)
-        elif self.tty.termios.c_iflag & IMAXBEL:
-            self.tty.to_other_side(bytes((BEL,)))
-
-    def _receive(self, c: int) -> None:
-        termios = self.tty.termios
-        iflag, lflag, cc = termios.c_iflag, termios.c_lflag, termios.c_cc
-        if iflag & ISTRIP:
-            c &= 0x7F
-        if iflag & IUCLC and lflag & IEXTEN and 65 <= c <= 90:
-            c += 32
-        if self.lnext:
-            self.lnext = False
-            self._store(c)
+        """Look at what has come, as far as there is room (n_tty_receive_buf_common)."""
+        if not self.flip or self.pumping:
             return
-        if iflag & IXON and c:
-            if c == cc[VSTART]:
-                self.tty.start()
-                return
-            if c == cc[VSTOP]:
-                self.tty.stop()
-                return
-        if lflag & ISIG and c:
-            for key, signo in SIGNAL_KEYS:
-                if c == cc[key]:
-                    self._signal(signo, c)
-                    return
-        if iflag & IXON and iflag & IXANY and self.tty.flow_stopped:
-            self.tty.start()
-        if c == CR:
-            if iflag & IGNCR:
-                return
-            if iflag & ICRNL:
-                c = NL
-        elif c == NL and iflag & INLCR:
-            c = CR
-        if not (lflag & ICANON and self._canonical(c)):
-            self._store(c)
+        self.pumping = True
+        try:
+            while data := bytes(self.flip[: self._room()]):
+                del self.flip[: len(data)]
+                self._receive(data)
+        finally:
+            self.pumping = False
+        self.tty.link.ldisc.pump()
 
-    def _signal(self, signo: int, c: int) -> None:
-        """Ctrl-C, Ctrl-\\, Ctrl-Z: what waits on either side goes, unless NOFLSH (isig)."""
-        tty = self.tty
-        tty.signal_foreground(signo)
-        if not tty.termios.c_lflag & NOFLSH:
-            self.flush(unseen=False)
-            tty.flush_output()
-        if tty.termios.c_iflag & IXON:
-            tty.start()
-        if tty.termios.c_lflag & ECHO:
-            self.out.echo(c)
+    def _room(self) -> int:
+        """How many to look at now.  Of a line that is too long the next ones one by one: only what ends or shortens it
+        counts."""
+        room = N_TTY_BUF_SIZE - len(self.read_buf)
+        if self.tty.termios.c_iflag & PARMRK:
+            room = -(-room // 3)
+        if room > 1:
+            return room - 1
+        overflow = self.icanon and not self.canon_head
+        if overflow and room < 1:
+            self.read_buf.pop()
+        return int(overflow)
 
-    def _store(self, c: int) -> None:
-        """An ordinary character (n_tty_receive_char)."""
-        if self.tty.termios.c_lflag & ECHO:
-            self._finish_erasing()
-            if c == NL:
-                self.out.echo_raw(NL)
-            else:
-                self._start_of_line()
-                self.out.echo(c)
-        self.edit.append(c)
-        self.tty.wake_readers()
-
-    def _start_of_line(self) -> None:
-        if not self.edit:
-            self.out.canon_column = self.out.column
-
-    def _canonical(self, c: int) -> bool:
-        """A character that edits or ends the line; False for any other."""
+    def _receive(self, data: bytes) -> None:
+        """__receive_buf."""
         termios = self.tty.termios
-        lflag, cc = termios.c_lflag, termios.c_cc
-        extended = bool(lflag & IEXTEN)
-        if c == NL:
-            if lflag & (ECHO | ECHONL):
-                self.out.echo_raw(NL)
-            self._end_line(bytes((NL,)), False)
-        elif not c:
-            return False
-        elif c in (cc[VERASE], cc[VKILL]) or (c == cc[VWERASE] and extended):
-            self._erase(c)
-        elif c == cc[VLNEXT] and extended:
-            self.lnext = True
-            if lflag & ECHO:
-                self._finish_erasing()
-                if lflag & ECHOCTL:
-                    self.out.put(b"^\b")
-        elif c == cc[VREPRINT] and lflag & ECHO and extended:
-            self._reprint(c)
-        elif c == cc[VEOF]:
-            self._end_line(b"", True)
-        elif c == cc[VEOL] or (c == cc[VEOL2] and extended):
-            if lflag & ECHO:
-                self._start_of_line()
-                self.out.echo(c)
-            self._end_line(bytes((c,)), False)
+        changes = termios.c_iflag & ISTRIP or (termios.c_iflag & IUCLC and termios.c_lflag & IEXTEN)
+        if self.raw or (termios.c_lflag & EXTPROC and not changes):
+            self.read_buf += data
         else:
-            return False
-        return True
-
-    def _end_line(self, end: bytes, eof: bool) -> None:
-        self.lines.append((self.edit + end, eof))
-        self.edit = bytearray()
-        self.tty.wake_readers()
-
-    def _reprint(self, c: int) -> None:
-        self._finish_erasing()
-        self.out.echo(c)
-        self.out.echo_raw(NL)
-        for each in self.edit:
-            self.out.echo(each)
-
-    # -- erasing -----------------------------------------------------------------------------------
-
-    def _finish_erasing(self) -> None:
-        if self.erasing:
-            self.out.put(b"/")
-            self.out.column += 1
-            self.erasing = False
-
-    def _erase(self, key: int) -> None:
-        """Ctrl-H, Ctrl-W or Ctrl-U: take characters of the unfinished line back (eraser)."""
-        termios = self.tty.termios
-        lflag, cc = termios.c_lflag, termios.c_cc
-        if not self.edit:
+            self.receive_standard(data)
+        if self.by_lines():
             return
-        if key == cc[VKILL]:
-            if not lflag & ECHO:
-                self.edit.clear()
-                return
-            if lflag & (ECHOK | ECHOKE | ECHOE) != ECHOK | ECHOKE | ECHOE:
-                self.edit.clear()
-                self._finish_erasing()
-                self.out.echo(key)
-                if lflag & ECHOK:
-                    self.out.echo_raw(NL)
-                return
-        in_word = False
-        while self.edit:
-            start = len(self.edit) - 1
-            while start > 0 and self.out.is_continuation(self.edit[start]):
-                start -= 1
-            c = self.edit[start]
-            if key == cc[VWERASE]:
-                if c == 95 or chr(c).isalnum():
-                    in_word = True
-                elif in_word:
-                    break
-            gone = bytes(self.edit[start:])
-            del self.edit[start:]
-            if lflag & ECHO:
-                self._show_erased(key, c, gone)
-            if key == cc[VERASE]:
-                break
-        if not self.edit and lflag & ECHO:
-            self._finish_erasing()
+        self.commit_head = len(self.read_buf)
+        if self.read_buf:
+            self.tty.wake_readers()
 
-    def _show_erased(self, key: int, c: int, gone: bytes) -> None:
-        lflag, cc = self.tty.termios.c_lflag, self.tty.termios.c_cc
-        if lflag & ECHOPRT:
-            if not self.erasing:
-                self.out.put(b"\\")
-                self.out.column += 1
-                self.erasing = True
-            self.out.echo(c)
-            self.out.put(gone[1:])
-        elif key == cc[VERASE] and not lflag & ECHOE:
-            self.out.echo(cc[VERASE])
-        elif c == TAB:
-            self._erase_tab()
-        else:
-            if is_control(c) and c < 128 and lflag & ECHOCTL:
-                self._back()
-            if not (is_control(c) and c < 128) or lflag & ECHOCTL:
-                self._back()
 
-    def _back(self) -> None:
-        for c in (BS, 32, BS):
-            self.out.echo_raw(c)
-
-    def _erase_tab(self) -> None:
-        columns, after_tab = 0, False
-        for c in reversed(self.edit):
-            if c == TAB:
-                after_tab = True
-                break
-            if is_control(c) and c < 128:
-                columns += 2 if self.tty.termios.c_lflag & ECHOCTL else 0
-            elif not self.out.is_continuation(c):
-                columns += 1
-        self.out.erase_tab(columns, after_tab)
+def _special_characters(termios: ktermios) -> frozenset[int]:
+    """Characters that are more than themselves (char_map)."""
+    iflag, lflag, cc = termios.c_iflag, termios.c_lflag, termios.c_cc
+    keys: list[int] = []
+    found: set[int] = set()
+    if iflag & (IGNCR | ICRNL):
+        found.add(13)
+    if iflag & INLCR:
+        found.add(10)
+    if lflag & ICANON:
+        found.add(10)
+        keys += [VERASE, VKILL, VEOF, VEOL]
+        if lflag & IEXTEN:
+            keys += [VWERASE, VLNEXT, VEOL2, *([VREPRINT] if lflag & ECHO else [])]
+    if iflag & IXON:
+        keys += [VSTART, VSTOP]
+    if lflag & ISIG:
+        keys += [VINTR, VQUIT, VSUSP]
+    return frozenset(found | {cc[key] for key in keys}) - {DISABLED}

@@ -22,16 +22,16 @@ from machine.kernel.fs.poll import (
 )
 from machine.kernel.task.signal import kill_pgrp
 from machine.kernel.tty.n_tty import n_tty
-from machine.kernel.tty.termios import ICANON, TOSTOP, VMIN, VTIME, ktermios
+from machine.kernel.tty.termios import TOSTOP, VMIN, VTIME, ktermios
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
 
-OUTPUT_ROOM = 65536
-"""Bytes that a side takes before the writer of the other one waits."""
+TTY_READ_CHUNK = 64
+"""Bytes after which a raw read is content whatever MIN says (iterate_tty_read)."""
 TENTH_NS = 100_000_000
 TIOCPKT_DATA, TIOCPKT_FLUSHREAD, TIOCPKT_FLUSHWRITE, TIOCPKT_STOP, TIOCPKT_START = 0, 1, 2, 4, 8
-TIOCPKT_NOSTOP, TIOCPKT_DOSTOP = 16, 32
+TIOCPKT_NOSTOP, TIOCPKT_DOSTOP, TIOCPKT_IOCTL = 16, 32, 64
 
 
 class tty_struct:
@@ -48,7 +48,6 @@ class tty_struct:
         self.link: tty_struct
         self.termios = termios
         self.winsize = bytes(8)
-        self.ldisc = n_tty(self)
         self.files: list[file] = []
         """Open files of it (`tty_files`)."""
         self.session = 0
@@ -59,10 +58,8 @@ class tty_struct:
         self.write_wait = kernel.sched.queue()
         self.other_closed = False
         """TTY_OTHER_CLOSED: the other side was open and is not any more."""
-        self.flow_stopped = False
-        """Ctrl-S."""
-        self.echoes = b""
-        """What was typed since then."""
+        self.flow_stopped = self.tco_stopped = False
+        """By Ctrl-S or tcflow(TCOOFF), by the latter."""
         self.exclusive = False
         self.packet = False
         """TIOCPKT of a master: what happens to the slave is told in a byte before the data."""
@@ -71,20 +68,22 @@ class tty_struct:
         self.fasync: list[Any] = []
         self.locked = False
         """TIOCSPTLCK."""
+        self.ldisc = n_tty(self)
+
+    def reset(self, termios: ktermios) -> None:
+        """As if it had just been made (tty_ldisc_hangup)."""
+        self.termios = termios
+        self.ldisc = n_tty(self)
 
     # -- between the sides -----------------------------------------------------------------------
 
-    def to_other_side(self, data: bytes) -> None:
-        """Output that can't wait: echo.  After Ctrl-S it is kept; what nobody reads is lost in the end."""
-        if self.flow_stopped:
-            self.echoes += data
-        elif data and self.link.files and len(self.link.ldisc.edit) < 2 * OUTPUT_ROOM:
-            self.link.ldisc.receive(data)
+    def send(self, data: bytes) -> None:
+        """Give bytes to the other side; who does has asked for room."""
+        self.link.ldisc.receive(data)
 
     def room(self) -> int:
-        """How much the other side still takes."""
-        ldisc = self.link.ldisc
-        return max(0, OUTPUT_ROOM - len(ldisc.edit) - len(ldisc.flip))
+        """How much the other side still takes: nothing after Ctrl-S (pty_write_room)."""
+        return 0 if self.flow_stopped else self.link.ldisc.flip_room()
 
     def wake_readers(self) -> None:
         """Input has come."""
@@ -100,18 +99,16 @@ class tty_struct:
     # -- flow ------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Ctrl-S: nothing is written until Ctrl-Q."""
+        """Ctrl-S: nothing is written, not even echo, until Ctrl-Q."""
         if not self.flow_stopped:
             self.flow_stopped = True
             self.tell_master(TIOCPKT_STOP, TIOCPKT_START)
 
     def start(self) -> None:
-        """Ctrl-Q."""
-        if self.flow_stopped:
+        """Ctrl-Q, which does not undo tcflow(TCOOFF)."""
+        if self.flow_stopped and not self.tco_stopped:
             self.flow_stopped = False
             self.tell_master(TIOCPKT_START, TIOCPKT_STOP)
-            echoes, self.echoes = self.echoes, b""
-            self.to_other_side(echoes)
             self.write_wait.wake()
 
     def tell_master(self, status: int, instead_of: int = 0) -> None:
@@ -120,15 +117,19 @@ class tty_struct:
             self.pktstatus = self.pktstatus & ~instead_of | status
             self.link.read_wait.wake()
 
-    def flush_input(self) -> None:
-        """Forget what was typed and not read (TCIFLUSH)."""
-        self.ldisc.flush()
-        self.link.write_wait.wake()
+    def tell_flushed(self) -> None:
+        """What had come and was not read is gone (n_tty_packet_mode_flush)."""
         self.tell_master(TIOCPKT_FLUSHREAD)
 
+    def flush_input(self) -> None:
+        """Forget what was typed and not read (TCIFLUSH)."""
+        self.ldisc.reset_buffer()
+        self.ldisc.pump()
+        self.link.write_wait.wake()
+
     def flush_output(self) -> None:
-        """Forget what was written and the other side has not read (pty_flush_buffer)."""
-        self.link.ldisc.flush()
+        """Forget what was written and has no room in the other side's buffer yet (pty_flush_buffer)."""
+        self.link.ldisc.flush_unseen()
         self.write_wait.wake()
         self.tell_master(TIOCPKT_FLUSHWRITE)
 
@@ -189,22 +190,22 @@ class TtyOperations(file_operations):
             tty_check_change(tty, SIGTTIN)
         if not count:
             return b""
-        if tty.is_master and tty.packet and self._wait_for_input(tty, filp, None):
-            if tty.link.pktstatus:
-                status, tty.link.pktstatus = tty.link.pktstatus, 0
-                return bytes((status,))
-            return b"\0" + self._taken(tty, count - 1)
-        if tty.termios.c_lflag & ICANON:
-            self._wait_for_input(tty, filp, None)
-            return self._taken(tty, count)
-        return self._read_raw(tty, filp, count)
+        data = self._read(tty, filp, count)
+        tty.ldisc.pump()
+        tty.link.write_wait.wake()
+        return data
 
-    def _read_raw(self, tty: tty_struct, filp: file, count: int) -> bytes:
-        """MIN and TIME (termios(3)): at least MIN characters, TIME tenths of a second after each."""
-        minimum, tenths = tty.termios.c_cc[VMIN], tty.termios.c_cc[VTIME]
-        timeout = None if minimum else tenths * TENTH_NS
-        data = b""
-        while True:
+    def _read(self, tty: tty_struct, filp: file, count: int) -> bytes:
+        """A line, or MIN characters with at most TIME tenths of a second between them (n_tty_read)."""
+        ldisc, cc = tty.ldisc, tty.termios.c_cc
+        minimum = 0 if ldisc.icanon else max(1, cc[VMIN])
+        tenths = 0 if ldisc.icanon or not cc[VMIN] else cc[VTIME]
+        timeout = None if ldisc.icanon or cc[VMIN] else cc[VTIME] * TENTH_NS
+        packet, data = tty.packet, b""
+        most = count if ldisc.by_lines() else min(count, TTY_READ_CHUNK)
+        while len(data) < most:
+            if packet and tty.link.pktstatus:
+                return data or self._status(tty)
             try:
                 if not self._wait_for_input(tty, filp, timeout):
                     return data
@@ -212,18 +213,20 @@ class TtyOperations(file_operations):
                 if data:
                     return data
                 raise
-            data += self._taken(tty, count - len(data))
-            if len(data) >= min(count, max(1, minimum)):
-                return data
-            if tenths:
-                timeout = tenths * TENTH_NS
+            if packet and tty.link.pktstatus:
+                continue
+            if packet and not data:
+                data = bytes((TIOCPKT_DATA,))
+            data += ldisc.take(most - len(data))
+            if len(data) >= minimum:
+                return data + ldisc.take(count - len(data)) if ldisc.more() else data
+            timeout = tenths * TENTH_NS if tenths else timeout
+        return data
 
     @staticmethod
-    def _taken(tty: tty_struct, count: int) -> bytes:
-        data = tty.ldisc.take(count)
-        if tty.link.files:
-            tty.link.write_wait.wake()
-        return data
+    def _status(tty: tty_struct) -> bytes:
+        status, tty.link.pktstatus = tty.link.pktstatus, 0
+        return bytes((status,))
 
     @staticmethod
     def _wait_for_input(tty: tty_struct, filp: file, timeout: Optional[int]) -> bool:
@@ -243,11 +246,7 @@ class TtyOperations(file_operations):
 
     def unread(self, filp: file, data: bytes) -> None:
         """Put back what the reader's memory could not take."""
-        ldisc = tty_of(filp).ldisc
-        if ldisc.tty.termios.c_lflag & ICANON:
-            ldisc.lines.appendleft((bytearray(data), not data.endswith(b"\n")))
-        else:
-            ldisc.edit[:0] = data
+        tty_of(filp).ldisc.unread(data)
 
     def write_iter(self, filp: file, data: bytes, position: int) -> int:
         from machine.kernel.tty.tty_jobctrl import tty_check_change
@@ -261,11 +260,9 @@ class TtyOperations(file_operations):
                 if done:
                     break
                 raise Errno(EIO)
-            room = 0 if tty.flow_stopped else tty.room()
-            if room:
-                piece = data[done : done + room]
-                tty.link.ldisc.receive(piece if tty.is_master else tty.ldisc.out.process(piece))
-                done += len(piece)
+            wrote = tty.ldisc.out.write(data[done:])
+            if wrote:
+                done += wrote
                 continue
             if filp.f_flags & O_NONBLOCK:
                 if done:
@@ -291,7 +288,7 @@ class TtyOperations(file_operations):
             mask |= POLLPRI | POLLIN | POLLRDNORM
         if tty.other_closed:
             mask |= POLLHUP
-        if not tty.flow_stopped and tty.room():
+        if tty.room():
             mask |= POLLOUT | POLLWRNORM
         return mask
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING
 
 from machine.kernel.abi.capability import CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN
@@ -11,6 +12,7 @@ from machine.kernel.abi.signal import SIGTTOU
 from machine.kernel.capability import capable
 from machine.kernel.fs.file import FMODE_READ, file
 from machine.kernel.tty.termios import (
+    EXTPROC,
     IXON,
     TERMIO,
     TERMIOS,
@@ -19,7 +21,7 @@ from machine.kernel.tty.termios import (
     VSTOP,
     ktermios,
 )
-from machine.kernel.tty.tty_io import TIOCPKT_DOSTOP, TIOCPKT_NOSTOP, tty_struct
+from machine.kernel.tty.tty_io import TIOCPKT_DOSTOP, TIOCPKT_IOCTL, TIOCPKT_NOSTOP, tty_struct
 from machine.kernel.tty.tty_jobctrl import COMMANDS, jobctrl_ioctl, tty_check_change, tty_vhangup
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ TIOCPKT, TIOCSETD, TIOCGETD, TCSBRKP, TIOCVHANGUP = 0x5420, 0x5423, 0x5424, 0x54
 TIOCGDEV, TIOCGEXCL, TIOCGPKT, TIOCGPTLCK, TIOCGPTN, TIOCSPTLCK, TIOCSIG, TIOCGPTPEER = (
     0x80045432, 0x80045440, 0x80045438, 0x80045439, 0x80045430, 0x40045431, 0x40045436, 0x5441,
 )  # fmt: skip
-TIOCGLCKTRMIOS, TIOCSLCKTRMIOS = 0x5456, 0x5457
+TIOCGLCKTRMIOS, TIOCSLCKTRMIOS, TIOCSBRK, TIOCCBRK = 0x5456, 0x5457, 0x5427, 0x5428
 Change = Callable[[ktermios, bytes], None]
 
 
@@ -89,16 +91,15 @@ def _set(tty: tty_struct, real: tty_struct, when: int, data: bytes, change: Chan
     if when == 2:
         real.flush_input()
     termios = real.termios
-    old_flow, old_lflag = _flow(termios), termios.c_lflag
+    old = copy(termios)
+    old.c_cc = bytearray(termios.c_cc)
     change(termios, data)
-    real.ldisc.mode_changed(old_lflag)
     flow = _flow(termios)
-    if flow != old_flow:
+    if flow != _flow(old):
         real.tell_master(*((TIOCPKT_DOSTOP, TIOCPKT_NOSTOP) if flow else (TIOCPKT_NOSTOP, TIOCPKT_DOSTOP)))
-    if not termios.c_iflag & IXON:
-        real.start()
-    real.ldisc.pump()
-    real.read_wait.wake()
+    if (old.c_lflag | termios.c_lflag) & EXTPROC:
+        real.tell_master(TIOCPKT_IOCTL)
+    real.ldisc.set_termios(old)
 
 
 def _flow(termios: ktermios) -> bool:
@@ -129,8 +130,8 @@ def _size_and_queues(task: Task, tty: tty_struct, real: tty_struct, cmd: int, ar
     elif cmd == TCXONC:
         tty_check_change(tty, SIGTTOU)
         _flow_control(tty, arg)
-    elif cmd in (TCSBRK, TCSBRKP):
-        tty_check_change(tty, SIGTTOU)
+    elif cmd in (TCSBRK, TCSBRKP, TIOCSBRK, TIOCCBRK):
+        tty_check_change(tty, SIGTTOU)  # there is no line that could be broken
     else:
         return None
     return 0
@@ -138,16 +139,27 @@ def _size_and_queues(task: Task, tty: tty_struct, real: tty_struct, cmd: int, ar
 
 def _flow_control(tty: tty_struct, arg: int) -> None:
     """tcflow: TCOOFF, TCOON for our output; TCIOFF, TCION send the characters."""
-    if arg == 0:
-        tty.stop()
-    elif arg == 1:
-        tty.start()
+    if arg in (0, 1):
+        if tty.tco_stopped == (arg == 1):
+            tty.tco_stopped = arg == 0
+            (tty.start if arg else tty.stop)()
     elif arg in (2, 3):
         c = tty.termios.c_cc[VSTOP if arg == 2 else VSTART]
         if c:
-            tty.link.ldisc.receive(bytes((c,)))
+            _send_xchar(tty, c)
     else:
         raise Errno(EINVAL)
+
+
+def _send_xchar(tty: tty_struct, c: int) -> None:
+    """Ahead of everything, after Ctrl-S too (tty_send_xchar)."""
+    stopped = tty.flow_stopped
+    if stopped:
+        tty.start()
+    if not tty.flow_stopped:
+        tty.send(bytes((c,)))
+    if stopped:
+        tty.stop()
 
 
 # -- the rest ------------------------------------------------------------------------------------------
@@ -187,8 +199,10 @@ def _master(task: Task, tty: tty_struct, real: tty_struct, cmd: int, arg: int) -
     elif cmd == TIOCGPTLCK:
         task.mm.put_u32(arg, int(tty.link.locked))
     elif cmd == TIOCPKT:
-        tty.packet = bool(task.mm.get_u32(arg))
-        tty.link.pktstatus = 0
+        packet = bool(task.mm.get_u32(arg))
+        if packet and not tty.packet:
+            tty.link.pktstatus = 0
+        tty.packet = packet
     elif cmd == TIOCGPKT:
         task.mm.put_u32(arg, int(tty.packet))
     elif cmd == TIOCSIG:

@@ -12,6 +12,7 @@ from machine.kernel.abi.errno import EINVAL, EIO, ENOTTY, EPERM, ERESTARTSYS, ES
 from machine.kernel.abi.signal import SIG_IGN, SIGCONT, SIGHUP, SIGTTIN, SIGTTOU
 from machine.kernel.capability import capable
 from machine.kernel.task.signal import kill_pgrp, process_leaders, send_signal
+from machine.kernel.tty.termios import raw_termios, std_termios
 
 if TYPE_CHECKING:
     from machine.kernel.kernel import Kernel
@@ -89,7 +90,7 @@ def tty_vhangup(tty: Any) -> None:
                     send_signal(kernel, leader, SIGHUP, None)
                     send_signal(kernel, leader, SIGCONT, None)
     tty.session = tty.pgrp = 0
-    tty.ldisc.flush()
+    tty.reset(raw_termios() if tty.is_master else std_termios())
     tty.wake()
 
 
