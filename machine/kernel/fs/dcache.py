@@ -81,3 +81,14 @@ def d_move(old_dir: dentry, old_name: str, new_dir: dentry, new_name_: str) -> N
             moved.d_name, moved.d_parent = new_name_, new_dir
             dentry.changes += 1
             new_dir.d_children[new_name_] = moved
+
+
+def d_exchange(old_dir: dentry, old_name: str, new_dir: dentry, new_name_: str) -> None:
+    """Two names were exchanged: so are their dentries."""
+    sides = ((old_dir, old_name), (new_dir, new_name_))
+    gone = [each.d_children.pop(name, None) if isinstance(each, Dentry) else None for each, name in sides]
+    for (there, name), moved in zip(sides, reversed(gone), strict=True):
+        if moved is not None and isinstance(there, Dentry):
+            moved.d_name, moved.d_parent = name, there
+            there.d_children[name] = moved
+    dentry.changes += 1

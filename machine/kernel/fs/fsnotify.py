@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Optional
 
+from machine.kernel.current import RUNNING
 from machine.kernel.fs.file import O_PATH, S_IFDIR, S_IFMT, dentry, file, inode
 
 if TYPE_CHECKING:
@@ -38,22 +39,32 @@ def _is_dir(node: inode) -> int:
 
 
 def fsnotify(where: dentry, mask: int) -> None:
-    """Something happened to the object at `where`: its directory hears of it by name, then its own watches.
+    """Something happened to the open file at `where`: its directory hears of it by name, then its own watches; not
+    those with IN_EXCL_UNLINK when the name is gone.
 
     Callers look at ``kernel.fsnotify_watches`` first.
     """
+    _tell_both(where, mask, getattr(where, "d_deleted", False))
+
+
+def fsnotify_change(where: dentry, mask: int) -> None:
+    """Attributes or size of what is at `where` were set."""
+    _tell_both(where, mask, False)
+
+
+def _tell_both(where: dentry, mask: int, deleted: bool) -> None:
     node, above = where.d_inode, where.d_parent
     mask |= _is_dir(node)
     if above is not None and above.d_inode.i_fsnotify_marks is not None:
-        _tell(above.d_inode, mask, 0, os.fsencode(where.d_name), getattr(where, "d_deleted", False))
-    _tell(node, mask, 0, b"")
+        _tell(above.d_inode, mask, 0, os.fsencode(where.d_name), deleted)
+    _tell(node, mask, 0, b"", deleted)
 
 
 def fsnotify_open(where: dentry, truncated: bool) -> None:
     """A file was opened, and cut to nothing by that if `truncated`."""
     fsnotify(where, IN_OPEN)
     if truncated:
-        fsnotify(where, IN_MODIFY)
+        fsnotify_change(where, IN_MODIFY)
 
 
 def fsnotify_dirent(directory: inode, name: str, node: inode, mask: int, cookie: int = 0) -> None:
@@ -67,13 +78,24 @@ def fsnotify_link_count(node: inode) -> None:
 
 
 def fsnotify_inoderemove(node: inode) -> None:
-    """The last name and the last open file are gone: IN_DELETE_SELF, and every watch ends."""
+    """Its last name and its last user are gone: IN_DELETE_SELF, and every watch ends."""
     marks: Optional[dict[Group, Watch]] = node.i_fsnotify_marks
-    if marks is None or node.i_nlink > 0 or getattr(node, "opens", 0) > 0:
+    if marks is None or node.i_nlink > 0 or getattr(node, "opens", 0) > 0 or _in_use(node):
         return
     _tell(node, IN_DELETE_SELF, 0, b"")
     for watch in list((node.i_fsnotify_marks or {}).values()):
         watch.group.remove(watch)
+
+
+def _in_use(node: inode) -> bool:
+    """Whether it is open, by O_PATH too, or somebody's working directory or root."""
+    kernel = RUNNING.kernel
+    for task in () if kernel is None else kernel.tasks.values():
+        if task.fs.users > 0 and node in (task.fs.cwd.d_inode, task.fs.root.d_inode):
+            return True
+        if any(filp.f_inode is node and filp.f_count > 0 for filp in task.files.fds.values()):
+            return True
+    return False
 
 
 def fsnotify_unlink(directory: inode, name: str, node: inode) -> None:

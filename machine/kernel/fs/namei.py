@@ -22,7 +22,7 @@ from machine.kernel.abi.errno import (
     Errno,
 )  # fmt: skip
 from machine.kernel.abi.stat import MAX_NON_LFS
-from machine.kernel.fs.dcache import Dentry, child_dentry, d_delete, d_move, follow_mount, is_mounted_on
+from machine.kernel.fs.dcache import Dentry, child_dentry, d_delete, d_exchange, d_move, follow_mount, is_mounted_on
 from machine.kernel.fs.file import (
     FMODE_CAN_ODIRECT,
     O_ACCMODE,
@@ -154,8 +154,6 @@ class Walk:
         names = self.begin(path)
         while names:
             name = names.pop()
-            if len(name) > 63 and len(os.fsencode(name)) > NAME_MAX:
-                raise Errno(ENAMETOOLONG)
             self.enter()
             if parent and not names:
                 return name
@@ -164,16 +162,27 @@ class Walk:
             if name == "..":
                 self.up()
                 continue
+            check_name(self.here, name)
             below = child_dentry(self.kernel, self.here, name)
             if below is None:
                 raise Errno(ENOENT)
             if below.d_inode.i_mode & S_IFMT == S_IFLNK and (names or follow or self.must_be_dir):
+                ends, more = self.must_be_dir, bool(names)
                 names += self.jump(below)
+                self.must_be_dir = ends if more else self.must_be_dir  # the slash behind a link on the way ends nothing
             elif self.resolve:
                 self.moved_to(below)
             else:
                 self.here = below
         return ""
+
+
+def check_name(directory: dentry, name: str) -> None:
+    """ENOENT in a removed directory, where nothing is looked up; ENAMETOOLONG for more than 255 bytes."""
+    if getattr(directory, "d_deleted", False):
+        raise Errno(ENOENT)
+    if len(name) > 63 and len(os.fsencode(name)) > NAME_MAX:
+        raise Errno(ENAMETOOLONG)
 
 
 def dentry_of(kernel: Kernel, root: dentry, node: inode, path: str) -> dentry:
@@ -221,7 +230,7 @@ def lookup(
 def lookup_parent(kernel: Kernel, task: task_struct, path: str, dirfd: int = AT_FDCWD) -> tuple[dentry, str, bool]:
     """(directory, last component, whether a slash follows) for calls that make or remove names.
 
-    The last component is "", "." or ".." where the path has no proper one.
+    The last component is "", "." or ".." where the path has no proper one.  It was not looked up: `check_name`.
     """
     if not path:
         raise Errno(ENOENT)
@@ -238,6 +247,7 @@ def new_name(kernel: Kernel, task: task_struct, path: str, dirfd: int, is_dir: b
     directory, last, slash = lookup_parent(kernel, task, path, dirfd)
     if last in ("", ".", ".."):
         raise Errno(EEXIST)
+    check_name(directory, last)
     if directory.d_inode.lookup(last) is not None:
         raise Errno(EEXIST)
     if slash and not is_dir:
@@ -277,9 +287,14 @@ def _lookup_or_create(
     walk = Walk(kernel, task, _start(task, path, dirfd, resolve), resolve)
     last = walk.run(path, True, True)
     while True:
-        if walk.must_be_dir or last in ("", ".", ".."):
+        if last in ("", ".", ".."):
+            if last == "..":
+                walk.up()  # what RESOLVE_* says comes first
+            raise Errno(EEXIST if flags & O_EXCL else EISDIR)
+        if walk.must_be_dir:
             raise Errno(EISDIR)
         directory = walk.here
+        check_name(directory, last)
         found = child_dentry(kernel, directory, last)
         if found is None:
             may_create(task, directory)
@@ -308,13 +323,16 @@ def _open_tmpfile(kernel: Kernel, task: task_struct, where: dentry, flags: int, 
     if flags & O_ACCMODE == O_RDONLY:
         raise Errno(EINVAL)
     inode_permission(task, directory, MAY_WRITE | MAY_EXEC)
+    if getattr(where, "d_deleted", False):
+        raise Errno(EPERM)  # as ext4 has it
     if not hasattr(directory, "make") or directory.i_sb.s_type == "bind":
         raise Errno(EOPNOTSUPP)
     node = directory.make_new(S_IFREG | mode & 0o7777)
     node.i_nlink = 0
     node.i_uid, node.i_gid = task.fsuid, task.fsgid
     node.linkable = not flags & O_EXCL
-    made = Dentry(node, f"#{node.i_ino}", None, f"{where.path()}/#{node.i_ino} (deleted)")
+    made = Dentry(node, f"#{node.i_ino}", where, f"{where.path()}/#{node.i_ino}")
+    made.d_deleted = True
     opened = dentry_open(kernel, task, made, flags & ~O_DIRECTORY, True)
     opened.f_flags |= O_DIRECTORY  # F_GETFL shows O_TMPFILE, which has this bit
     return opened
@@ -410,7 +428,7 @@ __all__ = [
     "AT_EACCESS", "AT_EMPTY_PATH", "AT_FDCWD", "AT_NO_AUTOMOUNT", "AT_REMOVEDIR", "AT_SYMLINK_FOLLOW",
     "AT_SYMLINK_NOFOLLOW", "MAY_EXEC", "MAY_READ", "MAY_WRITE", "RESOLVE_BENEATH", "RESOLVE_CACHED", "RESOLVE_IN_ROOT",
     "Dentry", "Walk",
-    "allow_write_access", "child_dentry", "d_delete", "d_move", "dentry_open", "deny_write_access", "follow_mount",
-    "inode_permission", "is_mounted_on", "is_owner_or_capable", "lookup", "lookup_parent",
+    "allow_write_access", "child_dentry", "d_delete", "d_exchange", "d_move", "dentry_open", "deny_write_access",
+    "follow_mount", "inode_permission", "is_mounted_on", "is_owner_or_capable", "lookup", "lookup_parent",
     "may_create", "may_delete", "new_name", "open_file",
 ]  # fmt: skip

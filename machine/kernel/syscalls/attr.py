@@ -9,7 +9,7 @@ from machine.kernel.abi.errno import EACCES, EINVAL, EISDIR, EOPNOTSUPP, EPERM, 
 from machine.kernel.abi.layout import TIMESPEC64
 from machine.kernel.capability import capable
 from machine.kernel.fs.file import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, dentry, inode
-from machine.kernel.fs.fsnotify import IN_ACCESS, IN_ATTRIB, IN_MODIFY, fsnotify
+from machine.kernel.fs.fsnotify import IN_ACCESS, IN_ATTRIB, IN_MODIFY, fsnotify_change
 from machine.kernel.fs.namei import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -43,7 +43,7 @@ def _writable(node: inode) -> None:
 def _tell(task: Task, where: dentry, mask: int) -> None:
     """Those who watch hear of it (fsnotify_change)."""
     if task.kernel.fsnotify_watches:
-        fsnotify(where, mask)
+        fsnotify_change(where, mask)
 
 
 def _chmod(task: Task, where: dentry, mode: int) -> int:

@@ -23,7 +23,7 @@ from machine.kernel.fs.file import (
     dentry,
     file,
 )
-from machine.kernel.fs.fsnotify import IN_ACCESS, fsnotify
+from machine.kernel.fs.fsnotify import IN_ACCESS, fsnotify, fsnotify_inoderemove
 from machine.kernel.fs.namei import (
     MAY_EXEC,
     inode_permission,
@@ -60,6 +60,14 @@ def sys_getcwd(task: Task, buf: int, size: int) -> int:
     return len(text)
 
 
+def _chdir(task: Task, where: dentry) -> int:
+    where, left = _enter(task, where), task.fs.cwd.d_inode
+    task.fs.cwd = where
+    if left.i_fsnotify_marks is not None:
+        fsnotify_inoderemove(left)
+    return 0
+
+
 def _enter(task: Task, where: dentry) -> dentry:
     node = where.d_inode
     if node.i_mode & S_IFMT != S_IFDIR:
@@ -70,14 +78,12 @@ def _enter(task: Task, where: dentry) -> dentry:
 
 @syscall("chdir", "str")
 def sys_chdir(task: Task, path: int) -> int:
-    task.fs.cwd = _enter(task, lookup(task.kernel, task, user_path(task, path)))
-    return 0
+    return _chdir(task, lookup(task.kernel, task, user_path(task, path)))
 
 
 @syscall("fchdir", "fd")
 def sys_fchdir(task: Task, fd: int) -> int:
-    task.fs.cwd = _enter(task, task.files.fget_raw(fd).f_dentry)
-    return 0
+    return _chdir(task, task.files.fget_raw(fd).f_dentry)
 
 
 @syscall("chroot", "str")

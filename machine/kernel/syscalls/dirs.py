@@ -44,7 +44,9 @@ from machine.kernel.fs.namei import (
     AT_REMOVEDIR,
     AT_SYMLINK_FOLLOW,
     MAY_WRITE,
+    check_name,
     d_delete,
+    d_exchange,
     d_move,
     inode_permission,
     is_mounted_on,
@@ -186,6 +188,7 @@ def _unlink(task: Task, dirfd: int, path: int) -> int:
     directory, name, slash = lookup_parent(task.kernel, task, user_path(task, path), dirfd)
     if name in ("", ".", ".."):
         raise Errno(EISDIR)
+    check_name(directory, name)
     node = directory.d_inode.lookup(name)
     if slash and node is not None:
         raise Errno(EISDIR if node.i_mode & S_IFMT == S_IFDIR else ENOTDIR)
@@ -203,6 +206,7 @@ def _rmdir(task: Task, dirfd: int, path: int) -> int:
     directory, name, _slash = lookup_parent(task.kernel, task, user_path(task, path), dirfd)
     if name in ("", ".", ".."):
         raise Errno({"": EBUSY, ".": EINVAL, "..": ENOTEMPTY}[name])
+    check_name(directory, name)
     node = _victim(task, directory, name)
     if node.i_mode & S_IFMT != S_IFDIR:
         raise Errno(ENOTDIR)
@@ -247,9 +251,12 @@ def _rename(task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flag
         raise Errno(EBUSY)
     if new_last in ("", ".", ".."):
         raise Errno(EEXIST if flags & RENAME_NOREPLACE else EBUSY)
-    node, target = old_dir.d_inode.lookup(old_name), new_dir.d_inode.lookup(new_last)
+    check_name(old_dir, old_name)
+    node = old_dir.d_inode.lookup(old_name)
     if node is None:
         raise Errno(ENOENT)
+    check_name(new_dir, new_last)
+    target = new_dir.d_inode.lookup(new_last)
     if flags & RENAME_NOREPLACE and target is not None:
         raise Errno(EEXIST)
     if flags & RENAME_EXCHANGE and target is None:
@@ -267,8 +274,7 @@ def _rename(task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flag
     _may_rename(task, (old_dir, new_dir), node, target, bool(flags & RENAME_EXCHANGE))
     old_dir.d_inode.rename(old_name, new_dir.d_inode, new_last, flags)
     if flags & RENAME_EXCHANGE:
-        d_delete(old_dir, old_name)
-        d_delete(new_dir, new_last)
+        d_exchange(old_dir, old_name, new_dir, new_last)
     else:
         d_move(old_dir, old_name, new_dir, new_last)
     if kernel.fsnotify_watches:

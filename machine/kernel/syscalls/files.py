@@ -46,7 +46,7 @@ from machine.kernel.fs.file import (
     S_IFSOCK,
     file,
 )
-from machine.kernel.fs.fsnotify import IN_MODIFY, fsnotify
+from machine.kernel.fs.fsnotify import IN_MODIFY, fsnotify, fsnotify_change
 from machine.kernel.fs.locks import F_RDLCK, F_UNLCK, F_WRLCK, locks_of
 from machine.kernel.fs.namei import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_CACHED, RESOLVE_IN_ROOT, open_file
 from machine.kernel.fs.read_write import driver_result, limit_size
@@ -262,7 +262,7 @@ def _ftruncate(task: Task, fd: int, length: int) -> int:
         limit_size(task, length - 1, 1)
     filp.f_inode.truncate(length)
     if task.kernel.fsnotify_watches:
-        fsnotify(filp.f_dentry, IN_MODIFY)
+        fsnotify_change(filp.f_dentry, IN_MODIFY)
     return 0
 
 

@@ -20,6 +20,7 @@ from machine.kernel.abi.errno import (
 from machine.kernel.abi.stat import STATX__RESERVED, kstatfs
 from machine.kernel.capability import capabilities, capable
 from machine.kernel.fs.file import S_IFDIR, S_IFMT, S_IFREG, dentry, inode
+from machine.kernel.fs.fsnotify import IN_ATTRIB, fsnotify_change
 from machine.kernel.fs.namei import (
     AT_EACCESS,
     AT_EMPTY_PATH,
@@ -213,26 +214,38 @@ def _xattr_name(task: Task, address: int) -> str:
     return name
 
 
-def _check_namespace(task: Task, node: inode, name: str, write: bool) -> None:
-    """EOPNOTSUPP for a namespace that nobody has; user.* only for files and directories (xattr_permission)."""
+def _xattr_permission(task: Task, node: inode, name: str, write: bool) -> None:
+    """user.* only for files and directories, and as their mode allows, of a sticky directory as its owner;
+    trusted.* and, to set, security.* for root; EOPNOTSUPP for a namespace that nobody has, EINVAL for its name alone
+    (fs/xattr.c: xattr_permission, xattr_resolve_name).
+
+    system.* is left to the file system: one without ACLs says EOPNOTSUPP to everybody (posix_acl_xattr_set).
+    """
+    if write and node.i_sb.read_only:
+        raise Errno(EROFS)
+    kind = node.i_mode & S_IFMT
+    if name.startswith("trusted."):
+        if not capable(task, CAP_SYS_ADMIN):
+            raise Errno(EPERM if write else ENODATA)
+    elif not name.startswith(("security.", "system.")):
+        if name.startswith("user."):
+            if kind not in (S_IFREG, S_IFDIR):
+                raise Errno(EPERM if write else ENODATA)
+            if write and kind == S_IFDIR and node.i_mode & S_ISVTX and not is_owner_or_capable(task, node):
+                raise Errno(EPERM)
+        inode_permission(task, node, MAY_WRITE if write else MAY_READ)
     if not name.startswith(_NAMESPACES):
         raise Errno(EOPNOTSUPP)
     if name in _NAMESPACES:
         raise Errno(EINVAL)
-    if write and node.i_sb.read_only:
-        raise Errno(EROFS)
-    if name.startswith("trusted.") and not capable(task, CAP_SYS_ADMIN):
-        raise Errno(EPERM if write else ENODATA)
-    if name.startswith("user.") and node.i_mode & S_IFMT not in (S_IFREG, S_IFDIR):
-        raise Errno(EPERM if write else ENODATA)
+    if write and name.startswith("security.") and not capable(task, CAP_SYS_ADMIN):
+        raise Errno(EPERM)
 
 
-def _getxattr(task: Task, find_node: Callable[[], inode], name_at: int, value: int, size: int) -> int:
+def _getxattr(task: Task, find_it: Callable[[], dentry], name_at: int, value: int, size: int) -> int:
     name = _xattr_name(task, name_at)
-    node = find_node()
-    _check_namespace(task, node, name, False)
-    if name.startswith("user."):
-        inode_permission(task, node, MAY_READ)
+    node = find_it().d_inode
+    _xattr_permission(task, node, name, False)
     data = node.getxattr(name)
     if size:
         if len(data) > size:
@@ -241,31 +254,24 @@ def _getxattr(task: Task, find_node: Callable[[], inode], name_at: int, value: i
     return len(data)
 
 
-def _setxattr(task: Task, find_node: Callable[[], inode], name_at: int, value: int, size: int, flags: int) -> int:
+def _setxattr(task: Task, find_it: Callable[[], dentry], name_at: int, value: int, size: int, flags: int) -> int:
     if flags & ~3:
         raise Errno(EINVAL)
     name = _xattr_name(task, name_at)
     if size > XATTR_SIZE_MAX:
         raise Errno(E2BIG)
     data = task.mm.copy_from_user(value, size)
-    node = find_node()
-    _check_namespace(task, node, name, True)
-    _may_set_xattr(task, node, name)
-    node.setxattr(name, data, flags)
+    where = find_it()
+    _xattr_permission(task, where.d_inode, name, True)
+    where.d_inode.setxattr(name, data, flags)
+    return _xattr_changed(task, where)
+
+
+def _xattr_changed(task: Task, where: dentry) -> int:
+    """Those who watch hear of it (fsnotify_xattr)."""
+    if task.kernel.fsnotify_watches:
+        fsnotify_change(where, IN_ATTRIB)
     return 0
-
-
-def _may_set_xattr(task: Task, node: inode, name: str) -> None:
-    """user.* needs permission to write, of a sticky directory its ownership; security.* is root's (fs/xattr.c).
-
-    system.* is left to the file system: one without ACLs says EOPNOTSUPP to everybody (posix_acl_xattr_set).
-    """
-    if name.startswith("user."):
-        inode_permission(task, node, MAY_WRITE)
-        if node.i_mode & S_IFMT == S_IFDIR and node.i_mode & S_ISVTX and not is_owner_or_capable(task, node):
-            raise Errno(EPERM)
-    elif name.startswith("security.") and not capable(task, CAP_SYS_ADMIN):
-        raise Errno(EPERM)
 
 
 def _visible(task: Task, node: inode) -> list[str]:
@@ -282,35 +288,34 @@ def _listxattr(task: Task, node: inode, buf: int, size: int) -> int:
     return len(data)
 
 
-def _removexattr(task: Task, find_node: Callable[[], inode], name_at: int) -> int:
+def _removexattr(task: Task, find_it: Callable[[], dentry], name_at: int) -> int:
     name = _xattr_name(task, name_at)
-    node = find_node()
-    _check_namespace(task, node, name, True)
-    _may_set_xattr(task, node, name)
-    node.removexattr(name)
-    return 0
+    where = find_it()
+    _xattr_permission(task, where.d_inode, name, True)
+    where.d_inode.removexattr(name)
+    return _xattr_changed(task, where)
 
 
-def _declare_xattr(prefix: str, kind: str, node_of: Callable[[Task, int], inode]) -> None:
+def _declare_xattr(prefix: str, kind: str, named: Callable[[Task, int], dentry]) -> None:
     """The three forms of each call differ only in how they name the file."""
 
     @syscall(f"{prefix}getxattr", f"{kind} str ptr size")
     def get(task: Task, what: int, name: int, value: int, size: int) -> int:
-        return _getxattr(task, lambda: node_of(task, what), name, value, size)
+        return _getxattr(task, lambda: named(task, what), name, value, size)
 
     @syscall(f"{prefix}setxattr", f"{kind} str ptr size flags:XATTR_")
     def put(task: Task, what: int, name: int, value: int, size: int, flags: int) -> int:
-        return _setxattr(task, lambda: node_of(task, what), name, value, size, flags)
+        return _setxattr(task, lambda: named(task, what), name, value, size, flags)
 
     @syscall(f"{prefix}listxattr", f"{kind} ptr size")
     def names(task: Task, what: int, buf: int, size: int) -> int:
-        return _listxattr(task, node_of(task, what), buf, size)
+        return _listxattr(task, named(task, what).d_inode, buf, size)
 
     @syscall(f"{prefix}removexattr", f"{kind} str")
     def remove(task: Task, what: int, name: int) -> int:
-        return _removexattr(task, lambda: node_of(task, what), name)
+        return _removexattr(task, lambda: named(task, what), name)
 
 
-_declare_xattr("", "str", lambda task, path: find(task, AT_FDCWD, path).d_inode)
-_declare_xattr("l", "str", lambda task, path: find(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW).d_inode)
-_declare_xattr("f", "fd", lambda task, fd: task.files.fget(fd).f_inode)
+_declare_xattr("", "str", lambda task, path: find(task, AT_FDCWD, path))
+_declare_xattr("l", "str", lambda task, path: find(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW))
+_declare_xattr("f", "fd", lambda task, fd: task.files.fget(fd).f_dentry)

@@ -17,6 +17,7 @@ from machine.kernel.abi.signal import (
     SIGCONT,
     SIGHUP,
 )
+from machine.kernel.fs.fsnotify import fsnotify_inoderemove
 from machine.kernel.task.futex import exit_robust_list, futex_wake_address
 from machine.kernel.task.sighand import SIGNAL_FATAL_SEEN, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED
 from machine.kernel.task.siginfo import siginfo
@@ -68,6 +69,8 @@ def mm_release(kernel: Kernel, task: task_struct) -> None:
 def _exit_files(task: task_struct) -> None:
     task.files.put()
     task.fs.put()
+    if task.fs.cwd.d_inode.i_fsnotify_marks is not None:
+        fsnotify_inoderemove(task.fs.cwd.d_inode)
 
 
 def _account(task: task_struct) -> None:
