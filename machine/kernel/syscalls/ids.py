@@ -6,7 +6,14 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from machine.kernel.abi.capability import CAP_FULL_SET, CAP_SETGID, CAP_SETPCAP, CAP_SETUID
+from machine.kernel.abi.capability import (
+    CAP_FULL_SET,
+    CAP_SETGID,
+    CAP_SETPCAP,
+    CAP_SETUID,
+    SECBIT_KEEP_CAPS,
+    SECBIT_NO_SETUID_FIXUP,
+)
 from machine.kernel.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, Errno
 from machine.kernel.capability import capabilities, capable, follow_fsuid, set_capabilities
 from machine.kernel.syscalls.table import syscall
@@ -83,14 +90,15 @@ def set_uids(task: Task, uid: int, euid: int, suid: int) -> None:
     if old_euid != euid or old_fsuid != euid:
         task.mm.dumpable = 0
         task.pdeath_signal = 0
-    if had_root and 0 not in (uid, euid, suid):  # cap_emulate_setxuid
-        task.cap_ambient = 0
-        if not task.keep_caps:
-            effective = permitted = 0
-    if old_euid == 0 != euid:
-        effective = 0
-    elif euid == 0 != old_euid:
-        effective = permitted
+    if not task.securebits & SECBIT_NO_SETUID_FIXUP:  # cap_emulate_setxuid
+        if had_root and 0 not in (uid, euid, suid):
+            task.cap_ambient = 0
+            if not task.securebits & SECBIT_KEEP_CAPS:
+                effective = permitted = 0
+        if old_euid == 0 != euid:
+            effective = 0
+        elif euid == 0 != old_euid:
+            effective = permitted
     set_capabilities(task, effective, permitted, inheritable)
 
 

@@ -6,7 +6,16 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from machine.kernel.abi.capability import CAP_LAST_CAP, CAP_SETPCAP
+from machine.kernel.abi.capability import (
+    CAP_LAST_CAP,
+    CAP_SETPCAP,
+    SECBIT_EXEC_DENY_INTERACTIVE,
+    SECBIT_EXEC_RESTRICT_FILE,
+    SECBIT_KEEP_CAPS,
+    SECBIT_NO_CAP_AMBIENT_RAISE,
+    SECURE_ALL_BITS,
+    SECURE_ALL_LOCKS,
+)
 from machine.kernel.abi.errno import EFAULT, EINVAL, ENODEV, EPERM, Errno
 from machine.kernel.abi.signal import NSIG
 from machine.kernel.capability import capabilities, capable
@@ -37,7 +46,7 @@ TASK_COMM_LEN = 16
 ANON_VMA_NAME_MAX_LEN = 80
 
 
-@syscall("prctl", "int ulong ulong ulong ulong", support="no system call user dispatch, no securebits but 0: EINVAL")
+@syscall("prctl", "int ulong ulong ulong ulong", support="no system call user dispatch: EINVAL")
 def sys_prctl(task: Task, option: int, arg2: int, arg3: int, arg4: int, arg5: int) -> int:
     """EINVAL for an option that is unknown, or whose unused arguments are not zero where Linux asks for it."""
     method = _OPTIONS.get(option)
@@ -73,7 +82,9 @@ def _set_dumpable(task: Task, value: int, *_: int) -> int:
 def _set_keepcaps(task: Task, value: int, *_: int) -> int:
     if value > 1:
         raise Errno(EINVAL)
-    task.keep_caps = bool(value)
+    if task.securebits & SECBIT_KEEP_CAPS << 1:
+        raise Errno(EPERM)
+    task.securebits = task.securebits & ~SECBIT_KEEP_CAPS | (SECBIT_KEEP_CAPS if value else 0)
     return 0
 
 
@@ -202,7 +213,7 @@ def _cap_ambient(task: Task, what: int, capability: int, *unused: int) -> int:
         task.cap_ambient &= ~bit
         return 0
     _, permitted, inheritable = capabilities(task)
-    if not permitted & inheritable & bit:
+    if not permitted & inheritable & bit or task.securebits & SECBIT_NO_CAP_AMBIENT_RAISE:
         raise Errno(EPERM)
     task.cap_ambient |= bit
     return 0
@@ -238,11 +249,16 @@ def _set_vma(task: Task, what: int, start: int, length: int, name: int) -> int:
 
 
 def _set_securebits(task: Task, bits: int, *_: int) -> int:
-    """EPERM without CAP_SETPCAP; none of them is kept here: EINVAL."""
-    if not capable(task, CAP_SETPCAP):
+    """EPERM: an unknown bit, one that is locked, a lock that is to be opened; without CAP_SETPCAP any change but of the
+    two bits that only tell interpreters something (security/commoncap.c: cap_task_prctl)."""
+    old = task.securebits
+    locks = old & SECURE_ALL_LOCKS
+    if locks >> 1 & (old ^ bits) or locks & ~bits or bits & ~(SECURE_ALL_LOCKS | SECURE_ALL_BITS):
         raise Errno(EPERM)
-    if bits:
-        raise Errno(EINVAL)
+    told = SECBIT_EXEC_RESTRICT_FILE | SECBIT_EXEC_DENY_INTERACTIVE
+    if (old ^ bits) & ~(told | told << 1) and not capable(task, CAP_SETPCAP):
+        raise Errno(EPERM)
+    task.securebits = bits
     return 0
 
 
@@ -260,7 +276,7 @@ _OPTIONS: dict[int, Callable[..., int]] = {
     PR_GET_PDEATHSIG: _get_pdeathsig,
     PR_GET_DUMPABLE: lambda task, *_: task.mm.dumpable,
     PR_SET_DUMPABLE: _set_dumpable,
-    PR_GET_KEEPCAPS: lambda task, *_: int(task.keep_caps),
+    PR_GET_KEEPCAPS: lambda task, *_: int(bool(task.securebits & SECBIT_KEEP_CAPS)),
     PR_SET_KEEPCAPS: _set_keepcaps,
     PR_GET_TIMING: lambda task, *_: 0,
     PR_SET_TIMING: _set_timing,
@@ -272,7 +288,7 @@ _OPTIONS: dict[int, Callable[..., int]] = {
     PR_CAPBSET_DROP: _capbset_drop,
     PR_GET_TSC: _get_tsc,
     PR_SET_TSC: _set_tsc,
-    PR_GET_SECUREBITS: lambda task, *_: 0,
+    PR_GET_SECUREBITS: lambda task, *_: int(task.securebits),
     PR_SET_SECUREBITS: _set_securebits,
     PR_TASK_PERF_EVENTS_DISABLE: lambda task, *_: 0,
     PR_TASK_PERF_EVENTS_ENABLE: lambda task, *_: 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from machine.kernel.abi.capability import CAP_SYS_ADMIN
+from machine.kernel.abi.capability import CAP_SYS_ADMIN, SECBIT_NO_SETUID_FIXUP
 from machine.kernel.abi.errno import (
     E2BIG,
     EINVAL,
@@ -129,8 +129,10 @@ def _access(task: Task, dirfd: int, path: int, mode: int, flags: int) -> int:
     saved = task.fsuid, task.fsgid, task.caps
     if not effective:
         task.fsuid, task.fsgid = task.uid, task.gid
-        _, permitted, inheritable = capabilities(task)
-        task.caps = permitted if task.uid == 0 else 0, permitted, inheritable
+        had, permitted, inheritable = capabilities(task)
+        if not task.securebits & SECBIT_NO_SETUID_FIXUP:
+            had = permitted if task.uid == 0 else 0
+        task.caps = had, permitted, inheritable
     try:
         node = find(task, dirfd, path, flags).d_inode
         if mode:

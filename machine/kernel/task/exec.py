@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from machine.events import TaskEvent
 from machine.hardware.cpu import RIP, RSP
-from machine.kernel.abi.capability import CAP_SYS_PTRACE
+from machine.kernel.abi.capability import CAP_SYS_PTRACE, SECBIT_KEEP_CAPS
 from machine.kernel.abi.errno import EACCES, EFAULT, EIO, ELIBBAD, ELOOP, ENOENT, ENOEXEC, Errno
 from machine.kernel.abi.layout import ABI32, ABI64
 from machine.kernel.abi.resource import RLIMIT_STACK
@@ -293,7 +293,7 @@ def _reset_task(bprm: linux_binprm) -> None:
     if bprm.secureexec:
         task.pdeath_signal = 0
         task.personality &= ~PER_CLEAR_ON_SETID
-    task.keep_caps = False
+    task.securebits &= ~SECBIT_KEEP_CAPS
     task.mm.dumpable = int(not bprm.secureexec)
     sets, changes = capabilities(task), _changes_ids(bprm)
     task.euid = task.suid = task.fsuid = bprm.euid

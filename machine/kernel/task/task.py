@@ -39,10 +39,10 @@ class task_struct:
     __slots__ = (
         "abi", "blocked", "cap_ambient", "cap_bset", "caps", "children", "clear_child_tid", "comm", "egid", "euid",
         "exe", "exit_code", "exit_signal", "exiting", "files", "fs", "fsgid", "fsuid", "gid", "groups", "image",
-        "in_syscall", "io", "ioprio", "keep_caps", "kernel", "killable", "kstack", "maj_flt", "mce_kill", "min_flt",
-        "mm", "nice", "nivcsw", "no_new_privs", "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending",
-        "personality", "pid", "policy", "ptrace", "reset_on_fork", "restart", "rip_at_entry", "robust_list", "rseq",
-        "sas_ss_flags", "sas_ss_size", "sas_ss_sp", "saved_sigmask", "seccomp", "set_child_tid", "sgid", "sighand",
+        "in_syscall", "io", "ioprio", "kernel", "killable", "kstack", "maj_flt", "mce_kill", "min_flt", "mm", "nice",
+        "nivcsw", "no_new_privs", "nvcsw", "on_rq", "orig_ax", "parent", "pdeath_signal", "pending", "personality",
+        "pid", "policy", "ptrace", "reset_on_fork", "restart", "rip_at_entry", "robust_list", "rseq", "sas_ss_flags",
+        "sas_ss_size", "sas_ss_sp", "saved_sigmask", "seccomp", "securebits", "set_child_tid", "sgid", "sighand",
         "signal", "sigpending", "sigwait", "start", "start_time", "state", "stime", "stop_pending", "suid", "syscall",
         "sysvsem", "tgid", "thread", "timer_slack", "tls_array", "uid", "utime", "vfork_done", "wait_key", "wakeup",
         "work",
@@ -130,7 +130,8 @@ class task_struct:
         """The bounding set: what a program of root gets at exec."""
         self.cap_ambient = 0
         """What a program of others keeps at exec; all of it permitted and inheritable."""
-        self.keep_caps = False
+        self.securebits = 0
+        """SECBIT_* of PR_SET_SECUREBITS and PR_SET_KEEPCAPS."""
         self.no_new_privs = False
         self.seccomp: Any = None
         """Which system calls it may make (task/seccomp.py); None: all."""

@@ -260,11 +260,44 @@ static void after_ambient(void)
 	EQUAL("nor ambient", status("CapAmb"), 0);
 }
 
+static void secure(void)
+{
+	struct __user_cap_data_struct data[2];
+
+	EQUAL("none", prctl(PR_GET_SECUREBITS), 0);
+	ERRNO("unknown", prctl(PR_SET_SECUREBITS, 1 << 20), EPERM);
+	ERRNO("keep", prctl(PR_SET_SECUREBITS, 1 << 4), 0);
+	EQUAL("it is that", prctl(PR_GET_KEEPCAPS), 1);
+	ERRNO("locked", prctl(PR_SET_SECUREBITS, 1 << 4 | 1 << 5 | 1 << 2), 0);
+	ERRNO("a locked bit", prctl(PR_SET_SECUREBITS, 1 << 5 | 1 << 2), EPERM);
+	ERRNO("the lock", prctl(PR_SET_SECUREBITS, 1 << 4 | 1 << 2), EPERM);
+	ERRNO("KEEPCAPS", prctl(PR_SET_KEEPCAPS, 0), EPERM);
+	ERRNO("setuid changes nothing", setresuid(1000, 1000, 1000), 0);
+	show("no fixup", 1, 1);
+	ERRNO("and back", setresuid(0, 0, 0), 0);
+	ERRNO("no ambient", prctl(PR_SET_SECUREBITS, 1 << 4 | 1 << 5 | 1 << 6 | 1), 0);
+	get(data);
+	data[0].inheritable = 1 << CAP_SETGID;
+	ERRNO("inheritable", set(data), 0);
+	ERRNO("raise", prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SETGID, 0, 0), EPERM);
+	execl("/proc/self/exe", "capabilities", "secure", NULL);
+}
+
+static void after_secure(void)
+{
+	EQUAL("KEEPCAPS goes", prctl(PR_GET_SECUREBITS), 1 << 5 | 1 << 6 | 1);
+	show("root is nobody special", 0, 0);
+	ERRNO("without CAP_SETPCAP", prctl(PR_SET_SECUREBITS, 1 << 5 | 1), EPERM);
+	ERRNO("setgid", setgid(5), EPERM);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1) {
 		if (!strcmp(argv[1], "ambient"))
 			return after_ambient(), failures != 0;
+		if (!strcmp(argv[1], "secure"))
+			return after_secure(), failures != 0;
 		after_exec();
 		return failures != 0;
 	}
@@ -276,5 +309,6 @@ int main(int argc, char **argv)
 	in_child("one by one", one_by_one);
 	in_child("by file system", by_file_system);
 	in_child("ambient", ambient);
+	in_child("secure", secure);
 	return done();
 }
