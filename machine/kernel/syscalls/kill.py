@@ -101,9 +101,10 @@ def sys_tgkill(task: Task, tgid: int, tid: int, signo: int) -> int:
 
 
 def _checked_info(task: Task, pid: int, signo: int, raw: bytes) -> siginfo:
-    """The record that the caller made.  EPERM when it pretends to come from the kernel or from kill."""
+    """The record that the caller made.  EPERM when it pretends to come from the kernel or from kill, but for a thread
+    that sends it to itself."""
     info = unpack(struct.pack("<i", signo) + raw[4:], task.abi.bits)
-    if (info.code >= 0 or info.code == SI_TKILL) and pid != task.tgid:
+    if (info.code >= 0 or info.code == SI_TKILL) and pid != task.pid:
         raise Errno(EPERM)
     return info
 
@@ -122,4 +123,4 @@ def sys_rt_tgsigqueueinfo(task: Task, tgid: int, tid: int, signo: int, uinfo: in
     raw = task.mm.copy_from_user(uinfo, SIGINFO_SIZE)
     if tid <= 0 or tgid <= 0:
         return -EINVAL
-    return _send_thread(task, tgid, tid, signo, _checked_info(task, tgid, signo, raw))
+    return _send_thread(task, tgid, tid, signo, _checked_info(task, tid, signo, raw))

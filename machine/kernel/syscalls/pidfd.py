@@ -64,7 +64,7 @@ def sys_pidfd_send_signal(task: Task, pidfd: int, signo: int, info: int, flags: 
         if struct.unpack("<i", raw[:4])[0] != signo:
             raise Errno(EINVAL)
         record = unpack(raw, task.abi.bits)
-        if target.signal is not task.signal and (record.code >= 0 or record.code == SI_TKILL):
+        if target is not task and (record.code >= 0 or record.code == SI_TKILL):
             raise Errno(EPERM)
     if target.state == EXIT_DEAD:
         raise Errno(ESRCH)

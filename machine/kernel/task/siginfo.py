@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from machine.kernel.abi.errno import E2BIG, Errno
 from machine.kernel.abi.siginfo import SI_MAX_SIZE, pack_siginfo, unpack_siginfo
-from machine.kernel.abi.signal import SI_USER, layout_of
+from machine.kernel.abi.signal import SI_ASYNCNL, SI_DETHREAD, SI_USER, layout_of
 
 SIZE = SI_MAX_SIZE
+_KERNEL_SIZE = 48
+"""sizeof(struct kernel_siginfo)."""
 
 # layout -> (name in the layout, attribute here)
 _FIELDS = {
@@ -21,11 +24,16 @@ _FIELDS = {
 }
 
 
+def _is_known(code: int) -> bool:
+    """known_siginfo_layout, as far as it matters for what a program makes itself."""
+    return code >= SI_DETHREAD or code == SI_ASYNCNL
+
+
 class siginfo:
     """One queued signal.  Which fields are in use follows from `signo` and `code`."""
 
     __slots__ = (
-        "address", "arch", "band", "bits", "code", "errno", "fd", "overrun", "pid", "raw", "signo", "status", "stime",
+        "address", "arch", "band", "code", "errno", "fd", "overrun", "pid", "raw", "signo", "status", "stime",
         "syscall", "timer", "timer_id", "uid", "utime", "value",
     )  # fmt: skip
 
@@ -52,8 +60,7 @@ class siginfo:
         self.band = self.fd = 0
         self.syscall = self.arch = 0
         self.raw = b""
-        """The bytes that rt_sigqueueinfo gave, and `bits`, the width of who gave them."""
-        self.bits = 0
+        """The bytes that an x86-64 program gave rt_sigqueueinfo."""
 
     def copy(self) -> siginfo:
         """Another record with the same content."""
@@ -64,7 +71,7 @@ class siginfo:
 
     def pack(self, bits: int) -> bytes:
         """The 128 bytes that a program of `bits` sees."""
-        if self.raw and self.bits == bits:
+        if self.raw and bits == 64:
             return self.raw
         return pack_siginfo(bits, self.signo, self.errno, self.code, self.fields())
 
@@ -74,7 +81,8 @@ class siginfo:
 
 
 def unpack(raw: bytes, bits: int) -> siginfo:
-    """The record in the 128 bytes of a program of `bits` (rt_sigqueueinfo), kept as given too."""
+    """The record in the 128 bytes of a program of `bits` (rt_sigqueueinfo); of x86-64 what the kernel's own structure
+    holds is kept as given (copy_siginfo_from_user).  E2BIG: more than that, with a code that nobody knows."""
     signo, errno, code, fields = unpack_siginfo(bits, raw)
     info = siginfo(signo, code)
     info.errno = errno
@@ -82,7 +90,10 @@ def unpack(raw: bytes, bits: int) -> siginfo:
     for name, value in fields.items():
         if name in names:
             setattr(info, names[name], value)
-    info.raw, info.bits = raw, bits
+    if bits == 64:
+        if not _is_known(code) and any(raw[_KERNEL_SIZE:]):
+            raise Errno(E2BIG)
+        info.raw = raw[:_KERNEL_SIZE].ljust(SIZE, b"\0")
     return info
 
 
