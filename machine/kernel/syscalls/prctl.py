@@ -249,14 +249,15 @@ def _set_vma(task: Task, what: int, start: int, length: int, name: int) -> int:
 
 
 def _set_securebits(task: Task, bits: int, *_: int) -> int:
-    """EPERM: an unknown bit, one that is locked, a lock that is to be opened; without CAP_SETPCAP any change but of the
+    """EPERM: an unknown bit, one that is locked, a lock that is to be opened; without CAP_SETPCAP all but a change of
     two bits that only tell interpreters something (security/commoncap.c: cap_task_prctl)."""
     old = task.securebits
     locks = old & SECURE_ALL_LOCKS
     if locks >> 1 & (old ^ bits) or locks & ~bits or bits & ~(SECURE_ALL_LOCKS | SECURE_ALL_BITS):
         raise Errno(EPERM)
     told = SECBIT_EXEC_RESTRICT_FILE | SECBIT_EXEC_DENY_INTERACTIVE
-    if (old ^ bits) & ~(told | told << 1) and not capable(task, CAP_SETPCAP):
+    changed = old ^ bits
+    if (not changed or changed & ~(told | told << 1)) and not capable(task, CAP_SETPCAP):
         raise Errno(EPERM)
     task.securebits = bits
     return 0
